@@ -1,0 +1,114 @@
+"""What the host tests share: a volt with a state of its own, a small root file system, and a check that
+nothing is left when a test ends."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+CGROUPS = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
+
+
+class Volt:
+    """The command line, with a state folder of this test's own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.state = folder / "volt"
+        self.environment = {**os.environ, "VOLT_ROOT": str(self.state)}
+        self.manifests = 0
+
+    def manifest(self, **sections):
+        """A manifest file: rootfs = "host", no network, unless `sections` say otherwise."""
+        self.manifests += 1
+        document = {
+            "workload": {"name": f"t{os.getpid()}-{self.manifests}", "mode": "container"},
+            "network": {"mode": "none"},
+            "storage": {"rootfs": "host", "writable_layer": "tmpfs"},
+        }
+        for section, values in sections.items():
+            document.setdefault(section, {}).update(values)
+        path = self.folder / f"m{self.manifests}.toml"
+        path.write_bytes(tomli_w.dumps(document).encode())
+        return path
+
+    def __call__(self, *arguments, **options):
+        """Any verb; options as for subprocess.run."""
+        argv = [sys.executable, "-m", "volt", *(str(argument) for argument in arguments)]
+        options = {"capture_output": True, "timeout": 60, "env": self.environment, **options}
+        return subprocess.run(argv, check=False, **options)
+
+    def start(self, *arguments, **options):
+        """Any verb, not waited for."""
+        argv = [sys.executable, "-m", "volt", *(str(argument) for argument in arguments)]
+        return subprocess.Popen(argv, **{"env": self.environment, **options})
+
+    def run(self, *command, options=(), manifest=None, call=None, **sections):
+        """`volt run` of a fresh manifest with `command`."""
+        path = manifest or self.manifest(**sections)
+        return self("run", path, *options, "--", *command, **(call or {}))
+
+    def shell(self, script, **kinds):
+        """`volt run … -- sh -c SCRIPT`, which must end with 0; its output as text."""
+        done = self.run("sh", "-c", script, **kinds)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def left(self):
+        """What a finished run must not leave: mounts, run folders, claims, cgroups, processes."""
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.state) in line]
+        state = [str(path) for path in self.state.glob("run/*/*")] if self.state.exists() else []
+        aside = [str(path) for path in self.state.glob("state/layers/.*")] if self.state.exists() else []
+        return mounts + state + aside
+
+
+def cgroups():
+    """Every cgroup of a run, wherever below."""
+    return [str(path) for root in CGROUPS for path in root.rglob("volt-*") if path.is_dir()]
+
+
+def processes():
+    """Every process of a run: the static program, in any of its roles, and nspawn."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            argv = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if argv[0].endswith(b"systemd-nspawn") or argv[:2] in ([b"volt", b"perform"], [b"/proc/self/fd/3", b"init"]):
+            found.append((folder.name, argv[:3]))
+    return found
+
+
+@pytest.fixture
+def volt(tmp_path):
+    """A volt of this test's own; whatever the test did, nothing may be left of it."""
+    one = Volt(tmp_path)
+    before = set(cgroups())
+    yield one
+    assert one.left() == []
+    assert set(cgroups()) - before == set()
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory):
+    """A small root file system: busybox-static, its links, and accounts."""
+    root = tmp_path_factory.mktemp("busybox")
+    for folder in ("bin", "etc", "usr", "srv"):
+        (root / folder).mkdir()
+    shutil.copy("/bin/busybox", root / "bin/busybox")
+    subprocess.run(["/bin/busybox", "--install", "-s", "."], cwd=root / "bin", check=True)
+    for link in (root / "bin").iterdir():
+        if link.is_symlink():
+            link.unlink()
+            link.symlink_to("busybox")
+    (root / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/srv:/bin/sh\nsvc:x:999:998::/srv:/bin/sh\n"
+    )
+    (root / "etc/group").write_text("root:x:0:\nuser:x:1000:\nsvc:x:998:\nextra:x:55:user\n")
+    root.chmod(0o755)
+    return root

@@ -1,0 +1,110 @@
+"""How a run ends: exit statuses, signals, and the outcome for programs."""
+
+import json
+import signal
+import time
+
+import pytest
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 7, 125, 133, 255])
+def test_the_status_is_the_commands_own(volt, status):
+    assert volt.run("sh", "-c", f"exit {status}").returncode == status
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)])
+def test_a_signal_inside_is_128_and_its_number(volt, number, status):
+    assert volt.run("sh", "-c", f"kill -{int(number)} $$").returncode == status
+
+
+def test_a_command_that_does_not_exist_is_127(volt):
+    done = volt.run("no-such-command")
+    assert done.returncode == 127
+    assert b"no-such-command" in done.stderr
+
+
+def test_a_command_that_cannot_be_executed_is_126(volt):
+    assert volt.run("/etc/passwd").returncode == 126
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "no-such-file.toml"], ["run", "--no-such-option"], ["run"]], ids=["file", "option", "nothing"]
+)
+def test_a_failure_of_volts_own_is_125(volt, arguments):
+    assert volt(*arguments).returncode == 125
+
+
+def test_findings_are_125_in_run_and_2_elsewhere(volt):
+    bad = volt.manifest(workload={"mode": "no-such-mode"})
+    assert volt("run", bad).returncode == 125
+    assert [volt(verb, bad).returncode for verb in ("validate", "show", "plan")] == [2, 2, 2]
+
+
+def test_a_step_that_fails_is_125_and_named(volt):
+    done = volt.run("true", workload={"workdir": "/no/such/folder"})
+    assert done.returncode == 125
+    assert b"change-folder" in done.stderr
+    assert b"No such file or directory" in done.stderr
+
+
+def outcome(volt, tmp_path, *command, **sections):
+    done = volt.run(*command, options=("--outcome", tmp_path / "outcome.json"), **sections)
+    document = json.loads((tmp_path / "outcome.json").read_text())
+    assert document["version"] == 1
+    assert document["status"] == done.returncode
+    return document
+
+
+def test_the_outcome_tells_the_payloads_status_from_volts(volt, tmp_path):
+    ours = outcome(volt, tmp_path, "true", workload={"workdir": "/no/such/folder"})
+    theirs = outcome(volt, tmp_path, "sh", "-c", "exit 125")
+    assert (ours["by"], ours["step"], ours["error"]) == ("volt", "change-folder", "ENOENT")
+    assert (theirs["by"], theirs["step"], theirs["signal"]) == ("payload", None, None)
+
+
+def test_the_outcome_names_the_signal(volt, tmp_path):
+    document = outcome(volt, tmp_path, "sh", "-c", "kill -9 $$")
+    assert (document["by"], document["status"], document["signal"]) == ("payload", 137, 9)
+
+
+def test_findings_reach_the_outcome_too(volt, tmp_path):
+    document = outcome(volt, tmp_path, "true", workload={"mode": "no-such-mode"})
+    assert (document["by"], document["status"], document["step"]) == ("volt", 125, None)
+
+
+def test_an_outcome_that_cannot_be_written_stops_the_start(volt, tmp_path):
+    marker = tmp_path / "shared"
+    marker.mkdir()
+    marker.chmod(0o777)
+    volume = [{"host": str(marker), "container": "/shared", "owner": "root"}]
+    done = volt.run(
+        "touch", "/shared/ran", options=("--outcome", "/no/such/folder/outcome"), storage={"volumes": volume}
+    )
+    assert done.returncode == 125
+    assert list(marker.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_reach_the_payload(volt, number, tmp_path):
+    name = number.name.removeprefix("SIG")
+    script = f"trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
+    run = volt.start("run", volt.manifest(), "--", "sh", "-c", script, stdout=-1)
+    assert run.stdout.readline() == b"ready\n"
+    run.send_signal(number)
+    assert run.communicate(timeout=20)[0] == b"got\n"
+    assert run.returncode == 9
+
+
+def test_a_payload_without_a_handler_dies_of_sigterm(volt):
+    run = volt.start("run", volt.manifest(), "--", "sh", "-c", "echo ready; exec sleep 60", stdout=-1)
+    run.stdout.readline()
+    began = time.monotonic()
+    run.terminate()
+    assert run.wait(timeout=20) == 143
+    assert time.monotonic() - began < 10
+    run.stdout.close()
+
+
+def test_orphans_inside_are_reaped_and_end_with_the_payload(volt):
+    out = volt.shell("(sleep 0.01 & ) ; sleep 0.2; ls /proc | grep -c '^[0-9]'; (sleep 300 &) ; ps=1")
+    assert int(out) <= 5

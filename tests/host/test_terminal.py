@@ -1,0 +1,152 @@
+"""On a terminal the payload has one of its own: size, signals, job control."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+import tty
+
+import pytest
+
+
+class Terminal:
+    """A pseudo-terminal with `volt run … -- COMMAND` on it, driven from the master's side."""
+
+    def __init__(self, volt, manifest, *command, rows=33, columns=101):
+        self.master, self.slave = pty.openpty()
+        self.resize(rows, columns)
+        self.run = volt.start(
+            "run",
+            manifest,
+            "--",
+            *command,
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
+        self.seen = b""
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, data):
+        os.write(self.master, data)
+
+    def until(self, wanted, seconds=20):
+        deadline = time.monotonic() + seconds
+        while wanted not in self.seen:
+            left = deadline - time.monotonic()
+            assert left > 0, self.seen
+            if select.select([self.master], [], [], left)[0]:
+                self.seen += os.read(self.master, 65536)
+        return self.seen
+
+    def end(self, seconds=20):
+        deadline = time.monotonic() + seconds
+        while self.run.poll() is None and time.monotonic() < deadline:
+            if select.select([self.master], [], [], 0.05)[0]:
+                self.seen += os.read(self.master, 65536)
+        while select.select([self.master], [], [], 0.1)[0]:
+            self.seen += os.read(self.master, 65536)
+        return self.run.returncode
+
+
+@pytest.fixture
+def terminal(volt):
+    opened = []
+
+    def open_terminal(*command, **kinds):
+        opened.append(Terminal(volt, volt.manifest(), *command, **kinds))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        if one.run.poll() is None:
+            one.run.kill()
+            one.run.wait()
+        os.close(one.master)
+        os.close(one.slave)
+
+
+def test_the_size_is_the_callers_at_the_first_instruction(terminal):
+    one = terminal("stty", "size", rows=33, columns=101)
+    assert one.end() == 0
+    assert b"33 101" in one.seen
+
+
+def test_a_new_size_reaches_the_payload(terminal):
+    one = terminal("sh", "-c", "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done")
+    one.until(b"ready")
+    one.resize(44, 77)
+    one.run.send_signal(signal.SIGWINCH)
+    one.until(b"44 77")
+    assert one.end() == 0
+
+
+def test_control_c_reaches_the_payload_and_not_volt(terminal):
+    one = terminal("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done")
+    one.until(b"ready")
+    one.type(b"\x03")
+    one.until(b"interrupted")
+    assert one.end() == 5
+
+
+def test_control_c_without_a_handler_is_130(terminal):
+    one = terminal("sh", "-c", "echo ready; exec sleep 60")
+    one.until(b"ready")
+    one.type(b"\x03")
+    assert one.end() == 130
+
+
+def test_a_shell_has_job_control(terminal):
+    one = terminal("bash", "--norc", "-i")
+    one.type(b"sleep 60\r")
+    time.sleep(0.5)
+    one.type(b"\x1a")
+    one.until(b"Stopped")
+    one.type(b"kill %1; exit 3\r")
+    one.until(b"exit")
+    time.sleep(0.2)
+    one.type(b"exit 3\r")
+    assert one.end() == 3
+
+
+def test_it_is_a_terminal_with_a_name_of_its_own(terminal):
+    one = terminal("sh", "-c", "tty; test -t 0 && test -t 1 && test -t 2; echo term=$TERM status=$?")
+    assert one.end() == 0
+    assert b"/dev/pts/" in one.seen
+    assert b"status=0" in one.seen
+
+
+def test_the_callers_terminal_is_restored(terminal):
+    one = terminal("true")
+    before = termios.tcgetattr(one.slave)
+    one.end()
+    assert termios.tcgetattr(one.slave) == before
+    assert before[tty.LFLAG] & termios.ECHO
+
+
+def test_everything_written_before_the_end_is_shown(terminal):
+    one = terminal("sh", "-c", "seq 1 20000; echo the-end")
+    assert one.end() == 0
+    assert b"20000\r\nthe-end" in one.seen
+
+
+def test_input_from_a_pipe_and_output_to_a_terminal(volt, terminal):
+    master, slave = pty.openpty()
+    run = volt.start(
+        "run", volt.manifest(), "--", "sh", "-c", "cat; test -t 1 && echo terminal", stdin=-1, stdout=slave, stderr=-1
+    )
+    run.stdin.write(b"piped\n")
+    run.stdin.close()
+    assert run.wait(timeout=20) == 0
+    assert os.read(master, 4096) == b"piped\r\nterminal\r\n"
+    run.stderr.close()
+    os.close(master)
+    os.close(slave)

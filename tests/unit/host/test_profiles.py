@@ -1,0 +1,57 @@
+"""Where volt's own profiles are found: in a source tree, in an installed package, or nowhere."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from volt.host.profiles import shipped_profile, shipped_profiles
+
+TREE = Path(__file__).parents[3]
+ASK = "from volt.host.profiles import shipped_profile as f; print(f('seccomp', 'default').decode(), end='')"
+
+
+def ask(folder: Path) -> subprocess.CompletedProcess:
+    """The default profile, as the volt in `folder` finds it."""
+    argv = [sys.executable, "-P", "-c", ASK]
+    environment = {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(argv, env=environment, cwd="/", capture_output=True, text=True, check=False)
+
+
+def package(folder: Path) -> Path:
+    """A copy of what finds profiles, as pip would lay it down."""
+    for name in ("__init__.py", "errors.py", "host/profiles.py"):
+        (folder / "volt" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TREE / "volt" / name, folder / "volt" / name)
+    return folder
+
+
+def test_in_a_source_tree_they_lie_beside_the_package():
+    assert shipped_profile("seccomp", "default") == (TREE / "profiles/seccomp/default.toml").read_bytes()
+    assert "default" in shipped_profiles("seccomp")
+
+
+def test_installed_they_lie_inside_the_package(tmp_path):
+    profile = package(tmp_path) / "volt/profiles/seccomp/default.toml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("installed")
+    assert ask(tmp_path).stdout == "installed"
+
+
+def test_a_stranger_s_folder_beside_an_installed_package_is_not_read(tmp_path):
+    stranger = package(tmp_path) / "profiles/seccomp/default.toml"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_text("stranger")
+    done = ask(tmp_path)
+    assert done.stdout == ""
+    assert "volt's own seccomp profiles are missing" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["none", "../seccomp/default", "default.toml", ""])
+def test_a_name_that_is_none_of_them_is_refused(name):
+    with pytest.raises(LookupError, match="there are: default"):
+        shipped_profile("seccomp", name)

@@ -1,0 +1,249 @@
+"""The one face of volt: load, validate, plan, launch, wait. The command line calls nothing else.
+
+    from volt import api
+
+    outcome = api.run("web.toml", command=["true"])
+    with api.launch({"workload": {...}, ...}, stdout=api.PIPE) as run:
+        print(run.stdout.read(), run.wait().status)
+
+A manifest is given as the path of a file (str or Path), as `-` for standard input, as TOML bytes, or as
+a Python mapping. Nothing here changes the calling process: launching happens in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from volt.errors import HostUnfit, LaunchError, ManifestError, StateError, VoltError
+from volt.model.doctor import Check
+from volt.model.facts import Call, Facts
+from volt.model.findings import Finding
+from volt.model.plan import LaunchPlan
+from volt.model.run import Outcome
+
+if TYPE_CHECKING:
+    from volt.launch.running import Run
+    from volt.manifest import Resolved
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "Call",
+    "Check",
+    "Finding",
+    "HostUnfit",
+    "LaunchError",
+    "LaunchPlan",
+    "ManifestError",
+    "Outcome",
+    "StateError",
+    "VoltError",
+    "become",
+    "doctor",
+    "launch",
+    "plan",
+    "resolve",
+    "run",
+    "schema",
+    "sweep",
+    "validate",
+]
+
+PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
+
+Manifest = str | Path | bytes | Mapping[str, Any]
+Stream = int | None
+
+
+def resolve(
+    manifest: Manifest, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None
+) -> Resolved:
+    """The manifest with its bases and variables applied, its workload if it has no errors, and its findings.
+
+    `base` is the folder that relative paths belong to where there is no file. Raises nothing for what is
+    wrong in the manifest: that is a finding.
+    """
+    from volt.host.sources import FileSources
+    from volt.manifest import resolve as resolve_manifest
+
+    source = str(manifest) if isinstance(manifest, Path) else manifest
+    folder = None if base is None else str(base)
+    return resolve_manifest(source, FileSources(), variables=variables or {}, base=folder)
+
+
+def validate(
+    manifests: Sequence[Manifest], *, variables: Mapping[str, str] | None = None
+) -> tuple[Finding, ...]:
+    """Every finding of every manifest, errors and notes, in the order given."""
+    return tuple(finding for one in manifests for finding in resolve(one, variables=variables).findings)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the manifest, complete from the start."""
+    from volt.manifest import schema as manifest_schema
+
+    return manifest_schema()
+
+
+def plan(
+    manifest: Manifest,
+    *,
+    variables: Mapping[str, str] | None = None,
+    base: str | Path | None = None,
+    call: Call | None = None,
+) -> LaunchPlan:
+    """What a launch would do here, decided and not done. Raises ManifestError, HostUnfit."""
+    return _plan(manifest, variables, base, call or Call())[0]
+
+
+def launch(
+    manifest: Manifest,
+    *,
+    command: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    base: str | Path | None = None,
+    fresh: bool = False,
+    stdin: Stream = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
+    timeout: float | None = None,
+) -> Run:
+    """Start a workload in a process of its own and return at once.
+
+    `stdin`, `stdout` and `stderr` are descriptors, PIPE, DEVNULL, or None for this process's own; those
+    that are terminals become terminals inside. `timeout` in seconds ends the run. The run ends too when
+    it is cancelled, or when this process does. Raises ManifestError, HostUnfit, LaunchError.
+    """
+    from volt.launch import handover
+    from volt.launch.running import Run
+
+    sweep()
+    report_read, report_write = os.pipe()
+    lifeline_read, lifeline_write = os.pipe()
+    try:
+        call = Call(
+            command=tuple(command),
+            env=tuple((env or {}).items()),
+            fresh=fresh,
+            terminal=_terminals(stdin, stdout, stderr),
+            term=os.environ.get("TERM", ""),
+            report=report_write,
+            lifeline=lifeline_read,
+            time_limit=None if timeout is None else max(1, int(timeout * 1000)),
+        )
+        made, facts = _plan(manifest, variables, base, call)
+        _require(facts)
+        keep = (report_write, lifeline_read)
+        process = handover.spawn(facts.program, made, (stdin, stdout, stderr), keep)
+    except BaseException as error:
+        os.close(report_read)
+        os.close(lifeline_write)
+        if isinstance(error, OSError):
+            raise LaunchError(f"the static program cannot be started: {error}") from error
+        raise
+    finally:
+        os.close(report_write)
+        os.close(lifeline_read)
+    return Run(made.name, process, report_read, lifeline_write)
+
+
+def run(manifest: Manifest, **options: Any) -> Outcome:
+    """Launch and wait, with the options of `launch`. Raises LaunchError when volt itself fails."""
+    with launch(manifest, **options) as started:
+        outcome = started.wait()
+    if outcome.by == "volt" and outcome.status == VOLT_FAILED:
+        raise LaunchError(outcome.message, hint=outcome.hint, outcome=outcome)
+    return outcome
+
+
+def become(
+    manifest: Manifest,
+    *,
+    variables: Mapping[str, str] | None = None,
+    base: str | Path | None = None,
+    call: Call | None = None,
+) -> NoReturn:
+    """Launch in the place of this process, on its standard streams: what `volt run` does.
+
+    Raises ManifestError, HostUnfit, LaunchError; does not return.
+    """
+    from dataclasses import replace
+
+    from volt.launch import handover
+
+    sweep()
+    wanted = call or Call()
+    wanted = replace(wanted, terminal=_terminals(0, 1, 2), term=os.environ.get("TERM", ""))
+    made, facts = _plan(manifest, variables, base, wanted)
+    _require(facts)
+    try:
+        handover.become(facts.program, made)
+    except OSError as error:
+        raise LaunchError(f"the static program cannot be started: {error}") from error
+
+
+def sweep() -> tuple[str, ...]:
+    """Remove what crashed runs left behind; what could not be removed or understood, in words."""
+    from volt.host.facts import folders
+    from volt.runs.sweep import sweep as sweep_runs
+
+    return tuple(sweep_runs(folders()).problems)
+
+
+def doctor() -> tuple[Check, ...]:
+    """What this machine can and cannot do for what is built so far."""
+    from volt.host.doctor import examine
+    from volt.host.facts import folders, probe_machine
+
+    return examine(probe_machine(folders()))
+
+
+VOLT_FAILED = 125
+
+
+def _plan(
+    manifest: Manifest, variables: Mapping[str, str] | None, base: str | Path | None, call: Call
+) -> tuple[LaunchPlan, Facts]:
+    from volt.host.facts import folders, probe, probe_machine
+    from volt.host.profiles import shipped_profile
+    from volt.manifest import locate
+    from volt.plan.assemble import make_plan
+    from volt.plan.seccomp_profile import parse_profile
+
+    resolved = resolve(manifest, variables=variables, base=base)
+    facts = probe_machine(folders())
+    errors = tuple(finding for finding in resolved.findings if finding.severity == "error")
+    if resolved.workload is None or errors:
+        raise ManifestError(resolved.findings)
+    facts = probe(resolved.workload, facts, fresh=call.fresh)
+    try:
+        profile = parse_profile(shipped_profile("seccomp", "default"))
+        return make_plan(resolved.workload, facts, call, profile), facts
+    except ManifestError as error:
+        raise ManifestError(locate(error.findings, resolved)) from None
+
+
+def _require(facts: Facts) -> None:
+    """What only a launch needs, so that planning works without root. Raises HostUnfit."""
+    if not facts.root:
+        raise HostUnfit("launching needs root", hint="run it with sudo")
+    if not facts.nspawn:
+        raise HostUnfit("systemd-nspawn is not installed", hint="apt install systemd-container")
+    if not facts.program:
+        raise HostUnfit("volt's static program is missing", hint="install volt again: pip install volt")
+
+
+def _terminals(*streams: Stream) -> int:
+    """Bit n set where standard descriptor n will be a terminal."""
+    bits = 0
+    for number, stream in enumerate(streams):
+        descriptor = number if stream is None else stream
+        if descriptor >= 0 and os.isatty(descriptor):
+            bits |= 1 << number
+    return bits

@@ -1,0 +1,1 @@
+"""Backends: each contributes its part of a plan, as data; none acts."""

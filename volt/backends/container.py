@@ -1,0 +1,133 @@
+"""Container mode: systemd-nspawn as PID 1 of a pid namespace of its own, our init as the container's."""
+
+from __future__ import annotations
+
+from volt.model.facts import Facts
+from volt.model.modes import NetworkMode
+from volt.model.part import ROOT, Part
+from volt.model.steps import (
+    Attach,
+    CloneMount,
+    DieWithParent,
+    Execute,
+    MakeCgroup,
+    MakeFile,
+    MakeFilesystem,
+    MakeFolder,
+    MemoryFile,
+    Open,
+    OpenNull,
+    Step,
+)
+from volt.model.text import RUN, UIDS, Text, text
+from volt.model.workload import Workload
+
+CGROUP = "/sys/fs/cgroup"
+
+# systemd-nspawn(1), docs/ENVIRONMENT.md of systemd. Ours alone: nothing of the caller's reaches nspawn.
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "SYSTEMD_LOG_LEVEL": "warning",  # its messages are shown only as the cause of a failure
+    "SYSTEMD_LOG_TARGET": "console",  # standard error, which the supervisor reads
+    "SYSTEMD_NSPAWN_LOCK": "0",  # the name is claimed by us; its lock files would stay behind
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",  # else an image without systemd gets a v1 hierarchy
+    "SYSTEMD_SECCOMP": "0",  # the payload installs a complete filter of our own, and fails closed
+    "LISTEN_PID": "1",
+}
+
+
+def cgroup_path(facts: Facts) -> Text:
+    """The run's own cgroup, below the caller's."""
+    return text(facts.cgroup_root, facts.cgroup.rstrip("/"), "/volt-", RUN)
+
+
+def cgroup_part(facts: Facts) -> Part:
+    """A cgroup of the run's own. nspawn moves itself about below the cgroup it finds itself in, and each
+    move waits 10 ms and leaves folders behind: so it finds a tmpfs there that swallows the moves."""
+    host: tuple[Step, ...] = (MakeCgroup(path=cgroup_path(facts), to="cgroup", note="one for this run"),)
+    guard: tuple[Step, ...] = ()
+    if facts.cgroup_root != CGROUP:
+        host += (
+            Open(path=text(facts.cgroup_root), to="cgroup-root"),
+            CloneMount(source="cgroup-root", to="cgroup-view"),
+        )
+        guard += (Attach(mount="cgroup-view", path=text(CGROUP), note="cgroup v2 where nspawn looks"),)
+    cover = text(CGROUP, facts.cgroup.rstrip("/"), "/volt-", RUN)
+    guard += (
+        MakeFilesystem(type=text("tmpfs"), options=(text("mode=0755"), text("size=64k")), to="cgroup-cover"),
+        Attach(mount="cgroup-cover", path=cover, note="nspawn's moves go nowhere"),
+        MakeFile(path=(*cover, "/cgroup.controllers")),
+    )
+    for name in ("payload", "supervisor"):
+        guard += (MakeFolder(path=(*cover, f"/{name}")), MakeFile(path=(*cover, f"/{name}/cgroup.procs")))
+    return Part(host=host, guard=guard)
+
+
+def options(workload: Workload) -> tuple[Text, ...]:
+    """systemd-nspawn's switches, each for a reason that its manual gives or that was measured."""
+    private = (text("--private-network"),) if workload.network.mode != NetworkMode.HOST else ()
+    return (
+        text("--quiet"),
+        text(f"--directory={ROOT}"),
+        text(f"--machine={workload.name}"),
+        text(f"--hostname={workload.host_name}"),
+        text("--register=no"),
+        text("--keep-unit"),
+        text("--console=pipe"),
+        text("--resolv-conf=off"),
+        text("--timezone=off"),
+        text("--link-journal=no"),
+        text("--kill-signal=SIGTERM"),
+        text("--private-users=", UIDS, ":65536"),
+        text("--private-users-ownership=off"),
+        *private,
+        *capabilities(workload),
+        *limits(workload),
+    )
+
+
+def capabilities(workload: Workload) -> tuple[Text, ...]:
+    """nspawn bounds what the init can pass on: what the manifest lists must be within it."""
+    listed = workload.security.capabilities
+    return (text("--capability=" + ",".join(f"CAP_{cap}" for cap in listed)),) if listed else ()
+
+
+def limits(workload: Workload) -> tuple[Text, ...]:
+    """Hard limits have to be set before the user namespace; 2^64-1 is infinity."""
+
+    def number(value: int) -> str:
+        return "infinity" if value == 2**64 - 1 else str(value)
+
+    return tuple(
+        text(f"--rlimit=RLIMIT_{name.upper()}={number(soft)}:{number(hard)}")
+        for name, (soft, hard) in sorted(workload.limits.items())
+    )
+
+
+def environment(workload: Workload, descriptors: int) -> tuple[Text, ...]:
+    """nspawn's own environment. A writable root keeps its /tmp; else nspawn mounts a bounded tmpfs."""
+    variables = {**ENVIRONMENT, "LISTEN_FDS": str(descriptors)}
+    if workload.writable:
+        variables["SYSTEMD_NSPAWN_TMPFS_TMP"] = "0"
+    return tuple(text(f"{name}={value}") for name, value in variables.items())
+
+
+def start_part(workload: Workload, facts: Facts, inherited: tuple[str, ...]) -> Part:
+    """nspawn's exec. Its standard descriptors are its own: the payload's travel with the others."""
+    argv = (text(facts.nspawn), *options(workload), text("--"), *(text(word) for word in INIT))
+    host: tuple[Step, ...] = (OpenNull(to="null"), MemoryFile(to="messages"))
+    guard: tuple[Step, ...] = (
+        DieWithParent(note="act-as has cleared it"),
+        Execute(
+            argv=argv,
+            env=environment(workload, len(inherited)),
+            stdio=("null", "null", "messages"),
+            descriptors=inherited,
+            note="systemd-nspawn, then the init",
+        ),
+    )
+    return Part(host=host, guard=guard)
+
+
+# The init is the first descriptor handed on: the sealed static program; then control socket and program.
+INIT = ("/proc/self/fd/3", "init", "4", "5")

@@ -1,0 +1,25 @@
+"""volt plan: the launch plan, printed and not performed."""
+
+from __future__ import annotations
+
+import json
+
+from volt import api
+from volt.cli.failure import FAILED, failing
+from volt.cli.options import Command, Env, File, Fresh, Json, Variables, pairs
+
+
+@failing(FAILED)
+def plan(
+    file: File,
+    command: Command = None,
+    set_: Variables = None,
+    env: Env = None,
+    fresh: Fresh = False,
+    json_: Json = False,
+) -> int:
+    """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
+    call = api.Call(command=tuple(command or ()), env=tuple(pairs(env, "--env").items()), fresh=fresh)
+    made = api.plan(file, variables=pairs(set_, "--set"), call=call)
+    print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
+    return 0

@@ -1,0 +1,55 @@
+"""The whole exception tree: everything volt raises on purpose.
+
+    VoltError                what went wrong, and what to do next
+    ├── ManifestError        the findings of every file that was read
+    ├── HostUnfit            what the plan needs and this machine lacks
+    ├── LaunchError          a step of the launch failed; names the step and the cause
+    └── StateError           volt's own files are unreadable, foreign or from another version
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from volt.model.findings import Finding
+    from volt.model.run import Outcome
+
+
+class VoltError(Exception):
+    """A failure that volt explains: raised once, never logged, shown once by the command line."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ManifestError(VoltError):
+    """A manifest, or a chain of them, has problems: all of them, in file order."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        count = sum(1 for finding in findings if finding.severity == "error")
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} found")
+        self.findings = tuple(findings)
+
+
+class HostUnfit(VoltError):
+    """The plan needs something that this machine does not have."""
+
+
+class LaunchError(VoltError):
+    """A step of the launch failed; what came before it has been undone.
+
+    `outcome` is the static program's own report: the step, its number, the error.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", outcome: Outcome | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
+
+
+class StateError(VoltError):
+    """A file of volt's own state cannot be trusted or understood."""

@@ -1,0 +1,50 @@
+"""The profiles that volt ships: found beside the package in a source tree, inside it once installed."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from volt.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def shipped_profile(kind: str, name: str) -> bytes:
+    """The text of the profile `name` of a kind: `seccomp`.
+
+    Raises LookupError when volt ships no such profile, StateError when it ships none of that kind at all:
+    then the installation is incomplete.
+    """
+    names = shipped_profiles(kind)
+    if name not in names:
+        raise LookupError(f"there is no {kind} profile '{name}'; there are: {', '.join(names)}")
+    return _folder(kind).joinpath(f"{name}.toml").read_bytes()
+
+
+def shipped_profiles(kind: str) -> tuple[str, ...]:
+    """The names of the profiles of a kind that volt ships. Raises StateError when there is none."""
+    files = (entry.name for entry in _folder(kind).iterdir())
+    names = sorted(file.removesuffix(".toml") for file in files if file.endswith(".toml"))
+    return tuple(name for name in names if _NAME.fullmatch(name))
+
+
+def _folder(kind: str) -> Traversable:
+    for folder in _folders():
+        found = folder.joinpath(kind)
+        if found.is_dir():
+            return found
+    raise StateError(f"volt's own {kind} profiles are missing", hint="install volt again")
+
+
+def _folders() -> Iterator[Traversable]:
+    """Installed, profiles/ lies inside the package; in a source tree, beside it."""
+    package = resources.files("volt")
+    yield package.joinpath("profiles")
+    if package.joinpath("../pyproject.toml").is_file():
+        yield package.joinpath("../profiles")

@@ -1,0 +1,61 @@
+"""The hand-over of a plan to the static program: as a sealed memfd, to this process or to a new one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import NoReturn
+
+from volt.model.binary import encode
+from volt.model.plan import LaunchPlan
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def seal(plan: LaunchPlan) -> int:
+    """A descriptor of a sealed memfd (memfd_create(2)) with the plan's binary form, close-on-exec."""
+    descriptor = os.memfd_create("volt-plan", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(encode(plan))
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def become(program: str, plan: LaunchPlan) -> NoReturn:
+    """execve(2) the static program in this process: Python is gone. Raises OSError when it cannot."""
+    descriptor = seal(plan)
+    try:
+        os.set_inheritable(descriptor, True)
+        os.execve(program, ["volt", "perform", str(descriptor)], {})  # noqa: S606 (that is the hand-over)
+    finally:
+        os.close(descriptor)
+
+
+def spawn(
+    program: str, plan: LaunchPlan, stdio: tuple[int | None, int | None, int | None], keep: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """The static program in a new process, with nothing of this one but `stdio` and `keep`.
+
+    Each of `stdio` is a descriptor, subprocess.PIPE, subprocess.DEVNULL, or None for this process's own.
+    The program gets an empty environment, so that it performs the plan and nothing else. Raises OSError.
+    """
+    descriptor = seal(plan)
+    try:
+        return subprocess.Popen(
+            ["volt", "perform", str(descriptor)],
+            executable=program,
+            env={},
+            stdin=stdio[0],
+            stdout=stdio[1],
+            stderr=stdio[2],
+            pass_fds=(descriptor, *keep),
+            cwd="/",
+        )
+    finally:
+        os.close(descriptor)

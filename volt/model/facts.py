@@ -1,0 +1,94 @@
+"""Facts: what one probe of the machine found, as data that a plan can be made from again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class PathFact:
+    """What lies at a host path that the workload names, links followed.
+
+    `filesystem` is the type's name (`ext4`); `idmappable` says whether this kernel can idmap it.
+    `problem` explains `unreadable`.
+    """
+
+    kind: PathKind
+    device: int = 0
+    inode: int = 0
+    uid: int = 0
+    gid: int = 0
+    filesystem: str = ""
+    idmappable: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else."""
+
+    state: str = "/var/lib/volt"
+    run: str = "/run/volt"
+    log: str = "/var/log/volt"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The host as it was found, and the paths, users and layers that one workload names.
+
+    `capabilities` is this process's effective mask. `kernel` is (major, minor). `nspawn_version` is
+    systemd's number, 0 without systemd-nspawn. `cgroup_root` is where cgroup v2 is mounted ("" if
+    nowhere) and `cgroup` the caller's own path below it. `subordinate` are the (first, count) ranges of
+    /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard) by name. `host_etc` are the
+    names below /etc that a host rootfs may show and that exist. `passwd` and `group` are the image's
+    own files, through the kept layer where there is one ("" if absent). `layer` is the kept layer's
+    record of the root it was made on, None without a layer.
+    """
+
+    architecture: str
+    kernel: tuple[int, int]
+    kernel_release: str
+    root: bool
+    capabilities: int
+    nspawn: str
+    nspawn_version: int
+    cgroup_root: str
+    cgroup: str
+    landlock_abi: int
+    program: str
+    boot_id: str
+    libseccomp: str
+    folders: Folders
+    resolv_conf: str = ""
+    host_etc: tuple[str, ...] = ()
+    subordinate: tuple[tuple[int, int], ...] = ()
+    busy_uids: tuple[int, ...] = ()
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    paths: Mapping[str, PathFact] = field(default_factory=dict)
+    passwd: str = ""
+    group: str = ""
+    layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the caller of one launch adds to the manifest.
+
+    `command` replaces the workload's. `env` comes last. `terminal` has bit n set where standard
+    descriptor n is a terminal (0, 1, 2); `term` is its TERM. `report` is where the outcome goes: a path,
+    or the number of an inherited descriptor; `lifeline` an inherited descriptor whose closing ends the
+    run. `time_limit` is in milliseconds from the start.
+    """
+
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    fresh: bool = False
+    terminal: int = 0
+    term: str = ""
+    report: str | int | None = None
+    lifeline: int | None = None
+    time_limit: int | None = None

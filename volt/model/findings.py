@@ -1,0 +1,38 @@
+"""Findings: what is wrong in a manifest, where it was written, and what to write instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "note"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A position in a source text: `line` and `column` count from 1, columns in characters."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem, or one thing worth knowing.
+
+    `code` is stable (`unknown-key`, `bad-size`, …). `key` is the dotted path of the value in the
+    resolved manifest (`storage.volumes[0].host`), empty for the file as a whole. `place` and
+    `source` (the line of text at that place) are filled in where the value was written.
+    """
+
+    code: str
+    key: str
+    message: str
+    hint: str = ""
+    place: Place | None = None
+    source: str = ""
+    severity: Severity = "error"

@@ -1,0 +1,695 @@
+"""The table of operations: every kernel operation that a launch plan can contain.
+
+One definition gives the Python types here, the printed form (`volt plan`), the binary form
+(volt.launch.encode) and the C header (volt/native/generate.py). An operation is a class below;
+its fields are the arguments in order, its docstring says what the static program does, its
+`calls` name the system calls that change something outside the process, and its `undo` says what
+takes the change back when a later step fails, its `release` what does so when the run is over.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+from volt.model.text import Text, show
+
+# The kinds of argument. The annotation's name is the kind: KINDS gives its binary form.
+Out = str  # a new name for a descriptor that the step opens
+Reg = str  # the name of a descriptor opened before; "" for none
+Regs = tuple[str, ...]
+Texts = tuple[Text, ...]
+Blob = bytes
+U32 = int
+U64 = int
+Mode = int  # permission bits, printed in octal
+Switch = bool
+Attrs = tuple[str, ...]  # names in MOUNT_ATTRS
+Caps = tuple[str, ...]  # names in CAPABILITIES
+Limit = str  # a name in LIMITS
+
+KINDS = {
+    "Out": "reg",
+    "Reg": "reg",
+    "Regs": "regs",
+    "Text": "text",
+    "Texts": "texts",
+    "Blob": "blob",
+    "U32": "u32",
+    "U64": "u64",
+    "Mode": "u32",
+    "Switch": "u32",
+    "Attrs": "u64",
+    "Caps": "u64",
+    "Limit": "u32",
+}
+
+# The attributes of mount_setattr(2).
+MOUNT_ATTRS = {"ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "nosymfollow": 0x200000}
+
+# capabilities(7), linux/capability.h: the position is the number.
+CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
+    "NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO "
+    "SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG "
+    "MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
+    "BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+
+# getrlimit(2), asm-generic/resource.h: the same numbers on x86-64 and arm64.
+LIMITS = {
+    "cpu": 0,
+    "fsize": 1,
+    "data": 2,
+    "stack": 3,
+    "core": 4,
+    "rss": 5,
+    "nproc": 6,
+    "nofile": 7,
+    "memlock": 8,
+    "as": 9,
+    "locks": 10,
+    "sigpending": 11,
+    "msgqueue": 12,
+    "nice": 13,
+    "rtprio": 14,
+    "rttime": 15,
+}
+
+# What attach-inside makes where a mount point is missing.
+MAKE_FOLDER = 1
+MAKE_FILE = 2
+
+NO_LIMIT = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation with its arguments. `note` says what it is for, in words of the manifest."""
+
+    note: str = ""
+
+    name: ClassVar[str] = ""
+    calls: ClassVar[tuple[str, ...]] = ()
+    undo: ClassVar[str] = ""
+    release: ClassVar[str] = ""
+
+
+# ── on the host, as the supervisor ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(Step):
+    """Open a temporary file beside `path`; when all is over write the outcome to it as JSON and
+    rename it. With an empty `path`, write it to the inherited descriptor `descriptor`."""
+
+    name = "report"
+    calls = ("openat", "renameat2")
+    undo = release = "the outcome is written in any case"
+    path: Text = ()
+    descriptor: U32 = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifeline(Step):
+    """Watch the inherited descriptor: when its other end closes, the payload is ended."""
+
+    name = "lifeline"
+    descriptor: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimit(Step):
+    """When `milliseconds` have passed since the start: SIGTERM to the payload, 10 s later SIGKILL."""
+
+    name = "time-limit"
+    milliseconds: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeFolder(Step):
+    """mkdirat(2). A folder that exists is left alone; a symbolic link in its place is an error.
+    A new folder that is not `keep` goes with the run; one that is goes only if the launch fails. What is
+    in it goes too, unless it is `shared` with other runs: then it goes only when it is empty."""
+
+    name = "make-folder"
+    calls = ("mkdirat",)
+    undo = "remove the folder, if this run made it"
+    release = "remove the folder unless it is kept"
+    path: Text
+    mode: Mode = 0o755
+    keep: Switch = False
+    shared: Switch = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimName(Step):
+    """Claim `name` in `folder`: a file made with O_TMPFILE holding `content`, locked with flock(2),
+    linked into place. Taken: whoever holds its lock is named. Its holder dead: it is replaced."""
+
+    name = "claim-name"
+    calls = ("openat", "linkat", "unlinkat")
+    undo = release = "remove the claim"
+    folder: Text
+    label: Text
+    content: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRun(Step):
+    """Draw a run id of 12 hex digits and claim `folder`/ID.lock as claim-name does; then {run}."""
+
+    name = "claim-run"
+    calls = ("openat", "linkat")
+    undo = release = "remove the claim"
+    folder: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimUids(Step):
+    """Claim a range of 65,536 uids: the first free one of `count` ranges from `base`, beginning with
+    number `first` and going round; then {uids}."""
+
+    name = "claim-uids"
+    calls = ("openat", "linkat", "unlinkat")
+    undo = release = "remove the claim"
+    folder: Text
+    base: U32
+    count: U32
+    first: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFile(Step):
+    """Write `content` to a temporary file beside `path`, fsync(2) and rename(2) it there."""
+
+    name = "write-file"
+    calls = ("openat", "write", "renameat2")
+    undo = release = "remove the file"
+    path: Text
+    content: Text
+    mode: Mode = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinFile(Step):
+    """Make `path` with `content`; where it exists its content must be the same, else the launch
+    fails with `otherwise` as the message."""
+
+    name = "pin-file"
+    calls = ("openat", "write", "linkat")
+    undo = "remove the file, if this run made it"
+    path: Text
+    content: Text
+    otherwise: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside(Step):
+    """rename(2) `path` to `to`. Nothing there: nothing done."""
+
+    name = "set-aside"
+    calls = ("renameat2",)
+    undo = "rename it back"
+    release = "remove the tree that was set aside"
+    path: Text
+    to: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeCgroup(Step):
+    """mkdirat(2) in cgroup v2; processes of the run are started in it with clone3(2)."""
+
+    name = "make-cgroup"
+    calls = ("mkdirat",)
+    undo = release = "end what is in the cgroup and remove it"
+    path: Text
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeSocket(Step):
+    """The control socket pair, seqpacket: the supervisor keeps one end, `to` names the other."""
+
+    name = "make-socket"
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFile(Step):
+    """An empty memfd: what is written to it is shown as the cause where the launch fails."""
+
+    name = "memory-file"
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal(Step):
+    """A sealed memfd with `content`."""
+
+    name = "seal"
+    content: Blob
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealInside(Step):
+    """A sealed memfd with the plan's last two sections, which the init reads."""
+
+    name = "seal-inside"
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealProgram(Step):
+    """A sealed, executable memfd with the static program itself, read from /proc/self/exe."""
+
+    name = "seal-program"
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealFile(Step):
+    """A sealed memfd with what the regular file `path` holds, at most 1 MiB: an env_file's values
+    are in no plan and no record."""
+
+    name = "seal-file"
+    path: Text
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open(Step):
+    """openat2(2) with O_PATH and RESOLVE_NO_MAGICLINKS. With `inode` not 0, another device or inode
+    than the ones seen while planning is an error."""
+
+    name = "open"
+    path: Text
+    device: U64 = 0
+    inode: U64 = 0
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenNull(Step):
+    """/dev/null, for reading and writing."""
+
+    name = "open-null"
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeIdmap(Step):
+    """A user namespace that holds these id maps, for mount_setattr(2): lines as in uid_map."""
+
+    name = "make-idmap"
+    calls = ("clone3",)
+    uids: Text
+    gids: Text
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneMount(Step):
+    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `source`."""
+
+    name = "clone-mount"
+    source: Reg
+    recursive: Switch = False
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMount(Step):
+    """mount_setattr(2) on a detached mount: attributes, and the id map where there is one."""
+
+    name = "set-mount"
+    mount: Reg
+    attrs: Attrs = ()
+    idmap: Reg = ""
+    recursive: Switch = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeTerminal(Step):
+    """Put the caller's terminal (standard descriptor `descriptor`) into raw mode."""
+
+    name = "take-terminal"
+    calls = ("ioctl",)
+    undo = release = "restore the terminal's mode"
+    descriptor: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartGuard(Step):
+    """clone3(2) a child into `cgroup`, with a pid and a mount namespace of its own; the steps of the
+    next section are the child's. The parent supervises from here on."""
+
+    name = "start-guard"
+    calls = ("clone3",)
+    undo = release = "SIGKILL: the pid namespace and every mount go with it"
+    cgroup: Reg
+
+
+# ── in the guard: its own pid and mount namespace ───────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DieWithParent(Step):
+    """PR_SET_PDEATHSIG SIGKILL. Cleared by the kernel when ids change, so it may come twice."""
+
+    name = "die-with-parent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession(Step):
+    """setsid(2): the caller's terminal sends its signals to the supervisor alone."""
+
+    name = "new-session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateMounts(Step):
+    """Make every mount a slave, so that nothing mounted here reaches the host."""
+
+    name = "private-mounts"
+    calls = ("mount",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeFilesystem(Step):
+    """fsopen(2), fsconfig(2) with each of `options` (`key=value`, or `key`), fsmount(2)."""
+
+    name = "make-filesystem"
+    calls = ("fsmount",)
+    type: Text
+    options: Texts = ()
+    attrs: Attrs = ()
+    to: Out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attach(Step):
+    """move_mount(2) of a detached mount onto `path`."""
+
+    name = "attach"
+    calls = ("move_mount",)
+    mount: Reg
+    path: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActAs(Step):
+    """setfsuid(2), setfsgid(2) to `uid` (decimal), keeping the capabilities for files."""
+
+    name = "act-as"
+    uid: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeFile(Step):
+    """A new file in the run's own staging tmpfs."""
+
+    name = "make-file"
+    calls = ("openat", "write")
+    path: Text
+    content: Text = ()
+    mode: Mode = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeLink(Step):
+    """symlinkat(2) in the run's own staging tmpfs."""
+
+    name = "make-link"
+    calls = ("symlinkat",)
+    path: Text
+    target: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLimit(Step):
+    """setrlimit(2): soft and hard limit; 2^64-1 is no limit."""
+
+    name = "set-limit"
+    resource: Limit
+    soft: U64
+    hard: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute(Step):
+    """Make `stdio` descriptors 0, 1, 2 and `descriptors` 3 and up, close all others, unblock
+    signals, execve(2). The environment is `defaults`, then the lines NAME=value of each `env_files`
+    descriptor (# comments, blank lines), then `env`; a later value replaces an earlier one. A program
+    without a slash is looked for in that environment's PATH."""
+
+    name = "execute"
+    calls = ("execve",)
+    argv: Texts
+    env: Texts
+    stdio: Regs = ()
+    descriptors: Regs = ()
+    env_files: Regs = ()
+    defaults: Texts = ()
+
+
+# ── inside, as the init ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectInit(Step):
+    """PR_SET_DUMPABLE 0: no payload opens /proc/1/mem or traces the init."""
+
+    name = "protect-init"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachInside(Step):
+    """move_mount(2) onto `path` of the workload's own root, resolved there without magic links; a
+    missing mount point (`kind`: 1 folder, 2 file) is made first, with its parents."""
+
+    name = "attach-inside"
+    calls = ("mkdirat", "openat", "move_mount")
+    mount: Reg
+    path: Text
+    kind: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask(Step):
+    """Cover `path`, if it is there: a file by /dev/null, a folder by an empty read-only tmpfs."""
+
+    name = "mask"
+    calls = ("fsmount", "move_mount")
+    path: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectPath(Step):
+    """Make `path`, if it is there, read-only by a mount of itself."""
+
+    name = "protect-path"
+    calls = ("move_mount",)
+    path: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPayload(Step):
+    """fork(2): the steps of the next section are the child's, and the init waits for them to end in
+    exec, or for the one that failed. Bit n of `terminal` set: standard descriptor n is a terminal of
+    the container's own devpts, whose master goes to the supervisor; else `stdio`'s n."""
+
+    name = "start-payload"
+    calls = ("clone3",)
+    stdio: Regs
+    terminal: U32 = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCapabilities(Step):
+    """capset(2): the init itself keeps these alone."""
+
+    name = "keep-capabilities"
+    caps: Caps
+
+
+# ── the payload, up to its exec ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCapabilities(Step):
+    """PR_CAPBSET_DROP of every capability but these."""
+
+    name = "bound-capabilities"
+    caps: Caps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetIdentity(Step):
+    """setgroups(2), setresgid(2), setresuid(2), keeping permitted capabilities; `groups` are decimal."""
+
+    name = "set-identity"
+    uid: U32
+    gid: U32
+    groups: Texts = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCapabilities(Step):
+    """capset(2): permitted and effective `caps`, inheritable and ambient `ambient`."""
+
+    name = "set-capabilities"
+    caps: Caps
+    ambient: Caps = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoNewPrivileges(Step):
+    """PR_SET_NO_NEW_PRIVS: set-uid programs and file capabilities give nothing."""
+
+    name = "no-new-privileges"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFolder(Step):
+    """chdir(2)."""
+
+    name = "change-folder"
+    path: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterCalls(Step):
+    """seccomp(2) SECCOMP_SET_MODE_FILTER with `filter`, an array of struct sock_filter. It is
+    installed at the last moment: together with the exec that follows."""
+
+    name = "filter-calls"
+    filter: Blob
+
+
+OPERATIONS: tuple[type[Step], ...] = (
+    Report,
+    Lifeline,
+    TimeLimit,
+    MakeFolder,
+    ClaimName,
+    ClaimRun,
+    ClaimUids,
+    WriteFile,
+    PinFile,
+    SetAside,
+    MakeCgroup,
+    MakeSocket,
+    MemoryFile,
+    Seal,
+    SealInside,
+    SealProgram,
+    SealFile,
+    Open,
+    OpenNull,
+    MakeIdmap,
+    CloneMount,
+    SetMount,
+    TakeTerminal,
+    StartGuard,
+    DieWithParent,
+    NewSession,
+    PrivateMounts,
+    MakeFilesystem,
+    Attach,
+    ActAs,
+    MakeFile,
+    MakeLink,
+    SetLimit,
+    Execute,
+    ProtectInit,
+    AttachInside,
+    Mask,
+    ProtectPath,
+    StartPayload,
+    KeepCapabilities,
+    BoundCapabilities,
+    SetIdentity,
+    SetCapabilities,
+    NoNewPrivileges,
+    ChangeFolder,
+    FilterCalls,
+)
+
+OPCODES = {operation: number for number, operation in enumerate(OPERATIONS, 1)}
+
+
+def arguments(operation: type[Step]) -> tuple[tuple[str, str], ...]:
+    """(name, annotation) of each argument in order, `note` left out."""
+    return tuple((f.name, str(f.type)) for f in fields(operation) if f.name != "note")
+
+
+def table_version() -> int:
+    """31 bits of the table's digest: both sides of the hand-over must have been built from one table."""
+    rows = (f"{n} {op.name} {arguments(op)}" for op, n in OPCODES.items())
+    return int.from_bytes(hashlib.sha256("\n".join(rows).encode()).digest()[:4], "little") >> 1
+
+
+def mask_of(caps: Caps) -> int:
+    """The 64-bit mask of capability names."""
+    return sum(1 << CAPABILITIES.index(cap) for cap in caps)
+
+
+def attribute_mask(attrs: Attrs) -> int:
+    """The MOUNT_ATTR_ bits of mount attribute names."""
+    return sum(MOUNT_ATTRS[attr] for attr in attrs)
+
+
+def render(step: Step) -> str:
+    """The step in one line, as `volt plan` prints it."""
+    words = [step.name.ljust(18)]
+    for name, kind in arguments(type(step)):
+        shown = _shown(kind, getattr(step, name))
+        if shown is None:
+            continue
+        words.append(f"→ {shown}" if kind == "Out" else f"{name}={shown}")
+    return " ".join(words) + (f"   # {step.note}" if step.note else "")
+
+
+def describe(step: Step) -> dict[str, object]:
+    """The step as JSON values: texts with slots in braces, blobs in base64."""
+    values = {name: _plain(kind, getattr(step, name)) for name, kind in arguments(type(step))}
+    return {"operation": step.name, **values, "note": step.note}
+
+
+def _plain(kind: str, value: object) -> object:
+    match kind, value:
+        case "Text", tuple():
+            return show(value)
+        case "Texts", tuple():
+            return [show(item) for item in value]
+        case "Blob", bytes():
+            return base64.b64encode(value).decode()
+        case _, tuple():
+            return list(value)
+    return value
+
+
+def _shown(kind: str, value: object) -> str | None:
+    """One argument in print; None where it is at rest and says nothing."""
+    if value in ((), "", False, b""):
+        return None
+    if kind == "Text":
+        return _quoted(show(value))  # type: ignore[arg-type]
+    if kind == "Texts":
+        return "[" + ", ".join(_quoted(show(item)) for item in value) + "]"  # type: ignore[attr-defined]
+    if kind == "Blob":
+        return f"<{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:12]}>"  # type: ignore[arg-type]
+    if kind == "Mode":
+        return f"{value:04o}"
+    if kind in ("Regs", "Attrs", "Caps"):
+        return ",".join(value)  # type: ignore[arg-type]
+    return "yes" if value is True else str(value)
+
+
+def _quoted(shown: str) -> str:
+    printable = shown and all(c.isprintable() and c not in " ,[]\"'#" for c in shown)
+    return shown if printable else ascii(shown)

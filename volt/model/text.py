@@ -1,0 +1,53 @@
+"""Text of a plan: literal pieces and typed slots that only the launch can fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class SlotKind(IntEnum):
+    """What the launch claims or observes; the number is the slot's place in the binary form."""
+
+    RUN = 1  # the run's id, 12 hex digits, claimed by claim-run
+    UIDS = 2  # first host uid of the range, claimed by claim-uids
+    PID = 3  # host process id of the supervisor
+    STARTED = 4  # seconds since the epoch when the launch began
+    CLOCK = 5  # the supervisor's start time in clock ticks since boot, as in /proc/PID/stat
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A value unknown while planning; `plus` is added to a number (a uid inside the range)."""
+
+    kind: SlotKind
+    plus: int = 0
+
+    def __str__(self) -> str:
+        plus = f"+{self.plus}" if self.plus else ""
+        return "{" + self.kind.name.lower() + plus + "}"
+
+
+Text = tuple["str | Slot", ...]
+
+RUN = Slot(SlotKind.RUN)
+UIDS = Slot(SlotKind.UIDS)
+PID = Slot(SlotKind.PID)
+STARTED = Slot(SlotKind.STARTED)
+CLOCK = Slot(SlotKind.CLOCK)
+
+
+def text(*parts: str | Slot) -> Text:
+    """Pieces joined into one text; a NUL byte has no place in it."""
+    for part in parts:
+        if isinstance(part, str) and "\0" in part:
+            raise ValueError("a NUL byte cannot be part of a plan's text")
+    return tuple(part for part in parts if part != "")
+
+
+def show(value: Text) -> str:
+    """The text as `volt plan` prints it: slots in braces, a literal brace doubled."""
+    return "".join(
+        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else str(part)
+        for part in value
+    )

@@ -1,0 +1,66 @@
+// The run's cgroup: made, and at the end emptied and removed with what was made below it.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "volt.h"
+#include "table.h"
+
+#define CGROUP_ENDS 5000 // milliseconds that killed processes may take to leave
+
+int do_make_cgroup(struct context *context, const struct step_make_cgroup *step) {
+    if (mkdirat(AT_FDCWD, step->path, 0755) < 0) return explain(context, "%s", step->path);
+    context->deed->made = true;
+    int folder = open(step->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return folder < 0 ? explain(context, "%s", step->path) : publish(context, step->to, folder);
+}
+
+// Kernels before 5.14 have no cgroup.kill: then one by one, as they are found.
+static void kill_each(const char *path) {
+    FILE *list = fopen(format_text("%s/cgroup.procs", path), "re");
+    char line[32];
+    while (list && fgets(line, sizeof line, list)) {
+        pid_t pid = (pid_t)strtol(line, NULL, 10);
+        if (pid > 1) kill(pid, SIGKILL);
+    }
+    if (list) fclose(list);
+}
+
+static void end_all(const char *path) {
+    int file = open(format_text("%s/cgroup.kill", path), O_WRONLY | O_CLOEXEC);
+    if (file < 0 || write_all(file, "1", 1) < 0) kill_each(path);
+    close_held(&file);
+}
+
+// The folders below first; the result is that of the last rmdir(2).
+static int remove_cgroups(const char *path) {
+    if (rmdir(path) == 0 || errno == ENOENT) return 0;
+    DIR *entries = opendir(path);
+    struct dirent *entry;
+    while (entries && (entry = readdir(entries)))
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            remove_cgroups(format_text("%s/%s", path, entry->d_name));
+    if (entries) closedir(entries);
+    return rmdir(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+int undo_make_cgroup(struct context *context, const struct step_make_cgroup *step, struct deed *deed,
+                     enum ending ending) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    uint64_t deadline = now() + CGROUP_ENDS;
+    (void)context, (void)ending;
+    if (!deed->made || rmdir(step->path) == 0 || errno == ENOENT) return 0;
+    end_all(step->path);
+    while (remove_cgroups(step->path) < 0) {
+        if (errno != EBUSY || now() > deadline) return -1;
+        nanosleep(&moment, NULL);
+    }
+    return 0;
+}

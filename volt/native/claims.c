@@ -1,0 +1,178 @@
+// Claims: a file that one process alone can link and lock, and whose lock dies with it.
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "volt.h"
+#include "table.h"
+
+#define ATTEMPTS 100      // holders can die and others come while we look
+#define HOLDER_LENGTH 512 // bytes of a claim's content that are looked at
+#define UID_RANGE 65536u
+
+// A locked file with `content` that has no name yet. *temporary is the name that it needed after all.
+static int unnamed_file(const char *folder, const char *content, char **temporary) {
+    *temporary = NULL;
+    int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (file < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        *temporary = format_text("%s/.claim-%d", folder, getpid());
+        file = open(*temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    }
+    if (file < 0) return -1;
+    if (flock(file, LOCK_EX | LOCK_NB) < 0 || write_all(file, content, strlen(content)) < 0) {
+        close_held(&file);
+        if (*temporary) unlink(*temporary);
+        return -1;
+    }
+    return file;
+}
+
+static int link_file(int file, const char *temporary, const char *path) {
+    char link[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    return linkat(AT_FDCWD, temporary ? temporary : link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
+// The file at `path` belongs to a process that is gone: remove it. 0 done or nothing there, 1 its holder
+// lives, -1 an error. *holder gets the living holder's content.
+static int remove_dead(const char *path, char *holder) {
+    struct stat ours, named;
+    int file = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return errno == ENOENT ? 0 : -1;
+    int result = flock(file, LOCK_EX | LOCK_NB);
+    if (result < 0 && errno == EWOULDBLOCK) {
+        ssize_t got = pread(file, holder, HOLDER_LENGTH - 1, 0);
+        holder[got > 0 ? got : 0] = '\0';
+        result = 1;
+    } else if (result == 0 && fstat(file, &ours) == 0 && lstat(path, &named) == 0 &&
+               ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
+        // Still the file that we have locked: another one of that name would be a new holder's.
+        result = unlink(path);
+    }
+    close_held(&file);
+    return result;
+}
+
+// 0 claimed, 1 held by a living process, -1 an error.
+static int claim(struct context *context, const char *path, const char *folder, const char *content, char *holder) {
+    char *temporary;
+    int file = unnamed_file(folder, content, &temporary), result = -1;
+    if (file < 0) return -1;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        result = link_file(file, temporary, path);
+        if (result == 0 || errno != EEXIST) break;
+        result = remove_dead(path, holder);
+        if (result != 0) break;
+        errno = EBUSY;
+        result = -1;
+    }
+    int error = errno;
+    if (temporary) unlink(temporary);
+    errno = error;
+    if (result != 0) {
+        close_held(&file);
+        return result;
+    }
+    context->deed->descriptor = file;
+    context->deed->path = format_text("%s", path);
+    context->deed->made = true;
+    return 0;
+}
+
+// While the lock is held nobody else can have taken the name.
+static int release(struct deed *deed) {
+    int result = unlink(deed->path) == 0 || errno == ENOENT ? 0 : -1;
+    close_held(&deed->descriptor);
+    return result;
+}
+
+// The value of a key in a claim's one line of JSON, up to the next quote, comma or brace.
+static void holder_value(const char *content, const char *key, char *to, size_t size) {
+    const char *at = strstr(content, key);
+    size_t length = 0;
+    if (at) {
+        at += strlen(key);
+        at += strspn(at, "\": ");
+        length = strcspn(at, "\",}\n");
+    }
+    harmless(to, size, at ? at : "?", at ? length : 1);
+}
+
+int do_claim_name(struct context *context, const struct step_claim_name *step) {
+    char holder[HOLDER_LENGTH], run[64], pid[32];
+    char *path = format_text("%s/%s", step->folder, step->label);
+    int result = claim(context, path, step->folder, step->content, holder);
+    if (result < 0) return explain(context, "%s", path);
+    if (result == 0) {
+        context->claimed = true;
+        return 0;
+    }
+    holder_value(holder, "\"run\"", run, sizeof run);
+    holder_value(holder, "\"pid\"", pid, sizeof pid);
+    return refuse(context, 0, "'%s' is already running: run %s, pid %s", step->label, run, pid);
+}
+
+int undo_claim_name(struct context *context, const struct step_claim_name *step, struct deed *deed,
+                    enum ending ending) {
+    (void)context, (void)step, (void)ending;
+    return release(deed);
+}
+
+static char *own_content(const struct context *context) {
+    return format_text("{\"run\":\"%s\",\"pid\":%" PRIu64 "}\n", context->slots.run, context->slots.pid);
+}
+
+static int draw_run(struct context *context) {
+    unsigned char random[RUN_DIGITS / 2];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return -1;
+    for (size_t i = 0; i < sizeof random; i++) snprintf(context->slots.run + 2 * i, 3, "%02x", random[i]);
+    return 0;
+}
+
+int do_claim_run(struct context *context, const struct step_claim_run *step) {
+    char holder[HOLDER_LENGTH];
+    int result = 1;
+    for (int attempt = 0; attempt < ATTEMPTS && result == 1; attempt++) {
+        if (draw_run(context) < 0) return -1;
+        char *path = format_text("%s/%s.lock", step->folder, context->slots.run);
+        result = claim(context, path, step->folder, own_content(context), holder);
+    }
+    return result == 0 ? 0 : explain(context, "%s", step->folder);
+}
+
+int undo_claim_run(struct context *context, const struct step_claim_run *step, struct deed *deed,
+                   enum ending ending) {
+    (void)context, (void)step, (void)ending;
+    return release(deed);
+}
+
+// The claim's file is named after the range's first uid.
+int do_claim_uids(struct context *context, const struct step_claim_uids *step) {
+    char holder[HOLDER_LENGTH];
+    uint64_t last = (uint64_t)step->base + (uint64_t)step->count * UID_RANGE;
+    if (last > UINT32_MAX) return refuse(context, ERANGE, "there is no uid beyond 4294967294");
+    for (uint32_t i = 0; i < step->count; i++) {
+        uint32_t first = step->base + (uint32_t)(((uint64_t)step->first + i) % step->count) * UID_RANGE;
+        char *path = format_text("%s/%u", step->folder, first);
+        int result = claim(context, path, step->folder, own_content(context), holder);
+        if (result < 0) return explain(context, "%s", path);
+        if (result == 0) {
+            context->slots.uids = first;
+            return 0;
+        }
+    }
+    return refuse(context, 0, "no range of uids is free");
+}
+
+int undo_claim_uids(struct context *context, const struct step_claim_uids *step, struct deed *deed,
+                    enum ending ending) {
+    (void)context, (void)step, (void)ending;
+    return release(deed);
+}

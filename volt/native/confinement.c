@@ -1,0 +1,98 @@
+// Steps that take power away from the payload, in the order that security needs: limits, ids, capabilities, filter.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "volt.h"
+#include "table.h"
+
+#define CAPABILITY_LAST 63
+#define GROUPS 65536 // NGROUPS_MAX
+
+int do_set_limit(struct context *context, const struct step_set_limit *step) {
+    (void)context;
+    const struct rlimit limit = {.rlim_cur = step->soft, .rlim_max = step->hard};
+    return setrlimit((int)step->resource, &limit);
+}
+
+static int set_capabilities(uint64_t caps, uint64_t inheritable) {
+    struct capability_header header = {.version = CAPABILITY_VERSION};
+    struct capability_sets sets[2];
+    for (int i = 0; i < 2; i++) {
+        uint32_t half = (uint32_t)(caps >> (32 * i));
+        sets[i] = (struct capability_sets){half, half, (uint32_t)(inheritable >> (32 * i))};
+    }
+    return (int)syscall(SYS_capset, &header, sets);
+}
+
+int do_keep_capabilities(struct context *context, const struct step_keep_capabilities *step) {
+    (void)context;
+    return set_capabilities(step->caps, 0);
+}
+
+int do_bound_capabilities(struct context *context, const struct step_bound_capabilities *step) {
+    (void)context;
+    for (unsigned cap = 0; cap <= CAPABILITY_LAST; cap++) {
+        int bounded = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+        if (bounded < 0) return errno == EINVAL ? 0 : -1; // beyond the last that the kernel knows
+        if (bounded && !(step->caps >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) return -1;
+    }
+    return 0;
+}
+
+static int set_groups(struct context *context, const struct texts *groups) {
+    if (groups->count > GROUPS) return refuse(context, EINVAL, "too many groups");
+    gid_t *list = keep((groups->count + 1) * sizeof *list);
+    for (size_t i = 0; i < groups->count; i++) {
+        char *end;
+        unsigned long gid = strtoul(groups->items[i], &end, 10);
+        if (end == groups->items[i] || *end || gid >= UINT32_MAX)
+            return refuse(context, EINVAL, "group %s", groups->items[i]);
+        list[i] = (gid_t)gid;
+    }
+    return (int)syscall(SYS_setgroups, groups->count, list);
+}
+
+int do_set_identity(struct context *context, const struct step_set_identity *step) {
+    // The terminal is the payload's, so that it can be opened again as /dev/tty or /proc/self/fd/1.
+    if (context->terminal >= 0 && fchown(context->terminal, step->uid, (gid_t)-1) < 0)
+        return explain(context, "the terminal");
+    if (set_groups(context, &step->groups) < 0) return -1;
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return -1;
+    if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0) return -1;
+    return (int)syscall(SYS_setresuid, step->uid, step->uid, step->uid);
+}
+
+int do_set_capabilities(struct context *context, const struct step_set_capabilities *step) {
+    (void)context;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return -1;
+    if (set_capabilities(step->caps, step->ambient) < 0) return -1;
+    for (unsigned cap = 0; cap <= CAPABILITY_LAST; cap++)
+        if (step->ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0) return -1;
+    return 0;
+}
+
+int do_no_new_privileges(struct context *context, const struct step_no_new_privileges *step) {
+    (void)context, (void)step;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+int do_change_folder(struct context *context, const struct step_change_folder *step) {
+    return chdir(step->path) < 0 ? explain(context, "%s", step->path) : 0;
+}
+
+// Kept for the exec: a filter that allows what a payload needs need not allow what is left to do here.
+int do_filter_calls(struct context *context, const struct step_filter_calls *step) {
+    size_t length = step->filter.length;
+    if (length == 0 || length % FILTER_INSTRUCTION || length / FILTER_INSTRUCTION > FILTER_LONGEST)
+        return refuse(context, EINVAL, "the filter is no array of instructions");
+    uint8_t *aligned = keep(length);
+    memcpy(aligned, step->filter.start, length);
+    context->filter = (struct bytes){aligned, length};
+    return 0;
+}

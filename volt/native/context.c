@@ -1,0 +1,161 @@
+// The state of a performance, the memory it keeps, and the few calls that everything else is made of.
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "volt.h"
+
+void context_init(struct context *context) {
+    memset(context, 0, sizeof *context);
+    for (int i = 0; i < REGISTERS; i++) context->registers[i] = -1;
+    context->control = context->control_far = context->messages = context->signals = -1;
+    context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = -1;
+    context->guard = context->payload = -1;
+    context->undone = true;
+    context->begun = now();
+}
+
+// The descriptor under the number that later steps know it by; -1 passes through with its errno.
+int publish(struct context *context, uint16_t to, int descriptor) {
+    if (descriptor < 0) return -1;
+    close_held(&context->registers[to]);
+    context->registers[to] = descriptor;
+    return 0;
+}
+
+// The cause of the failure stays what it is when an undo fails too.
+static void describe_failure(struct context *context, const char *format, va_list arguments) {
+    if (!context->undoing) vsnprintf(context->failure.text, sizeof context->failure.text, format, arguments);
+}
+
+// Add to errno what the failure is about. Returns -1.
+int explain(struct context *context, const char *format, ...) {
+    int error = errno;
+    va_list arguments;
+    va_start(arguments, format);
+    describe_failure(context, format, arguments);
+    va_end(arguments);
+    errno = error;
+    return -1;
+}
+
+// Fail with a text; `error` 0 where the text says all. Returns -1.
+int refuse(struct context *context, int error, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    describe_failure(context, format, arguments);
+    va_end(arguments);
+    errno = error;
+    return -1;
+}
+
+// Milliseconds of CLOCK_MONOTONIC.
+uint64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+// Memory is kept until the end: a launch is short, and a decoded step may live as long as its undo.
+static struct block {
+    struct block *before;
+    _Alignas(16) char memory[];
+} *blocks;
+
+void *keep(size_t size) {
+    struct block *block = calloc(1, sizeof *block + size);
+    if (!block) {
+        static const char message[] = "volt: out of memory\n";
+        write_all(STDERR_FILENO, message, sizeof message - 1);
+        _exit(VOLT_FAILED);
+    }
+    block->before = blocks;
+    blocks = block;
+    return block->memory;
+}
+
+void forget_all(void) {
+    while (blocks) {
+        struct block *block = blocks;
+        blocks = block->before;
+        free(block);
+    }
+}
+
+char *format_text(const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    char *text = keep((size_t)(length < 0 ? 0 : length) + 1);
+    if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(arguments);
+    return text;
+}
+
+int write_all(int descriptor, const void *data, size_t length) {
+    const char *at = data;
+    while (length) {
+        ssize_t written = write(descriptor, at, length);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return -1;
+        at += written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+// As much as there is, up to `length`; -1 on error.
+ssize_t read_up_to(int descriptor, void *data, size_t length) {
+    size_t done = 0;
+    while (done < length) {
+        ssize_t got = read(descriptor, (char *)data + done, length - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
+        if (got == 0) break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+void close_held(int *descriptor) {
+    int error = errno;
+    if (*descriptor >= 0) close(*descriptor);
+    *descriptor = -1;
+    errno = error;
+}
+
+const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// fork(2) by clone3(2), with `flags`; the child born in `cgroup` where that is a descriptor.
+pid_t start_child(uint64_t flags, int *pidfd, int cgroup) {
+    struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
+    if (pidfd) {
+        args.flags |= CLONE_PIDFD;
+        args.pidfd = (uintptr_t)pidfd;
+    }
+    if (cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)cgroup;
+    }
+    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+// capset(2): effective is what is permitted. A change of ids takes the effective set away.
+int raise_capabilities(void) {
+    struct capability_header header = {.version = CAPABILITY_VERSION};
+    struct capability_sets sets[2];
+    if (syscall(SYS_capget, &header, sets) < 0) return -1;
+    for (int i = 0; i < 2; i++) sets[i].effective = sets[i].permitted;
+    return (int)syscall(SYS_capset, &header, sets);
+}

@@ -1,0 +1,99 @@
+// The step that ends a section: descriptors in their places, the filter, exec.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "volt.h"
+#include "table.h"
+
+#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
+#define SIGNALS 64
+
+// Above every place that will be written to, so that no source is overwritten before it is used.
+static int lift(int *descriptor, int above) {
+    if (*descriptor < 0 || *descriptor >= above) return 0;
+    *descriptor = fcntl(*descriptor, F_DUPFD_CLOEXEC, above);
+    return *descriptor < 0 ? -1 : 0;
+}
+
+static int place(struct descriptors sources, int first, int above) {
+    for (size_t i = 0; i < sources.count; i++)
+        if (lift(&sources.items[i], above) < 0) return -1;
+    for (size_t i = 0; i < sources.count; i++)
+        if (sources.items[i] >= 0 && dup2(sources.items[i], first + (int)i) < 0) return -1;
+    return 0;
+}
+
+// 0 to 2 and 3 and up in their places; all others close with the exec, the one that reports its failure too.
+static int place_all(struct context *context, const struct step_execute *step) {
+    int above = 3 + (int)step->descriptors.count;
+    if (step->stdio.count > 3) return refuse(context, EINVAL, "there are three standard descriptors");
+    if (step->stdio.count + step->descriptors.count > 0) {
+        if (lift(&context->control_far, above) < 0 || lift(&context->report_pipe, above) < 0) return -1;
+        for (size_t i = 0; i < step->descriptors.count; i++)
+            if (lift(&step->descriptors.items[i], above) < 0) return -1;
+        if (place(step->stdio, 0, above) < 0 || place(step->descriptors, 3, above) < 0) return -1;
+    }
+    return k_close_range((unsigned)above, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
+// All that was blocked or ignored on the way is as a program expects it.
+static void default_signals(void) {
+    const struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    for (int number = 1; number <= SIGNALS; number++) sigaction(number, &standard, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// Every path that `program` may be found at, in order, ended by NULL: made before the filter is on.
+static char **candidates(const char *program, char *const *environment) {
+    const char *path = variable(environment, "PATH");
+    if (!path) path = DEFAULT_PATH;
+    size_t count = 2, n = 0;
+    for (const char *at = path; *at; at++) count += *at == ':';
+    char **found = keep((count + 1) * sizeof *found);
+    if (strchr(program, '/')) {
+        found[0] = format_text("%s", program);
+        return found;
+    }
+    for (const char *at = path; *program;) {
+        size_t length = strcspn(at, ":");
+        found[n++] = format_text("%.*s%s%s", (int)length, at, length ? "/" : "", program);
+        if (!at[length]) break;
+        at += length + 1;
+    }
+    return found;
+}
+
+static int install_filter(const struct context *context) {
+    if (!context->filter.length) return 0;
+    struct filter_program program = {
+        .length = (unsigned short)(context->filter.length / FILTER_INSTRUCTION),
+        .instructions = context->filter.start,
+    };
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &program);
+}
+
+int do_execute(struct context *context, const struct step_execute *step) {
+    if (step->argv.count == 0) return refuse(context, 0, "there is nothing to run");
+    char **environment = build_environment(context, step->defaults, step->env_files, step->env);
+    if (!environment) return -1;
+    if (place_all(context, step) < 0) return context->failure.text[0] ? -1 : explain(context, "descriptors");
+    char **paths = candidates(step->argv.items[0], environment);
+    int error = ENOENT;
+    umask(022);
+    default_signals();
+    if (install_filter(context) < 0) return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
+    for (; *paths; paths++) {
+        execve(*paths, step->argv.items, environment);
+        if (errno != ENOENT && errno != ENOTDIR) error = errno;
+        if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
+    }
+    errno = error;
+    return explain(context, "%s", step->argv.items[0]);
+}

@@ -1,0 +1,112 @@
+// A failure in words: the step, the cause, what to do next; nothing that a terminal would obey.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "volt.h"
+#define VOLT_TABLE_ERRORS
+#include "table.h"
+
+static const struct {
+    unsigned opcode;
+    int error; // 0: any
+    const char *hint;
+} hints[] = {
+    {OP_CLAIM_NAME, 0, "wait for its end, or give the workload another name"},
+    {OP_CLAIM_UIDS, 0, "every range of uids is in use: end a run first"},
+    {OP_SET_MOUNT, EINVAL,
+     "this file system cannot be mounted with mapped ids: keep the folder on ext4, xfs, btrfs or tmpfs (kernel 6.3)"},
+    {OP_SET_MOUNT, EPERM, "this file system was mounted where its ids cannot be mapped again"},
+    {OP_OPEN, ENOENT, "it was there when the launch was planned: start it again"},
+    {OP_OPEN, ESTALE, "it was replaced since the launch was planned: start it again"},
+    {OP_PIN_FILE, 0, "discard it with --fresh"},
+    {OP_SEAL_FILE, ENOENT, "the manifest's env_file is read at each launch"},
+    {OP_MAKE_CGROUP, ENOENT, "the cgroup above it is gone: start volt from one that exists"},
+    {OP_MAKE_CGROUP, EROFS, "cgroup v2 has to be writable: mount -o remount,rw /sys/fs/cgroup"},
+    {OP_CHANGE_FOLDER, ENOENT, "workload.workdir has to exist inside"},
+    {OP_CHANGE_FOLDER, EACCES, "workload.user may not enter workload.workdir"},
+    {OP_REPORT, 0, "the outcome has to be writable before anything starts"},
+    {OP_ATTACH_INSIDE, EROFS, "the mount point is missing in a read-only root: make it in the image"},
+};
+
+// Copies text so that no terminal obeys it: control characters become \xNN. Always ends it.
+void harmless(char *to, size_t size, const char *from, size_t length) {
+    size_t used = 0;
+    for (size_t i = 0; i < length && used + 5 <= size; i++) {
+        unsigned char byte = (unsigned char)from[i];
+        bool c1 = byte == 0xc2 && i + 1 < length && (unsigned char)from[i + 1] < 0xa0;
+        if (byte >= 0x20 && byte != 0x7f && !c1) to[used++] = (char)byte;
+        else used += (size_t)snprintf(to + used, size - used, "\\x%02x", byte);
+        if (c1 && used + 5 <= size) used += (size_t)snprintf(to + used, size - used, "\\x%02x", (unsigned char)from[++i]);
+    }
+    if (size) to[used] = '\0';
+}
+
+const char *error_name(int number) {
+    for (size_t i = 0; i < sizeof error_names / sizeof *error_names; i++)
+        if (error_names[i].number == number) return error_names[i].name;
+    return NULL;
+}
+
+// The command itself could not be run: everything up to its exec went well.
+static bool cannot_run(const struct context *context, const struct found *found) {
+    return found->opcode == OP_EXECUTE && found->payload && context->failure.error != 0;
+}
+
+int exit_status(const struct context *context) {
+    struct found found;
+    if (context->failure.happened) {
+        if (!find_step(&context->program, context->failure.number, &found) || !cannot_run(context, &found))
+            return VOLT_FAILED;
+        return context->failure.error == ENOENT ? COMMAND_NOT_FOUND : CANNOT_EXECUTE;
+    }
+    int status = context->result.wait_status;
+    return (status & 0x7f) ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
+}
+
+// "step 12, set-mount (volume /data): Invalid argument", without the program's name.
+void failure_message(const struct context *context, char *to, size_t size) {
+    const struct failure *failure = &context->failure;
+    struct found found;
+    char text[FAILURE_TEXT], step[400] = "";
+    harmless(text, sizeof text, failure->text, strlen(failure->text));
+    bool known = find_step(&context->program, failure->number, &found);
+    const char *error = failure->error ? strerror(failure->error) : "", *between = "";
+    if (known && cannot_run(context, &found)) {
+        snprintf(to, size, "cannot run '%s': %s", text, error);
+        return;
+    }
+    if (known)
+        snprintf(step, sizeof step, found.note[0] ? "step %u, %s (%s): " : "step %u, %s: %s", failure->number,
+                 operation_name(found.opcode), found.note);
+    if (text[0] && error[0]) between = ": ";
+    snprintf(to, size, "%s%s%s%s", step, text, between, error);
+}
+
+const char *failure_hint(const struct context *context) {
+    const struct failure *failure = &context->failure;
+    struct found found;
+    if (!failure->happened || !find_step(&context->program, failure->number, &found)) return "";
+    if (cannot_run(context, &found)) return "";
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (hints[i].opcode == found.opcode && (hints[i].error == 0 || hints[i].error == failure->error))
+            return hints[i].hint;
+    return "";
+}
+
+void print_failure(const struct context *context) {
+    char message[2 * FAILURE_TEXT], lines[4 * FAILURE_TEXT];
+    if (!context->failure.happened && context->undone) return;
+    int length = 0;
+    if (context->failure.happened) {
+        const char *hint = failure_hint(context);
+        failure_message(context, message, sizeof message);
+        length = snprintf(lines, sizeof lines, "volt: %s\n%s%s%s", message, hint[0] ? "hint: " : "", hint,
+                          hint[0] ? "\n" : "");
+    }
+    if (!context->undone)
+        length += snprintf(lines + length, sizeof lines - (size_t)length,
+                           "volt: not undone: %s\nhint: the next volt command tries again\n", context->left);
+    write_all(STDERR_FILENO, lines, (size_t)length);
+}

@@ -1,0 +1,23 @@
+// The framed protocol between supervisor and init (volt/model/protocol.py).
+#ifndef VOLT_FRAMES_H
+#define VOLT_FRAMES_H
+
+#include "volt.h"
+#include "table.h"
+
+struct frame {
+    uint16_t type;
+    uint32_t length;
+    uint8_t body[FRAME_LIMIT];
+    int descriptor; // that travelled along, or -1
+};
+
+int frame_pair(int pair[2]);
+int send_frame(int socket, enum frame_type type, const void *body, uint32_t length, int descriptor);
+int send_number(int socket, enum frame_type type, uint32_t number);
+int send_failure(int socket, const struct failure *failure);
+int receive_frame(int socket, struct frame *frame); // 1 a frame, 0 the other end is closed, -1 an error
+bool frame_number(const struct frame *frame, uint32_t *number);
+bool frame_failure(const struct frame *frame, struct failure *failure);
+
+#endif

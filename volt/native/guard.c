@@ -1,0 +1,95 @@
+// Steps that start the guard, the child in new pid and mount namespaces, and those that make it what it is.
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "frames.h"
+#include "kernel.h"
+
+#define GUARD_ENDS 10000 // milliseconds that a killed pid namespace may take
+
+static _Noreturn void guard_main(struct context *context) {
+    // Our copy of the supervisor's end would hide its death.
+    close_held(&context->control);
+    context->deed_count = 0; // the supervisor's deeds are its own to undo
+    if (perform_section(context, true) == 0) {
+        context->failure = (struct failure){.happened = true};
+        refuse(context, 0, "the guard's steps do not end in an exec");
+    }
+    send_failure(context->control_far, &context->failure);
+    _exit(VOLT_FAILED);
+}
+
+// What the guard has now is nothing to the supervisor: held on, it would hide the ends of pipes.
+static void close_registers(struct context *context) {
+    for (unsigned i = context->program.registers + 1; i < REGISTERS; i++) close_held(&context->registers[i]);
+    context->control_far = -1;
+}
+
+int do_start_guard(struct context *context, const struct step_start_guard *step) {
+    context->guard = start_child(CLONE_NEWPID | CLONE_NEWNS, &context->guard_pidfd, step->cgroup);
+    if (context->guard == 0) guard_main(context);
+    if (context->guard < 0) return -1;
+    context->deed->made = true;
+    close_registers(context);
+    return 0;
+}
+
+// SIGKILL, and wait until pid namespace and mounts are gone with it. The guard stays known where it did not end.
+void end_guard(struct context *context) {
+    if (context->guard <= 0) return;
+    struct pollfd ended = {.fd = context->guard_pidfd, .events = POLLIN};
+    k_pidfd_send_signal(context->guard_pidfd, SIGKILL);
+    int ready;
+    do ready = poll(&ended, 1, GUARD_ENDS);
+    while (ready < 0 && errno == EINTR);
+    if (ready <= 0) return;
+    waitpid(context->guard, NULL, 0);
+    close_held(&context->guard_pidfd);
+    context->guard = -1;
+}
+
+int undo_start_guard(struct context *context, const struct step_start_guard *step, struct deed *deed,
+                     enum ending ending) {
+    (void)step, (void)deed, (void)ending;
+    end_guard(context);
+    errno = ETIMEDOUT;
+    return context->guard < 0 ? 0 : -1;
+}
+
+// The parent may have died before the request for its signal: its end of the control socket tells.
+int forbid_orphan(struct context *context) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -1;
+    struct pollfd socket = {.fd = context->control_far};
+    if (socket.fd < 0 || poll(&socket, 1, 0) <= 0 || !(socket.revents & POLLHUP)) return 0;
+    errno = ESRCH;
+    return -1;
+}
+
+int do_die_with_parent(struct context *context, const struct step_die_with_parent *step) {
+    (void)step;
+    return forbid_orphan(context);
+}
+
+int do_new_session(struct context *context, const struct step_new_session *step) {
+    (void)context, (void)step;
+    return setsid() < 0 ? -1 : 0;
+}
+
+int do_act_as(struct context *context, const struct step_act_as *step) {
+    char *end;
+    unsigned long uid = strtoul(step->uid, &end, 10);
+    if (end == step->uid || *end || uid >= UINT32_MAX) return refuse(context, EINVAL, "uid %s", step->uid);
+    setfsgid((gid_t)uid);
+    setfsuid((uid_t)uid);
+    // They return the id before, not success: asked for an impossible one they tell the id now.
+    if (setfsuid((uid_t)-1) != (int)uid || setfsgid((gid_t)-1) != (int)uid)
+        return refuse(context, EPERM, "uid %s", step->uid);
+    return raise_capabilities();
+}

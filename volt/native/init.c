@@ -1,0 +1,154 @@
+// The init, PID 1 of the container: it performs its section, starts the payload, forwards signals and reaps.
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "frames.h"
+#include "kernel.h"
+
+#define FIRST_INHERITED 3
+
+// ── the payload, up to its exec
+
+// Standard descriptor `n`: the terminal, the caller's own, or /dev/null, which is the init's standard input.
+static int place_standard(const struct context *context, const struct step_start_payload *step, unsigned n) {
+    int source = STDIN_FILENO;
+    if (step->terminal >> n & 1) source = context->terminal;
+    else if (n < step->stdio.count && step->stdio.items[n] >= 0) source = step->stdio.items[n];
+    return dup2(source, (int)n) < 0 ? -1 : 0;
+}
+
+static int prepare(struct context *context, const struct step_start_payload *step) {
+    // Standard input last: until then it is the /dev/null for the others.
+    for (unsigned n = 3; n-- > 0;)
+        if (place_standard(context, step, n) < 0) return explain(context, "standard descriptor %u", n);
+    if (setsid() < 0) return -1;
+    if (context->terminal >= 0 && ioctl(context->terminal, TIOCSCTTY, 0) < 0) return explain(context, "terminal");
+    return 0;
+}
+
+static _Noreturn void payload_main(struct context *context, const struct step_start_payload *step) {
+    uint32_t own = context->deed->number;
+    close_held(&context->control);
+    if (prepare(context, step) < 0) {
+        context->failure.number = own;
+        context->failure.error = errno;
+    } else if (perform_section(context, true) == 0) {
+        context->failure = (struct failure){.number = own};
+        refuse(context, 0, "the payload's steps do not end in an exec");
+    }
+    send_failure(context->report_pipe, &context->failure);
+    _exit(VOLT_FAILED);
+}
+
+// ── the init
+
+// Signals that a terminal sends to a whole group go to the payload's; the others are meant for it alone.
+static void signal_payload(const struct context *context, uint32_t number) {
+    bool group = number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGSTOP || number == SIGCONT;
+    if (number > 0 && number <= 64 && context->payload > 0)
+        kill(group ? -context->payload : context->payload, (int)number);
+}
+
+// The socket closes when the exec has succeeded; else a frame says which step failed.
+static int await_exec(struct context *context, int socket) {
+    struct frame frame;
+    int got = receive_frame(socket, &frame);
+    if (got == 0) return 0;
+    if (got < 0 || frame.type != FRAME_FAILED || !frame_failure(&frame, &context->failure))
+        return refuse(context, EPROTO, "the payload's report");
+    errno = context->failure.error;
+    return -1;
+}
+
+int do_start_payload(struct context *context, const struct step_start_payload *step) {
+    int pair[2];
+    if (step->terminal && open_terminal(context, step->terminal & 1) < 0) return -1;
+    if (frame_pair(pair) < 0) return -1;
+    context->report_pipe = pair[1];
+    context->payload = start_child(0, NULL, -1);
+    if (context->payload == 0) payload_main(context, step);
+    int error = errno;
+    close_held(&context->report_pipe);
+    errno = error;
+    int result = context->payload < 0 ? -1 : await_exec(context, pair[0]);
+    error = errno;
+    close(pair[0]);
+    errno = error;
+    return result;
+}
+
+// The payload has its own copies: held here they would hide the end of a pipe from its other end.
+static void close_inherited(struct context *context) {
+    for (unsigned i = 1; i < REGISTERS; i++)
+        if (context->registers[i] != context->control) close_held(&context->registers[i]);
+}
+
+// Every child that has ended; true when the payload is among them.
+static bool reap(const struct context *context, int *payload_status) {
+    bool ended = false;
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;)
+        if (pid == context->payload) {
+            *payload_status = status;
+            ended = true;
+        }
+    return ended;
+}
+
+// Until the payload has ended, or the supervisor has.
+static int tend(struct context *context) {
+    struct signalfd_siginfo info;
+    struct frame frame;
+    uint32_t number;
+    for (int status = 0;;) {
+        struct pollfd polls[] = {{context->control, POLLIN, 0}, {context->signals, POLLIN, 0}};
+        if (poll(polls, 2, -1) < 0) continue;
+        if (polls[1].revents && read(context->signals, &info, sizeof info) > 0 && reap(context, &status))
+            return send_number(context->control, FRAME_EXITED, (uint32_t)status);
+        if (!polls[0].revents) continue;
+        if (receive_frame(context->control, &frame) <= 0) return -1;
+        if (frame.type != FRAME_SIGNAL || !frame_number(&frame, &number)) return -1;
+        signal_payload(context, number);
+    }
+}
+
+static int prepare_init(struct context *context, int program) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    umask(022);
+    if (k_close_range(FIRST_INHERITED, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
+    sigemptyset(&all);
+    sigaddset(&all, SIGCHLD);
+    context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (context->signals < 0 || load_program(context, program, true) < 0) return -1;
+    for (unsigned i = 1; i <= context->program.registers; i++)
+        context->registers[i] = FIRST_INHERITED + (int)i - 1;
+    return 0;
+}
+
+int init_main(int control, int program) {
+    static struct context context;
+    context_init(&context);
+    context.control = control;
+    int result = prepare_init(&context, program);
+    if (result < 0) context.failure.error = errno;
+    else result = perform_section(&context, false);
+    if (result < 0) {
+        send_failure(control, &context.failure);
+        return VOLT_FAILED;
+    }
+    close_inherited(&context);
+    send_frame(control, FRAME_STARTED, NULL, 0, -1);
+    for (uint32_t number = 1; number <= 64; number++)
+        if (context.early_signals >> (number - 1) & 1) signal_payload(&context, number);
+    return tend(&context) < 0 ? VOLT_FAILED : 0;
+}

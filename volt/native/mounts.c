@@ -1,0 +1,122 @@
+// Steps that clone, map, make and attach mounts, all of them through descriptors.
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "volt.h"
+#include "table.h"
+
+static int write_map(pid_t pid, const char *name, const char *map) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    // One write(2): the kernel takes a map whole.
+    int result = write(file, map, strlen(map)) == (ssize_t)strlen(map) ? 0 : -1;
+    close_held(&file);
+    return result;
+}
+
+static int open_namespace(pid_t pid, const struct step_make_idmap *step) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+    if (write_map(pid, "uid_map", step->uids) < 0 || write_map(pid, "gid_map", step->gids) < 0) return -1;
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+// The namespace lives on in its descriptor; the child that made it waits for our end of a pipe to close.
+int do_make_idmap(struct context *context, const struct step_make_idmap *step) {
+    int gate[2];
+    char byte;
+    if (pipe2(gate, O_CLOEXEC) < 0) return -1;
+    pid_t pid = start_child(CLONE_NEWUSER, NULL, -1);
+    if (pid == 0) {
+        close(gate[1]);
+        _exit(read(gate[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    int error = errno, namespace = pid < 0 ? -1 : open_namespace(pid, step);
+    if (pid >= 0) error = errno;
+    close(gate[0]);
+    close(gate[1]);
+    if (pid > 0)
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+    errno = error;
+    if (namespace < 0) return explain(context, "id map");
+    return publish(context, step->to, namespace);
+}
+
+// Private, so that nothing mounted below it on one side appears on the other.
+static int clone_mount(int folder, const char *path, bool recursive) {
+    unsigned below = recursive ? AT_RECURSIVE : 0, empty = path[0] ? 0 : AT_EMPTY_PATH;
+    struct mount_attr private = {.propagation = MS_PRIVATE};
+    int mount = k_open_tree(folder, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | empty | below);
+    if (mount >= 0 && k_mount_setattr(mount, below, &private) < 0) close_held(&mount);
+    return mount;
+}
+
+int do_clone_mount(struct context *context, const struct step_clone_mount *step) {
+    return publish(context, step->to, clone_mount(step->source, "", step->recursive));
+}
+
+int do_set_mount(struct context *context, const struct step_set_mount *step) {
+    (void)context;
+    struct mount_attr attr = {.attr_set = step->attrs};
+    if (step->idmap >= 0) {
+        attr.attr_set |= MOUNT_ATTR_IDMAP;
+        attr.userns_fd = (uint64_t)step->idmap;
+    }
+    return k_mount_setattr(step->mount, step->recursive ? AT_RECURSIVE : 0, &attr);
+}
+
+// What the file system itself says about the failure, in the last message of its log.
+static void explain_by_log(struct context *context, int filesystem, const char *type) {
+    int error = errno;
+    char line[512];
+    ssize_t got, last = 0;
+    char kept[sizeof line] = "";
+    while ((got = read(filesystem, line, sizeof line - 1)) > 0) {
+        line[got] = '\0';
+        last = got;
+        snprintf(kept, sizeof kept, "%s", got > 2 ? line + 2 : line); // "e " for an error, "w " a warning
+    }
+    errno = error;
+    explain(context, last ? "%s: %s" : "%s%s", type, kept);
+}
+
+static int configure(int filesystem, char *option) {
+    char *equals = strchr(option, '=');
+    if (!equals) return (int)syscall(SYS_fsconfig, filesystem, FSCONFIG_SET_FLAG, option, NULL, 0);
+    *equals = '\0';
+    return (int)syscall(SYS_fsconfig, filesystem, FSCONFIG_SET_STRING, option, equals + 1, 0);
+}
+
+// A detached mount of a new file system; -1 with the failure explained.
+int make_filesystem(struct context *context, const char *type, char *const *options, uint64_t attrs) {
+    int filesystem = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), result = 0, mount = -1;
+    if (filesystem < 0) return explain(context, "%s", type);
+    for (; result == 0 && *options; options++) result = configure(filesystem, *options);
+    if (result == 0) result = (int)syscall(SYS_fsconfig, filesystem, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (result == 0) mount = (int)syscall(SYS_fsmount, filesystem, FSMOUNT_CLOEXEC, (unsigned)attrs);
+    if (mount < 0) explain_by_log(context, filesystem, type);
+    close_held(&filesystem);
+    return mount;
+}
+
+int do_make_filesystem(struct context *context, const struct step_make_filesystem *step) {
+    return publish(context, step->to, make_filesystem(context, step->type, step->options.items, step->attrs));
+}
+
+int do_attach(struct context *context, const struct step_attach *step) {
+    return k_move_mount(step->mount, AT_FDCWD, step->path, 0) < 0 ? explain(context, "%s", step->path) : 0;
+}
+
+int do_private_mounts(struct context *context, const struct step_private_mounts *step) {
+    (void)context, (void)step;
+    return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL);
+}

@@ -1,0 +1,140 @@
+// The outcome as JSON (volt/model/run.py, version 1), and the step that opens and writes its file.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "volt.h"
+#include "table.h"
+
+// Bytes: each byte of a message may take six.
+#define DOCUMENT_LIMIT (16 * FAILURE_TEXT)
+
+struct document {
+    char *at;
+    size_t left, length;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct document *to, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(to->at, to->left, format, arguments);
+    va_end(arguments);
+    size_t used = length < 0 ? 0 : (size_t)length < to->left ? (size_t)length : to->left;
+    to->at += used;
+    to->left -= used;
+    to->length += used;
+}
+
+// Bytes of the UTF-8 sequence that begins here, 0 where it is none.
+static unsigned sequence(const unsigned char *text) {
+    unsigned length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+    for (unsigned i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    if (text[0] == 0xe0 && text[1] < 0xa0) return 0; // overlong
+    if (text[0] == 0xed && text[1] > 0x9f) return 0; // a surrogate
+    if (text[0] == 0xf0 && text[1] < 0x90) return 0; // overlong
+    if (text[0] == 0xf4 && text[1] > 0x8f) return 0; // beyond U+10FFFF
+    return length;
+}
+
+// A JSON string; what is no UTF-8 becomes U+FFFD.
+static void add_string(struct document *to, const char *text) {
+    const unsigned char *at = (const unsigned char *)text;
+    add(to, "\"");
+    while (*at) {
+        unsigned length = sequence(at);
+        if (length == 0) add(to, "\\ufffd");
+        else if (*at < 0x20 || *at == 0x7f) add(to, "\\u%04x", *at);
+        else if (*at == '"' || *at == '\\') add(to, "\\%c", *at);
+        else add(to, "%.*s", (int)length, (const char *)at);
+        at += length ? length : 1;
+    }
+    add(to, "\"");
+}
+
+static void add_field(struct document *to, const char *name, const char *text) {
+    add(to, ", \"%s\": ", name);
+    if (text) add_string(to, text);
+    else add(to, "null");
+}
+
+static void add_failure(struct document *to, const struct context *context) {
+    struct found found;
+    char message[2 * FAILURE_TEXT];
+    bool happened = context->failure.happened;
+    bool known = happened && find_step(&context->program, context->failure.number, &found);
+    message[0] = '\0';
+    if (happened) failure_message(context, message, sizeof message);
+    add_field(to, "step", known ? operation_name(found.opcode) : NULL);
+    if (known) add(to, ", \"number\": %u", context->failure.number);
+    else add(to, ", \"number\": null");
+    add_field(to, "error", happened && context->failure.error ? error_name(context->failure.error) : NULL);
+    if (!context->undone) {
+        size_t used = strlen(message);
+        snprintf(message + used, sizeof message - used, "%snot undone: %s", used ? "; " : "", context->left);
+    }
+    add_field(to, "message", message);
+    add_field(to, "hint", failure_hint(context));
+}
+
+size_t outcome_document(const struct context *context, char *to, size_t size) {
+    struct document document = {.at = to, .left = size};
+    int signal = context->failure.happened ? 0 : context->result.wait_status & 0x7f;
+    add(&document, "{\"version\": 1, \"by\": \"%s\", \"status\": %d", context->failure.happened ? "volt" : "payload",
+        exit_status(context));
+    if (signal) add(&document, ", \"signal\": %d", signal);
+    else add(&document, ", \"signal\": null");
+    add_failure(&document, context);
+    add(&document, ", \"undone\": %s", context->undone ? "true" : "false");
+    add_field(&document, "ended", context->result.ended);
+    add(&document, "}\n");
+    return document.length;
+}
+
+// A device, a pipe or a link is written to as it is: only a file of its own is replaced whole.
+static bool replaceable(const char *path) {
+    struct stat status;
+    return lstat(path, &status) < 0 ? errno == ENOENT : S_ISREG(status.st_mode);
+}
+
+// /dev/stdout and the like: written to through our own descriptor, for opened again a file would be cut short.
+static int open_special(const char *path) {
+    struct stat named, own;
+    for (int n = STDOUT_FILENO; stat(path, &named) == 0 && n <= STDERR_FILENO; n++)
+        if (fstat(n, &own) == 0 && own.st_ino == named.st_ino && own.st_dev == named.st_dev)
+            return fcntl(n, F_DUPFD_CLOEXEC, 3);
+    return open(path, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
+}
+
+int do_report(struct context *context, const struct step_report *step) {
+    struct deed *deed = context->deed;
+    mode_t mode = 0666 & ~context->callers_umask;
+    if (!step->path[0]) {
+        if (fcntl((int)step->descriptor, F_SETFD, FD_CLOEXEC) < 0) return -1;
+        deed->descriptor = (int)step->descriptor;
+    } else if (replaceable(step->path)) {
+        deed->path = format_text("%s.volt-%d", step->path, getpid());
+        deed->descriptor = open(deed->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    } else {
+        deed->descriptor = open_special(step->path);
+    }
+    if (deed->descriptor < 0) return explain(context, "%s", step->path);
+    deed->made = true;
+    return 0;
+}
+
+int undo_report(struct context *context, const struct step_report *step, struct deed *deed, enum ending ending) {
+    char *document = keep(DOCUMENT_LIMIT);
+    (void)ending;
+    if (deed->descriptor < 0) return 0;
+    size_t length = outcome_document(context, document, DOCUMENT_LIMIT);
+    int result = write_all(deed->descriptor, document, length);
+    if (deed->path && result == 0 && fsync(deed->descriptor) == 0) result = rename(deed->path, step->path);
+    if (deed->path && result < 0) unlink(deed->path);
+    close_held(&deed->descriptor);
+    return result;
+}

@@ -1,0 +1,167 @@
+// Performing a program: load, check all of it, do its steps in order; undo them, newest first.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "read.h"
+#include "volt.h"
+
+#define PROGRAM_LIMIT (16u << 20) // bytes; a plan takes some tens of KiB
+
+static int damaged(const struct reader *in) {
+    return refuse(in->context, EBADMSG, "an argument is damaged, or a slot or descriptor is not there yet");
+}
+
+#define VOLT_TABLE_CODE
+#include "table.h"
+
+// The header and its arithmetic; the steps are checked apart.
+bool parse_program(struct program *program, struct bytes whole) {
+    struct reader in = {.at = whole.start, .end = whole.start + whole.length};
+    if (whole.length < PROGRAM_HEADER || memcmp(whole.start, PROGRAM_MAGIC, 8) != 0) return false;
+    in.at += 8;
+    uint32_t version = read_u32(&in), length = read_u32(&in);
+    program->registers = read_u32(&in);
+    program->first = read_u32(&in);
+    program->second = read_u32(&in);
+    program->number = read_u32(&in);
+    uint32_t inner = read_u32(&in);
+    if (version != TABLE_VERSION || length != whole.length || inner > length - PROGRAM_HEADER) return false;
+    size_t steps = length - PROGRAM_HEADER - inner;
+    // A step takes ten bytes or more: so no count makes us allocate more than the program is long.
+    if ((uint64_t)program->first + program->second > steps / 10 || program->registers >= REGISTERS)
+        return false;
+    program->whole = whole;
+    program->steps = (struct bytes){whole.start + PROGRAM_HEADER, steps};
+    program->inner = (struct bytes){whole.start + PROGRAM_HEADER + steps, inner};
+    return true;
+}
+
+// The next step of `steps`: operation and length, note, arguments. False where none is whole.
+static bool next_step(struct reader *steps, unsigned *opcode, struct bytes *step, struct bytes *note,
+                      struct reader *arguments) {
+    const uint8_t *start = steps->at;
+    *opcode = read_u16(steps);
+    struct bytes body = read_bytes(steps);
+    *arguments = reader_of(steps->context, body);
+    *note = read_bytes(arguments);
+    *step = (struct bytes){start, (size_t)(steps->at - start)};
+    return !steps->damaged && !arguments->damaged;
+}
+
+// Every step decodes, and nothing is left over: a program is performed whole or not at all.
+bool check_program(struct context *context) {
+    struct reader steps = reader_of(context, context->program.steps), arguments;
+    struct bytes step, note;
+    unsigned opcode;
+    bool good = true;
+    context->checking = true;
+    for (uint32_t i = 0; good && i < context->program.first + context->program.second; i++)
+        good = next_step(&steps, &opcode, &step, &note, &arguments) && check_operation(opcode, &arguments);
+    context->checking = false;
+    return good && reader_ended(&steps);
+}
+
+// The slots travel behind the inner program, which names no length for them.
+static bool take_slots(struct context *context, struct bytes *whole) {
+    if (whole->length < sizeof context->slots) return false;
+    whole->length -= sizeof context->slots;
+    memcpy(&context->slots, whole->start + whole->length, sizeof context->slots);
+    context->slots.run[sizeof context->slots.run - 1] = '\0';
+    return true;
+}
+
+int load_program(struct context *context, int descriptor, bool inner) {
+    struct stat status;
+    if (fstat(descriptor, &status) < 0 || lseek(descriptor, 0, SEEK_SET) < 0) return -1;
+    if (!S_ISREG(status.st_mode) || status.st_size > (off_t)PROGRAM_LIMIT)
+        return refuse(context, EBADMSG, "the plan is no regular file, or too long");
+    uint8_t *memory = keep((size_t)status.st_size + 1);
+    ssize_t length = read_up_to(descriptor, memory, (size_t)status.st_size);
+    if (length < 0) return -1;
+    struct bytes whole = {memory, (size_t)length};
+    if (inner && !take_slots(context, &whole)) return refuse(context, EBADMSG, "the plan is cut short");
+    if (!parse_program(&context->program, whole) || !check_program(context))
+        return refuse(context, EBADMSG, "the plan is damaged, or of another version of volt");
+    context->deeds = keep((context->program.first + context->program.second + 1) * sizeof *context->deeds);
+    return 0;
+}
+
+static int perform_step(struct context *context, struct bytes step, unsigned opcode, struct reader *arguments,
+                        uint32_t number) {
+    struct deed *deed = &context->deeds[context->deed_count];
+    *deed = (struct deed){.step = step, .number = number, .descriptor = -1};
+    context->deed = deed;
+    context->failure.text[0] = '\0';
+    context->failure.number = 0;
+    errno = 0;
+    if (perform_operation(context, opcode, arguments) < 0) {
+        context->failure.error = errno;
+        // The init reports its child's failure under the child's step.
+        if (!context->failure.number) context->failure.number = number;
+        context->failure.happened = true;
+        // A step that fails half-way marks its deed before: then its undo runs too.
+        if (deed->made) context->deed_count++;
+        return -1;
+    }
+    context->deed_count++;
+    return 0;
+}
+
+int perform_section(struct context *context, bool second) {
+    const struct program *program = &context->program;
+    struct reader steps = reader_of(context, program->steps), arguments;
+    uint32_t begin = second ? program->first : 0, end = program->first + (second ? program->second : 0);
+    for (uint32_t i = 0; i < end; i++) {
+        struct bytes step, note;
+        unsigned opcode;
+        if (!next_step(&steps, &opcode, &step, &note, &arguments)) return damaged(&steps);
+        if (i < begin) continue;
+        if (perform_step(context, step, opcode, &arguments, program->number + i) < 0) return -1;
+    }
+    return 0;
+}
+
+static void undo_deed(struct context *context, struct deed *deed, enum ending ending) {
+    struct reader steps = reader_of(context, deed->step), arguments;
+    struct bytes step, note;
+    unsigned opcode;
+    if (!next_step(&steps, &opcode, &step, &note, &arguments)) return;
+    if (undo_operation(context, opcode, &arguments, deed, ending) == 0) return;
+    size_t used = strlen(context->left);
+    snprintf(context->left + used, sizeof context->left - used, "%sstep %u, %s: %s", used ? "; " : "",
+             deed->number, operation_name(opcode), strerror(errno));
+    context->undone = false;
+}
+
+void undo_all(struct context *context, enum ending ending) {
+    context->undoing = true;
+    while (context->deed_count > 0) undo_deed(context, &context->deeds[--context->deed_count], ending);
+}
+
+static bool find_in(const struct program *program, uint32_t number, struct found *found) {
+    struct context nobody = {.checking = true};
+    struct reader steps = reader_of(&nobody, program->steps), arguments;
+    struct bytes step, note;
+    for (uint32_t i = 0; i < program->first + program->second; i++) {
+        if (!next_step(&steps, &found->opcode, &step, &note, &arguments)) return false;
+        if (program->number + i != number) continue;
+        harmless(found->note, sizeof found->note, (const char *)note.start, note.length);
+        found->payload = i >= program->first;
+        return true;
+    }
+    return false;
+}
+
+// The step with this printed number, in the program or in the inner one.
+bool find_step(const struct program *program, uint32_t number, struct found *found) {
+    struct program inner;
+    if (find_in(program, number, found)) {
+        found->payload = found->payload && program->inner.length == 0;
+        return true;
+    }
+    return parse_program(&inner, program->inner) && find_in(&inner, number, found);
+}

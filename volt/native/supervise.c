@@ -1,0 +1,233 @@
+// The supervisor: it passes signals and bytes between its caller and the payload until the payload has ended.
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "frames.h"
+#include "terminal.h"
+
+#define START_LIMIT 60000 // milliseconds from the guard's start to the payload's
+#define KILL_AFTER 10000  // milliseconds between SIGTERM and SIGKILL
+
+enum { CONTROL, SIGNALS, GUARD, LIFELINE, TERMINAL, POLLS = TERMINAL + TERMINAL_POLLS };
+
+struct watch {
+    struct context *context;
+    struct terminal terminal;
+    uint64_t start_by, end_at, kill_at; // 0: not set
+    bool killed, over;
+};
+
+static void fail(struct watch *watch, int error, const char *text) {
+    struct context *context = watch->context;
+    if (!context->failure.happened) {
+        context->failure.happened = true;
+        context->failure.error = error;
+        // What no frame explains is the doing of the guard's last step: systemd-nspawn.
+        context->failure.number = context->program.number + context->program.first + context->program.second - 1;
+        snprintf(context->failure.text, sizeof context->failure.text, "%s", text);
+    }
+    watch->over = true;
+}
+
+static void forward(struct watch *watch, uint32_t number) {
+    send_number(watch->context->control, FRAME_SIGNAL, number);
+}
+
+// SIGTERM to the payload, and a while later SIGKILL to everything.
+static void end_payload(struct watch *watch, const char *why) {
+    if (watch->kill_at) return;
+    watch->context->result.ended = why;
+    watch->kill_at = now() + KILL_AFTER;
+    forward(watch, SIGTERM);
+}
+
+// What systemd-nspawn wrote last, on one line.
+static void last_messages(struct context *context, char *to, size_t size) {
+    struct stat status;
+    to[0] = '\0';
+    if (context->messages < 0 || fstat(context->messages, &status) < 0) return;
+    off_t from = status.st_size > (off_t)size / 2 ? status.st_size - (off_t)size / 2 : 0;
+    char *raw = keep(size);
+    ssize_t got = pread(context->messages, raw, size / 2, from);
+    size_t length = 0;
+    while (got > 0 && (raw[got - 1] == '\n' || raw[got - 1] == '\r')) got--;
+    for (ssize_t i = 0; i < got; i++) {
+        if (raw[i] == '\n') to[length++] = ';';
+        to[length++] = raw[i] == '\n' ? ' ' : raw[i];
+    }
+    to[length] = '\0';
+}
+
+static void lost(struct watch *watch) {
+    struct context *context = watch->context;
+    char text[FAILURE_TEXT];
+    if (context->result.started && watch->killed) {
+        context->result.exited = true;
+        context->result.wait_status = SIGKILL;
+        watch->over = true;
+        return;
+    }
+    if (watch->killed) {
+        fail(watch, 0, context->result.ended ? "ended before the payload had started"
+                                             : "the payload had not started after 60 seconds");
+        return;
+    }
+    last_messages(context, text, sizeof text);
+    if (context->result.started) fail(watch, 0, "the container was ended from outside");
+    else fail(watch, 0, text[0] ? text : "it ended before the payload had started, and said nothing");
+}
+
+static void begin_terminal(struct watch *watch, struct frame *frame) {
+    if (frame->descriptor < 0 || terminal_begin(&watch->terminal, watch->context, frame->descriptor) < 0)
+        fail(watch, EPROTO, "the payload's terminal");
+    else forward(watch, GO_ON);
+}
+
+static void take_frame(struct watch *watch, struct frame *frame) {
+    struct result *result = &watch->context->result;
+    uint32_t number;
+    switch (frame->type) {
+    case FRAME_STARTED:
+        result->started = true;
+        watch->start_by = 0;
+        return;
+    case FRAME_FAILED:
+        if (!frame_failure(frame, &watch->context->failure)) break;
+        watch->over = true;
+        return;
+    case FRAME_EXITED:
+        if (!frame_number(frame, &number)) break;
+        result->exited = watch->over = true;
+        result->wait_status = (int)number;
+        return;
+    case FRAME_TERMINAL:
+        begin_terminal(watch, frame);
+        return;
+    default:
+        break;
+    }
+    fail(watch, EPROTO, "a frame of the init");
+}
+
+static void take_frames(struct watch *watch, bool guard_ended) {
+    while (!watch->over) {
+        struct frame frame;
+        int got = receive_frame(watch->context->control, &frame);
+        if (got > 0) take_frame(watch, &frame);
+        else if (got == 0) lost(watch);
+        else if (errno != EAGAIN) fail(watch, errno, "the control socket");
+        else if (guard_ended) lost(watch);
+        else return;
+    }
+}
+
+// As a shell's job: the payload stops, the terminal is the caller's, then we stop, until someone continues us.
+static void stop_with_payload(struct watch *watch) {
+    struct context *context = watch->context;
+    bool taken = context->terminal_taken;
+    forward(watch, SIGSTOP);
+    restore_mode(context);
+    kill(getpid(), SIGSTOP);
+    if (taken) take_mode(context, STDIN_FILENO);
+    terminal_resize(&watch->terminal);
+    forward(watch, SIGCONT);
+}
+
+static void take_signal(struct watch *watch, uint32_t number) {
+    switch (number) {
+    case SIGWINCH:
+        terminal_resize(&watch->terminal);
+        return;
+    case SIGTSTP:
+        stop_with_payload(watch);
+        return;
+    case SIGINT: case SIGTERM: case SIGHUP: case SIGQUIT: case SIGUSR1: case SIGUSR2: case SIGCONT:
+        // A start that hangs must not hold up whoever wants it ended.
+        if (number <= SIGTERM && !watch->context->result.started && watch->start_by > now() + KILL_AFTER)
+            watch->start_by = now() + KILL_AFTER;
+        forward(watch, number);
+        return;
+    default:
+        if (number >= (uint32_t)SIGRTMIN && number <= (uint32_t)SIGRTMAX) forward(watch, number);
+    }
+}
+
+static uint32_t next_signal(const struct context *context) {
+    struct signalfd_siginfo info;
+    return read(context->signals, &info, sizeof info) == (ssize_t)sizeof info ? info.ssi_signo : 0;
+}
+
+static void meet_deadlines(struct watch *watch) {
+    uint64_t time = now();
+    if (watch->end_at && time >= watch->end_at) {
+        watch->end_at = 0;
+        end_payload(watch, "time-limit");
+    }
+    bool late = watch->start_by && time >= watch->start_by;
+    if (!late && !(watch->kill_at && time >= watch->kill_at)) return;
+    watch->killed = true;
+    lost(watch);
+}
+
+static int until_deadline(const struct watch *watch) {
+    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at};
+    uint64_t time = now(), least = UINT64_MAX;
+    for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
+        if (deadlines[i] && deadlines[i] < least) least = deadlines[i];
+    if (least == UINT64_MAX) return -1;
+    return least <= time ? 0 : least - time > INT32_MAX ? INT32_MAX : (int)(least - time);
+}
+
+static void watch_once(struct watch *watch) {
+    struct context *context = watch->context;
+    struct pollfd polls[POLLS] = {
+        [CONTROL] = {context->control, POLLIN, 0},
+        [SIGNALS] = {context->signals, POLLIN, 0},
+        [GUARD] = {context->guard_pidfd, POLLIN, 0},
+        [LIFELINE] = {context->lifeline, 0, 0}, // its other end closes: POLLHUP, which needs no asking for
+    };
+    terminal_watch(&watch->terminal, polls + TERMINAL);
+    if (poll(polls, POLLS, until_deadline(watch)) < 0) return;
+    if (polls[SIGNALS].revents) {
+        uint32_t number = next_signal(context);
+        if (number) take_signal(watch, number);
+    }
+    if (polls[CONTROL].revents || polls[GUARD].revents) take_frames(watch, polls[GUARD].revents != 0);
+    if (polls[LIFELINE].revents & (POLLHUP | POLLERR | POLLNVAL)) {
+        close_held(&context->lifeline);
+        end_payload(watch, "cancelled");
+    }
+    terminal_copy(&watch->terminal, polls + TERMINAL);
+    if (!watch->over) meet_deadlines(watch);
+}
+
+// What the payload wrote last is still in its terminal. A signal says that the reader will not take it.
+static void drain_terminal(struct watch *watch) {
+    struct pollfd polls[1 + TERMINAL_POLLS];
+    while (watch->terminal.master >= 0 && !terminal_drained(&watch->terminal)) {
+        polls[0] = (struct pollfd){watch->context->signals, POLLIN, 0};
+        terminal_watch(&watch->terminal, polls + 1);
+        polls[1 + TERMINAL_INPUT].fd = -1;
+        if (poll(polls, 1 + TERMINAL_POLLS, -1) < 0) continue;
+        uint32_t number = polls[0].revents ? next_signal(watch->context) : 0;
+        if (number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGQUIT) return;
+        terminal_copy(&watch->terminal, polls + 1);
+    }
+}
+
+void supervise(struct context *context) {
+    static struct watch watch;
+    watch = (struct watch){.context = context, .start_by = now() + START_LIMIT};
+    terminal_init(&watch.terminal);
+    if (context->time_limit) watch.end_at = context->begun + context->time_limit;
+    while (!watch.over) watch_once(&watch);
+    end_guard(context);
+    drain_terminal(&watch);
+}
+

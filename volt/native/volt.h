@@ -1,0 +1,175 @@
+// What every file of the static program shares: the program being performed, the slots, the deeds, the failure.
+#ifndef VOLT_H
+#define VOLT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <termios.h>
+
+#define REGISTERS 4096        // descriptors that a program can name
+#define FAILURE_TEXT 4096     // bytes of a failure's own words
+#define RUN_DIGITS 12         // of a run's id
+#define VOLT_FAILED 125       // the exit status of every failure of volt's own
+#define CANNOT_EXECUTE 126    // … and of a command that cannot be run, or is not there: as a shell's
+#define COMMAND_NOT_FOUND 127
+
+struct bytes {
+    const uint8_t *start;
+    size_t length;
+};
+struct texts {
+    size_t count;
+    char **items; // ends with NULL
+};
+struct descriptors {
+    size_t count;
+    int *items; // -1 for none
+};
+
+// volt/model/text.py: what only the launch knows. Behind the inner program it travels to the init.
+struct slots {
+    char run[RUN_DIGITS + 4]; // NUL-terminated; empty until it is claimed
+    uint64_t uids, pid, started, clock;
+};
+
+// volt/model/binary.py: a header, two sections of steps, the inner program.
+struct program {
+    struct bytes whole, steps, inner;
+    uint32_t registers, first, second, number;
+};
+
+enum ending {
+    FAILED,   // the launch failed: undo
+    FINISHED, // the run is over: release
+};
+
+// What a step has done, for its undo.
+struct deed {
+    struct bytes step; // operation, length, note, arguments
+    uint32_t number;
+    bool made;       // something was made that has to go
+    bool exclusive;  // it was made under the name's claim
+    int descriptor;  // what the undo needs held open, or -1
+    char *path;      // what the undo removes where the step does not name it, or NULL
+};
+
+struct failure {
+    bool happened;
+    uint32_t number;              // of the step; 0 for none
+    int error;                    // an errno, or 0 where the text says all
+    char text[FAILURE_TEXT];      // the failure's own words: detail, or all of it
+};
+
+// How the payload ended, and why.
+struct result {
+    bool started, exited;
+    int wait_status;
+    const char *ended; // volt ended it: "time-limit" or "cancelled", else NULL
+};
+
+struct context {
+    struct program program;
+    struct slots slots;
+    int registers[REGISTERS];
+    bool checking; // the program is being looked through: nothing is performed, slots are unknown
+    bool undoing;  // descriptors may be closed by now
+
+    struct deed *deeds;
+    size_t deed_count;
+    struct deed *deed; // of the step being performed
+    struct failure failure;
+    struct result result;
+    bool undone;                       // so far nothing was left behind
+    char left[FAILURE_TEXT];           // what was
+
+    int control, control_far;          // the control socket; the guard's end
+    int messages;                      // what systemd-nspawn writes to standard error
+    int signals;                       // signalfd of everything
+    int lifeline;
+    int guard_pidfd;
+    pid_t guard;
+    uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
+    bool claimed;                      // the name is ours
+    mode_t callers_umask;
+    bool terminal_taken;               // saved_mode is to be restored
+    struct termios saved_mode;
+
+    int report_pipe;                   // the payload's, up to its exec: failures to the init
+    int terminal;                      // inside: the payload's terminal, or -1
+    pid_t payload;
+    uint64_t early_signals;            // that came before there was a payload
+    struct bytes filter;               // seccomp, for the exec
+};
+
+// context.c
+void context_init(struct context *context);
+int publish(struct context *context, uint16_t to, int descriptor);
+__attribute__((format(printf, 2, 3))) int explain(struct context *context, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int refuse(struct context *context, int error, const char *format, ...);
+uint64_t now(void);
+void *keep(size_t size);
+__attribute__((format(printf, 1, 2))) char *format_text(const char *format, ...);
+void forget_all(void);
+int write_all(int descriptor, const void *data, size_t length);
+ssize_t read_up_to(int descriptor, void *data, size_t length);
+void close_held(int *descriptor);
+const char *last_part(const char *path);
+pid_t start_child(uint64_t flags, int *pidfd, int cgroup);
+int raise_capabilities(void);
+
+// perform.c
+int load_program(struct context *context, int descriptor, bool inner);
+bool parse_program(struct program *program, struct bytes whole);
+bool check_program(struct context *context);
+int perform_section(struct context *context, bool second);
+void undo_all(struct context *context, enum ending ending);
+struct found {
+    unsigned opcode;
+    bool payload; // the step is of the inner program's second section
+    char note[256];
+};
+bool find_step(const struct program *program, uint32_t number, struct found *found);
+const char *operation_name(unsigned opcode);
+
+// failure.c
+void harmless(char *to, size_t size, const char *from, size_t length);
+int exit_status(const struct context *context);
+const char *error_name(int number);
+void failure_message(const struct context *context, char *to, size_t size);
+const char *failure_hint(const struct context *context);
+void print_failure(const struct context *context);
+
+// outcome.c
+size_t outcome_document(const struct context *context, char *to, size_t size);
+
+// tree.c
+int remove_tree(const char *path);
+
+// sealed.c
+int sealed_copy(const char *name, const void *data, size_t length, unsigned flags);
+
+// mounts.c
+int make_filesystem(struct context *context, const char *type, char *const *options, uint64_t attrs);
+
+// environment.c
+char **build_environment(struct context *context, struct texts defaults, struct descriptors files,
+                         struct texts given);
+const char *variable(char *const *environment, const char *name);
+
+// terminal.c
+int open_terminal(struct context *context, bool input);
+int take_mode(struct context *context, int descriptor);
+void restore_mode(struct context *context);
+
+// guard.c
+void end_guard(struct context *context);
+int forbid_orphan(struct context *context);
+
+// supervise.c, init.c
+void supervise(struct context *context);
+int init_main(int control, int program);
+int await_payload(struct context *context);
+
+#endif

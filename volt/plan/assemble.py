@@ -1,0 +1,249 @@
+"""A workload and facts, assembled into a launch plan: the one place that knows the order of things."""
+
+from __future__ import annotations
+
+import json
+
+from volt.backends import container
+from volt.errors import HostUnfit, ManifestError
+from volt.model.facts import Call, Facts
+from volt.model.part import STAGE, Part
+from volt.model.plan import LaunchPlan
+from volt.model.steps import (
+    Attach,
+    ClaimName,
+    ClaimRun,
+    ClaimUids,
+    DieWithParent,
+    Execute,
+    KeepCapabilities,
+    Lifeline,
+    MakeFilesystem,
+    MakeFolder,
+    MakeSocket,
+    NewSession,
+    PrivateMounts,
+    ProtectInit,
+    Report,
+    SealFile,
+    SealInside,
+    SealProgram,
+    StartGuard,
+    StartPayload,
+    Step,
+    TakeTerminal,
+    TimeLimit,
+    WriteFile,
+)
+from volt.model.text import CLOCK, PID, RUN, STARTED, UIDS, Text, text
+from volt.model.workload import Workload
+from volt.plan import environment
+from volt.plan.capabilities import capability_sets
+from volt.plan.check import Accounts, check
+from volt.plan.confinement import inside_part, limits, payload_part
+from volt.plan.mounts import files_folder, mounts, mounts_part
+from volt.plan.root import HOST, attach_root, root_part
+from volt.plan.seccomp import LibraryMissingError, Profile, compile_filter
+from volt.plan.uids import candidates
+from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
+
+# The machine's, wherever VOLT_ROOT moves the rest: two states must not hand out the same ids.
+UIDS_FOLDER = "/run/volt/uids"
+STANDARD = ("stdin", "stdout", "stderr")
+
+
+def make_plan(workload: Workload, facts: Facts, call: Call, profile: Profile) -> LaunchPlan:
+    """The launch of `workload` on the host that `facts` describe.
+
+    Raises ManifestError with every finding, HostUnfit where no plan is possible on this host at all.
+    """
+    accounts = _accounts(workload, facts)
+    findings = check(workload, facts, call, accounts)
+    if findings:
+        raise ManifestError(findings)
+    if not facts.cgroup_root:
+        raise HostUnfit("cgroup v2 is not mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    return _assemble(workload, facts, call, profile, accounts)
+
+
+def _accounts(workload: Workload, facts: Facts) -> Accounts:
+    fresh = workload.storage.rootfs == HOST
+    return Accounts(
+        facts.passwd or (HOST_PASSWD if fresh else ""), facts.group or (HOST_GROUP if fresh else "")
+    )
+
+
+def _assemble(
+    workload: Workload, facts: Facts, call: Call, profile: Profile, accounts: Accounts
+) -> LaunchPlan:
+    identity = identify(workload.user, accounts.passwd, accounts.group)
+    found = mounts(workload, facts, accounts.passwd, accounts.group)
+    points = tuple((mount.path, mount.folder) for mount in found)
+    bpf = _filter(workload, facts, identity, profile)
+    standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
+    env_file = _env_file(workload)
+    part = (
+        _call_part(call)
+        + _claims(workload, facts)
+        + _record(workload, facts)
+        + _guard_start()
+        + container.cgroup_part(facts)
+        + root_part(workload, facts, points, call.fresh)
+        + files_folder()
+        + mounts_part(found)
+        + attach_root()
+        + env_file
+        + Part(guard=limits(workload))
+        + inside_part()
+        + _inside(standard, call.terminal)
+        + payload_part(workload, identity, bpf)
+        + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
+    )
+    handed = ("program", "control", "inside", *(name for name in standard if name), *part.inherited)
+    part += container.start_part(workload, facts, handed)
+    part += Part(host=(*_terminal(call), StartGuard(cgroup="cgroup")))
+    return LaunchPlan(
+        name=workload.name,
+        mode=str(workload.mode),
+        host=part.host,
+        guard=part.guard,
+        init=part.init,
+        payload=part.payload,
+        inherited=handed,
+        notes=_notes(workload),
+    )
+
+
+def _filter(workload: Workload, facts: Facts, identity: Identity, profile: Profile) -> bytes:
+    """The filter's instructions; what a payload could ever gain decides which calls are permitted."""
+    gained = capability_sets(workload.security.capabilities, identity.uid).bounding
+    try:
+        return compile_filter(profile, capabilities=gained, architecture=facts.architecture)
+    except LibraryMissingError as error:
+        raise HostUnfit(str(error), hint="apt install libseccomp2") from error
+
+
+def _call_part(call: Call) -> Part:
+    """What the caller asked to be told, and when the run has to end."""
+    steps: list[Step] = []
+    if isinstance(call.report, str):
+        steps.append(Report(path=text(call.report), note="--outcome"))
+    elif call.report is not None:
+        steps.append(Report(descriptor=call.report))
+    if call.lifeline is not None:
+        steps.append(Lifeline(descriptor=call.lifeline, note="the caller"))
+    if call.time_limit is not None:
+        steps.append(TimeLimit(milliseconds=call.time_limit, note="the caller's time limit"))
+    return Part(host=tuple(steps))
+
+
+def _claims(workload: Workload, facts: Facts) -> Part:
+    run, state = facts.folders.run, facts.folders.state
+    base, count, first = candidates(workload.name, facts)
+    holder = text('{"run":"', RUN, '","pid":', PID, ',"name":', json.dumps(workload.name), "}\n")
+    folders = (
+        ("/run/volt", 0o711),
+        (UIDS_FOLDER, 0o700),
+        (run, 0o711),
+        (f"{run}/runs", 0o700),
+        (f"{run}/names", 0o700),
+        (state, 0o711),
+        (f"{state}/layers", 0o700),
+    )
+    made = dict(folders)
+    return Part(
+        host=(
+            *(MakeFolder(path=text(path), mode=mode, keep=True, shared=True) for path, mode in made.items()),
+            ClaimRun(folder=text(f"{run}/runs")),
+            ClaimName(folder=text(f"{run}/names"), label=text(workload.name), content=holder),
+            ClaimUids(folder=text(UIDS_FOLDER), base=base, count=count, first=first),
+        )
+    )
+
+
+def _record(workload: Workload, facts: Facts) -> Part:
+    """The run's folder and record, from which the next command removes what a crash left."""
+    folder: Text = text(f"{facts.folders.run}/runs/", RUN)
+    known = {
+        "name": workload.name,
+        "mode": str(workload.mode),
+        "boot_id": facts.boot_id,
+        "description": workload.description or "",
+        "labels": dict(workload.labels),
+    }
+    rest = json.dumps(known, ensure_ascii=True)[1:]
+    head = ('{"version": 1, "id": "', RUN, '", "pid": ', PID, ', "clock": ', CLOCK)
+    ids = (', "started": ', STARTED, ', "uids": ', UIDS, ', "cgroup": "')
+    content = text(*head, *ids, *container.cgroup_path(facts), '", ', rest, "\n")
+    return Part(
+        host=(
+            MakeFolder(path=folder, mode=0o700),
+            WriteFile(
+                path=(*folder, "/record.json"), content=content, note="what a crash leaves is found by it"
+            ),
+        )
+    )
+
+
+def _guard_start() -> Part:
+    return Part(
+        host=(
+            MakeSocket(to="control"),
+            SealProgram(to="program", note="nothing of ours lies in the root"),
+            SealInside(to="inside"),
+        ),
+        guard=(
+            DieWithParent(),
+            NewSession(),
+            PrivateMounts(),
+            MakeFilesystem(type=text("proc"), attrs=("nosuid", "nodev", "noexec"), to="proc"),
+            Attach(mount="proc", path=text("/proc")),
+            MakeFilesystem(
+                type=text("tmpfs"), options=(text("mode=0755"),), attrs=("nosuid", "nodev"), to="stage"
+            ),
+            Attach(mount="stage", path=text(STAGE), note="the run's own, gone with it"),
+        ),
+    )
+
+
+def _env_file(workload: Workload) -> Part:
+    if not workload.env_file:
+        return Part()
+    step = SealFile(path=text(workload.env_file), to="env-file", note="workload.env_file")
+    return Part(host=(step,), inherited=("env-file",))
+
+
+def _inside(standard: tuple[str, ...], terminal: int) -> Part:
+    return Part(
+        init=(
+            ProtectInit(),
+            StartPayload(stdio=standard, terminal=terminal),
+            KeepCapabilities(caps=("KILL",), note="to signal a payload of any id"),
+        )
+    )
+
+
+def _execute(workload: Workload, call: Call, identity: Identity, env_files: tuple[str, ...]) -> Execute:
+    return Execute(
+        argv=tuple(text(word) for word in call.command or workload.command),
+        env=environment.given(workload, call),
+        env_files=env_files,
+        defaults=environment.defaults(workload, identity, call),
+        note="workload.command",
+    )
+
+
+def _terminal(call: Call) -> tuple[Step, ...]:
+    return (TakeTerminal(descriptor=0),) if call.terminal & 1 else ()
+
+
+def _notes(workload: Workload) -> tuple[str, ...]:
+    """What this plan does not do, said rather than left out."""
+    notes = ["security.landlock_profile: none (Landlock is not in this version)"]
+    kernel = workload.kernel
+    for key in ("version", "path", "modules", "cmdline"):
+        if getattr(kernel, key):
+            notes.append(f"kernel.{key}: ignored in container mode")
+    if workload.network.mode == "host":
+        notes.append("network.mode = host: the host's interfaces, ports and abstract sockets are inside")
+    return tuple(notes)

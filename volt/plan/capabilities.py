@@ -1,0 +1,59 @@
+"""Which capabilities the payload gets: what `security.capabilities` and the payload's user come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from volt.model.steps import CAPABILITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# What podman gives too: enough to install packages, change users and serve low ports. Each counts only
+# inside the workload's own user namespace.
+DEFAULT = (
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "SETFCAP",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilitySets:
+    """The payload's sets as in capabilities(7), at its exec; names in the kernel's order.
+
+    The inheritable set always equals `ambient`.
+    """
+
+    bounding: tuple[str, ...]
+    permitted: tuple[str, ...]
+    effective: tuple[str, ...]
+    ambient: tuple[str, ...]
+
+
+def capability_sets(listed: Collection[str] | None, uid: int) -> CapabilitySets:
+    """The sets for a payload that starts as `uid`; `listed` is None where the manifest says nothing.
+
+    Absent: root has the default eleven; another user has none, but what it becomes (a set-uid program,
+    where no_new_privs is off) may have them. Listed: exactly these, for any user; a user other than root
+    keeps them over exec because they are ambient. Raises ValueError for a name that is no capability.
+    """
+    bounding = _ordered(DEFAULT if listed is None else listed)
+    own = () if listed is None and uid else bounding
+    return CapabilitySets(bounding, permitted=own, effective=own, ambient=own if uid else ())
+
+
+def _ordered(names: Collection[str]) -> tuple[str, ...]:
+    foreign = sorted({*names} - {*CAPABILITIES})
+    if foreign:
+        raise ValueError(f"not a capability: {', '.join(foreign)}")
+    return tuple(name for name in CAPABILITIES if name in names)

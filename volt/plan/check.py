@@ -1,0 +1,190 @@
+"""What a plan refuses: later fields by name, roots and commands that are missing, what the host cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from volt.model.facts import Call, Facts
+from volt.model.findings import Finding
+from volt.model.modes import Mode, NetworkMode
+from volt.model.steps import CAPABILITIES
+from volt.model.workload import Volume, Workload
+from volt.plan.root import HOST, layer_base
+from volt.plan.users import UnknownUserError, identify
+
+# Every field that this version accepts and does not perform: a key or a table, and from which value on.
+# One row goes when its feature comes.
+LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
+    ("workload.mode", lambda w: w.mode != Mode.CONTAINER),
+    ("workload.image", lambda w: w.image is not None),
+    ("workload.platform", lambda w: w.platform is not None),
+    ("workload.boot", lambda w: bool(w.boot)),
+    ("security.landlock_profile", lambda w: w.security.landlock_profile is not None),
+    ("security.landlock_policy", lambda w: w.security.landlock_policy is not None),
+    ("security.seccomp_profile", lambda w: w.security.seccomp_profile not in (None, "default")),
+    ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
+    ("resources.memory_limit", lambda w: w.resources.memory_limit is not None),
+    ("resources.memory_soft", lambda w: w.resources.memory_soft is not None),
+    ("resources.cpu_weight", lambda w: w.resources.cpu_weight is not None),
+    ("resources.cpu_set", lambda w: w.resources.cpu_set is not None),
+    ("resources.io_weight", lambda w: w.resources.io_weight is not None),
+    ("resources.pids_max", lambda w: w.resources.pids_max is not None),
+    ("network.mode", lambda w: w.network.mode in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)),
+    ("network.name", lambda w: w.network.name is not None),
+    ("network.address", lambda w: w.network.address is not None),
+    ("network.ports", lambda w: bool(w.network.ports)),
+    ("storage.rootfs", lambda w: (w.storage.rootfs or "").startswith("cas://")),
+    ("storage.layer_size", lambda w: w.storage.layer_size is not None),
+    ("log.rate", lambda w: w.log.rate is not None),
+    ("log.max_size", lambda w: w.log.max_size is not None),
+    ("log.max_files", lambda w: w.log.max_files is not None),
+    ("service.restart", lambda w: w.service.restart is not None),
+    ("service.restart_sec", lambda w: w.service.restart_sec is not None),
+    ("service.ready", lambda w: w.service.ready is not None),
+    ("service.ready_timeout", lambda w: w.service.ready_timeout is not None),
+    ("service.watchdog", lambda w: w.service.watchdog is not None),
+    ("service.stop_signal", lambda w: w.service.stop_signal is not None),
+    ("service.stop_timeout", lambda w: w.service.stop_timeout is not None),
+    ("service.after", lambda w: bool(w.service.after)),
+    ("service.requires", lambda w: bool(w.service.requires)),
+    ("health.command", lambda w: w.health.command is not None),
+    ("health.http", lambda w: w.health.http is not None),
+    ("health.tcp", lambda w: w.health.tcp is not None),
+    ("health.interval", lambda w: w.health.interval is not None),
+    ("health.timeout", lambda w: w.health.timeout is not None),
+    ("health.retries", lambda w: w.health.retries is not None),
+    ("health.on_failure", lambda w: w.health.on_failure is not None),
+)
+
+# What to write today instead, where there is something.
+INSTEAD: Mapping[str, str] = {
+    "workload.mode": 'write mode = "container"',
+    "workload.image": 'unpack the image and name its folder in storage.rootfs, or write rootfs = "host"',
+    "network.mode": 'write mode = "none" or mode = "host"',
+    "storage.rootfs": 'name a folder, or write rootfs = "host"',
+}
+
+CAP_SYS_RESOURCE = 1 << CAPABILITIES.index("SYS_RESOURCE")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The image's account files, or those of a fresh root."""
+
+    passwd: str
+    group: str
+
+
+def check(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> tuple[Finding, ...]:
+    """Every reason not to launch, at once."""
+    return tuple(
+        finding
+        for rule in (_later, _root, _network, _command, _users, _volumes, _layer, _limits)
+        for finding in rule(workload, facts, call, accounts)
+    )
+
+
+def _later(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    for key, asked in LATER:
+        if asked(workload):
+            yield Finding("not-in-this-version", key, f"{key}: not in this version", INSTEAD.get(key, ""))
+
+
+def _root(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    root = workload.storage.rootfs
+    if root and workload.image:
+        hint = "remove one of workload.image and storage.rootfs"
+        yield Finding("two-roots", "storage.rootfs", "the root comes from an image and from a folder", hint)
+    if not root and not workload.image:
+        hint = 'add to [storage]: rootfs = "/path/of/a/root", or rootfs = "host" for the host\'s programs'
+        yield Finding("no-root", "storage", "there is no root file system", hint)
+    if not root or root == HOST or root.startswith("cas://"):
+        return
+    fact = facts.paths[root]
+    if fact.kind != "folder":
+        what = fact.problem or (
+            "does not exist" if fact.kind == "missing" else f"is a {fact.kind}, not a folder"
+        )
+        yield Finding("bad-rootfs", "storage.rootfs", f"{root} {what}", "name the folder that holds the root")
+    elif not fact.idmappable:
+        yield _no_idmap("storage.rootfs", root, fact.filesystem)
+
+
+def _no_idmap(key: str, path: str, filesystem: str) -> Finding:
+    message = f"{path} is on {filesystem}, which this kernel cannot idmap"
+    return Finding("no-idmap", key, message, "copy it to a file system that can: ext4, xfs, btrfs, f2fs")
+
+
+def _network(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    mode = workload.network.mode
+    if mode is None:
+        hint = 'add to [network]: mode = "none" (only lo), or mode = "host" (the host\'s network)'
+        message = "network.mode is absent, and its default, bridge, is not in this version"
+        yield Finding("no-network-mode", "network.mode", message, hint)
+    if mode == NetworkMode.CUSTOM and not workload.network.name:
+        yield Finding("no-network", "network.mode", 'mode = "custom" names no network', "add network.name")
+    if workload.security.landlock_profile == "custom" and not workload.security.landlock_policy:
+        key = "security.landlock_profile"
+        yield Finding("no-policy", key, '"custom" names no policy', "add security.landlock_policy")
+
+
+def _command(workload: Workload, _f: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    if not workload.command and not call.command:
+        hint = 'add to [workload]: command = ["program", "argument"], or put it behind -- on the command line'
+        yield Finding("no-command", "workload.command", "there is nothing to run", hint)
+
+
+def _users(workload: Workload, _f: Facts, _c: Call, accounts: Accounts) -> Iterator[Finding]:
+    wanted = [("workload.user", workload.user)]
+    wanted += [(f"storage.volumes[{n}].as", v.as_user) for n, v in enumerate(workload.storage.volumes)]
+    for key, user in wanted:
+        try:
+            identify(user, accounts.passwd, accounts.group)
+        except UnknownUserError as unknown:
+            yield Finding("unknown-user", key, str(unknown), "write a number, as uid or uid:gid")
+
+
+def _volumes(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    for number, volume in enumerate(workload.storage.volumes):
+        key, fact = f"storage.volumes[{number}]", facts.paths[volume.host]
+        if fact.kind in ("missing", "unreadable"):
+            message = f"{volume.host} " + (fact.problem or "does not exist")
+            yield Finding("missing-volume", f"{key}.host", message, "make it first, or correct the path")
+        elif fact.kind == "device":
+            message = f"{volume.host} is a device, and volumes are mounted without devices"
+            yield Finding("device-volume", f"{key}.host", message, "name a folder, a file or a socket")
+        elif not fact.idmappable:
+            yield _no_idmap(f"{key}.host", volume.host, fact.filesystem)
+        elif _writes_as_root(volume, facts) and not volume.owner_root:
+            message = f"the inside would write to {volume.host} as the host's root"
+            hint = 'give it another owner (chown), or add readonly = true, or spell it out: owner = "root"'
+            yield Finding("root-owner", f"{key}.host", message, hint)
+
+
+def _writes_as_root(volume: Volume, facts: Facts) -> bool:
+    """A writable idmapped mount lets a container's root leave a set-uid-root file on the host."""
+    fact = facts.paths[volume.host]
+    return not volume.readonly and (volume.ids == "same" or 0 in (fact.uid, fact.gid))
+
+
+def _layer(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    root = workload.storage.rootfs
+    if not root or root.startswith("cas://") or not workload.kept or call.fresh or facts.layer is None:
+        return
+    if facts.layer != layer_base(workload, facts):
+        message = f"the kept layer of '{workload.name}' was made on another root"
+        hint = "discard the layer with --fresh, or choose another name"
+        yield Finding("other-root", "storage.rootfs", message, hint)
+
+
+def _limits(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    if facts.capabilities & CAP_SYS_RESOURCE:
+        return
+    for name, (_, hard) in sorted(workload.limits.items()):
+        most = facts.limits.get(name, (0, hard))[1]
+        if hard > most:
+            message = (
+                f"the hard limit {hard} is above this process's own, {most}, and CAP_SYS_RESOURCE is missing"
+            )
+            yield Finding("limit-too-high", f"limits.{name}", message, f"write at most {most}")

@@ -1,0 +1,80 @@
+"""The payload's confinement: limits, ids, capabilities, the filter of system calls, masked paths."""
+
+from __future__ import annotations
+
+from volt.model.part import Part
+from volt.model.steps import (
+    BoundCapabilities,
+    ChangeFolder,
+    FilterCalls,
+    Mask,
+    NoNewPrivileges,
+    ProtectPath,
+    SetCapabilities,
+    SetIdentity,
+    SetLimit,
+    Step,
+)
+from volt.model.text import text
+from volt.model.workload import Workload
+from volt.plan.capabilities import capability_sets
+from volt.plan.users import Identity
+
+# Where the kernel shows what is nobody's business inside, or would act on a write. Those missing on a
+# kernel are passed over.
+MASKED = (
+    "/proc/acpi",  # firmware tables
+    "/proc/asound",  # sound devices of the host
+    "/proc/interrupts",  # timing of other workloads
+    "/proc/kallsyms",  # kernel addresses
+    "/proc/kcore",  # the machine's memory
+    "/proc/keys",  # key rings of the host's users
+    "/proc/latency_stats",  # what other processes wait for
+    "/proc/sched_debug",  # every process of the host
+    "/proc/scsi",  # storage of the host
+    "/proc/sysrq-trigger",  # reboots the host
+    "/proc/timer_list",  # timers of other processes
+    "/proc/timer_stats",  # the same, older kernels
+    "/sys/devices/virtual/powercap",  # energy counters: a side channel
+    "/sys/firmware",  # firmware tables
+)
+PROTECTED = (
+    "/proc/bus",  # configuration space of the host's devices
+    "/proc/fs",  # tunables of mounted file systems
+    "/proc/irq",  # interrupt affinity
+    "/proc/sys",  # kernel settings
+)
+
+
+def inside_part() -> Part:
+    """What the init covers before anything of the image runs."""
+    masks = (Mask(path=text(path)) for path in MASKED)
+    return Part(init=(*masks, *(ProtectPath(path=text(path)) for path in PROTECTED)))
+
+
+def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
+    """From fork to exec: security.md's order."""
+    sets = capability_sets(workload.security.capabilities, identity.uid)
+    steps: tuple[Step, ...] = (
+        *limits(workload),
+        BoundCapabilities(caps=sets.bounding, note="security.capabilities"),
+        SetIdentity(
+            uid=identity.uid,
+            gid=identity.gid,
+            groups=tuple(text(str(gid)) for gid in identity.groups),
+            note="workload.user",
+        ),
+        SetCapabilities(caps=sets.effective, ambient=sets.ambient, note="security.capabilities"),
+        NoNewPrivileges(note="security.no_new_privs"),
+        ChangeFolder(path=text(workload.workdir or "/"), note="workload.workdir"),
+        FilterCalls(filter=bpf, note="security.seccomp_profile"),
+    )
+    return Part(payload=steps)
+
+
+def limits(workload: Workload) -> tuple[Step, ...]:
+    """setrlimit(2) for each of [limits]: raised in the guard, where it is allowed; exact in the payload."""
+    return tuple(
+        SetLimit(resource=name, soft=soft, hard=hard, note="[limits]")
+        for name, (soft, hard) in sorted(workload.limits.items())
+    )

@@ -1,0 +1,175 @@
+"""What is mounted inside: the host's /usr, generated files, volumes, tmpfs, shared memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volt.model.facts import Facts
+from volt.model.part import FILES, Part
+from volt.model.sizes import Size
+from volt.model.steps import (
+    MAKE_FILE,
+    MAKE_FOLDER,
+    AttachInside,
+    CloneMount,
+    MakeFile,
+    MakeFilesystem,
+    MakeFolder,
+    MakeIdmap,
+    Open,
+    SetMount,
+    Step,
+)
+from volt.model.text import UIDS, Slot, Text, text
+from volt.model.workload import Tmpfs, Volume, Workload
+from volt.plan import files
+from volt.plan.root import HOST, WHOLE_RANGE
+from volt.plan.users import Identity, identify
+
+SHM_SIZE = Size(64 * 2**20)
+# tmpfs(5); the options that docker and podman give too.
+SHM_ATTRS = ("nosuid", "nodev", "noexec")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount of the inside: a descriptor handed in (`inherited`), or made there by `make`."""
+
+    path: str
+    source: str
+    folder: bool
+    part: Part
+    handed: bool = True
+    note: str = ""
+
+
+def mounts(workload: Workload, facts: Facts, passwd: str, group: str) -> tuple[Mount, ...]:
+    """Everything that the init attaches, in order: a deeper path after the path above it."""
+    found = [
+        *host_mounts(workload, facts),
+        *file_mounts(workload, facts),
+        shared_memory(workload),
+        *(tmpfs_mount(number, item) for number, item in enumerate(workload.storage.tmpfs)),
+        *volume_mounts(workload, facts, passwd, group),
+    ]
+    return tuple(sorted(found, key=lambda mount: mount.path.count("/")))
+
+
+def mounts_part(found: tuple[Mount, ...]) -> Part:
+    """The steps that prepare each mount, and the init's steps that attach them."""
+    part = Part()
+    for mount in found:
+        kind = MAKE_FOLDER if mount.folder else MAKE_FILE
+        attach = AttachInside(mount=mount.source, path=text(mount.path), kind=kind, note=mount.note)
+        handed = (mount.source,) if mount.handed else ()
+        part += mount.part + Part(init=(attach,), inherited=handed)
+    return part
+
+
+def host_mounts(workload: Workload, facts: Facts) -> list[Mount]:
+    """rootfs = "host": /usr and the harmless part of /etc, read-only and not idmapped: what only the
+    host's root may read stays closed to the workload's root."""
+    if workload.storage.rootfs != HOST:
+        return []
+    paths = ["/usr", *(f"/etc/{name}" for name in facts.host_etc)]
+    return [_host_mount(path, facts.paths[path].kind == "folder") for path in paths]
+
+
+def _host_mount(path: str, folder: bool) -> Mount:
+    name = f"host:{path}"
+    steps: tuple[Step, ...] = (
+        Open(path=text(path), to=f"{name}:source", note="the host's, read-only"),
+        CloneMount(source=f"{name}:source", to=name),
+        SetMount(mount=name, attrs=("ro", "nosuid", "nodev")),
+    )
+    return Mount(path, name, folder, Part(host=steps), note="the host's, read-only")
+
+
+def file_mounts(workload: Workload, facts: Facts) -> list[Mount]:
+    """/etc/hosts, /etc/hostname and /etc/resolv.conf: mounts, so that the image is not changed."""
+    return [_file_mount(workload, path, body) for path, body in files.generated(workload, facts).items()]
+
+
+def _file_mount(workload: Workload, path: str, content: str) -> Mount:
+    name = path.rpartition("/")[2]
+    attrs = ("nosuid", "nodev", "noexec") + (() if workload.writable else ("ro",))
+    steps: tuple[Step, ...] = (
+        MakeFile(path=text(f"{FILES}/{name}"), content=text(content), note=path),
+        Open(path=text(f"{FILES}/{name}"), to=f"{name}:source"),
+        CloneMount(source=f"{name}:source", to=name),
+        SetMount(mount=name, attrs=attrs),
+    )
+    return Mount(path, name, False, Part(guard=steps))
+
+
+def files_folder() -> Part:
+    """The staging folder that the generated files are made in."""
+    return Part(guard=(MakeFolder(path=text(FILES)),))
+
+
+def shared_memory(workload: Workload) -> Mount:
+    size = workload.storage.shm_size or SHM_SIZE
+    step = MakeFilesystem(
+        type=text("tmpfs"),
+        options=(text("mode=1777"), _size(size)),
+        attrs=SHM_ATTRS,
+        to="shm",
+        note="storage.shm_size",
+    )
+    return Mount("/dev/shm", "shm", True, Part(init=(step,)), handed=False)
+
+
+def tmpfs_mount(number: int, tmpfs: Tmpfs) -> Mount:
+    options = [text(f"mode={0o1777 if tmpfs.mode is None else tmpfs.mode:04o}")]
+    options += [_size(tmpfs.size)] if tmpfs.size else []
+    name, note = f"tmpfs{number}", f"storage.tmpfs {tmpfs.path}"
+    step = MakeFilesystem(
+        type=text("tmpfs"), options=tuple(options), attrs=("nosuid", "nodev"), to=name, note=note
+    )
+    return Mount(tmpfs.path, name, True, Part(init=(step,)), handed=False, note=note)
+
+
+def _size(size: Size) -> Text:
+    """tmpfs takes a percentage of memory as it is written, tmpfs(5)."""
+    return text(f"size={size.percent}%" if size.bytes is None else f"size={size.bytes}")
+
+
+def volume_mounts(workload: Workload, facts: Facts, passwd: str, group: str) -> list[Mount]:
+    """One mount a volume; volumes with the same id map share it."""
+    maps: dict[tuple[Text, Text], str] = {(WHOLE_RANGE, WHOLE_RANGE): "ids"}
+    found = []
+    for number, volume in enumerate(workload.storage.volumes):
+        identity = identify(volume.as_user, passwd, group)
+        pair = id_maps(volume, facts, identity)
+        known = pair in maps
+        idmap = maps.setdefault(pair, f"ids{number}")
+        note = f"volume {volume.container}"
+        make = () if known else (MakeIdmap(uids=pair[0], gids=pair[1], to=idmap, note=note),)
+        found.append(_volume(number, volume, facts, make, idmap))
+    return found
+
+
+def id_maps(volume: Volume, facts: Facts, identity: Identity) -> tuple[Text, Text]:
+    """The uid and gid map of the volume's mount, as lines of uid_map: an id on disk, the host id that
+    it is shown as, a count. One identity, the path's owner, stands for one inside."""
+    if volume.ids == "same":
+        return WHOLE_RANGE, WHOLE_RANGE
+    fact = facts.paths[volume.host]
+    return _single(fact.uid, identity.uid), _single(fact.gid, identity.gid)
+
+
+def _single(outside: int, inside: int) -> Text:
+    return text(f"{outside} ", Slot(UIDS.kind, inside), " 1\n")
+
+
+def _volume(number: int, volume: Volume, facts: Facts, make: tuple[Step, ...], idmap: str) -> Mount:
+    fact, name, note = facts.paths[volume.host], f"volume{number}", f"volume {volume.container}"
+    folder = fact.kind == "folder"
+    attrs = ("nosuid", "nodev") + (("ro",) if volume.readonly else ())
+    steps = (
+        *make,
+        Open(path=text(volume.host), device=fact.device, inode=fact.inode, to=f"{name}:source", note=note),
+        CloneMount(source=f"{name}:source", recursive=folder, to=name, note=note),
+        SetMount(mount=name, attrs=attrs, idmap=idmap, recursive=folder, note=note),
+    )
+    return Mount(volume.container, name, folder, Part(host=steps), note=note)

@@ -1,0 +1,193 @@
+"""The root file system: an idmapped folder or a fresh root, a generated layer below, a writable one above."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePosixPath
+
+from volt.model.facts import Facts
+from volt.model.part import EMPTY, LAYER, LOWER, ROOT, SKELETON, Part
+from volt.model.steps import (
+    ActAs,
+    Attach,
+    CloneMount,
+    MakeFile,
+    MakeFilesystem,
+    MakeFolder,
+    MakeIdmap,
+    MakeLink,
+    Open,
+    PinFile,
+    SetAside,
+    SetMount,
+    Step,
+)
+from volt.model.text import RUN, UIDS, Text, text
+from volt.model.workload import Workload
+from volt.plan import files
+from volt.plan.users import HOST_GROUP, HOST_PASSWD
+
+HOST = "host"
+# One map for root, layer and volumes with ids = "same": ids on disk stay as the workload sees them.
+WHOLE_RANGE = text("0 ", UIDS, " 65536\n")
+
+# What nspawn and the init mount onto, in a root that may lack it.
+MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys", "usr")
+# A fresh root for host programs: where a merged-usr distribution has links, and where programs write.
+HOST_FOLDERS = ("home", "mnt", "opt", "srv", "usr", "var", "var/cache", "var/lib", "var/log")
+HOST_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+HOST_VAR_LINKS = {"var/run": "/run", "var/lock": "/run/lock", "etc/os-release": "../usr/lib/os-release"}
+
+
+def layer_base(workload: Workload, facts: Facts) -> str:
+    """What a kept layer records of the root it was made on: its path and inode (device numbers change
+    with a reboot)."""
+    root = workload.storage.rootfs or ""
+    inode = 0 if root == HOST else facts.paths[root].inode
+    return json.dumps({"version": 1, "root": root, "inode": inode}) + "\n"
+
+
+def layer_folder(workload: Workload, facts: Facts) -> str:
+    return f"{facts.folders.state}/layers/{workload.name}"
+
+
+def root_part(
+    workload: Workload, facts: Facts, mount_points: tuple[tuple[str, bool], ...], fresh: bool
+) -> Part:
+    """Steps that build the merged root, in the guard, acting as the workload's root from there on.
+    `mount_points` are (path inside, is a folder) of what the init will mount."""
+    host = (
+        MakeIdmap(uids=WHOLE_RANGE, gids=WHOLE_RANGE, to="ids", note="ids on disk are ids inside"),
+        *_open_root(workload, facts),
+        *(_open_layer(workload, facts, fresh) if workload.kept else ()),
+    )
+    guard = (
+        *_attach_lower(workload),
+        *_attach_layer(workload),
+        ActAs(uid=text(UIDS), note="the root of the workload makes its root"),
+        *_skeleton(workload, mount_points),
+        *_upper(workload),
+        _overlay(workload),
+    )
+    return Part(host=host, guard=guard)
+
+
+def attach_root() -> Part:
+    """Back as the host's root: the merged root where nspawn looks for it."""
+    back = ActAs(uid=text("0"))
+    return Part(guard=(back, MakeFolder(path=text(ROOT)), Attach(mount="merged", path=text(ROOT))))
+
+
+def _open_root(workload: Workload, facts: Facts) -> tuple[Step, ...]:
+    root = workload.storage.rootfs or ""
+    if root == HOST:
+        return ()
+    fact = facts.paths[root]
+    return (
+        Open(path=text(root), device=fact.device, inode=fact.inode, to="root-folder", note="storage.rootfs"),
+        CloneMount(source="root-folder", to="lower", note="storage.rootfs"),
+        SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note="storage.rootfs"),
+    )
+
+
+def _open_layer(workload: Workload, facts: Facts, fresh: bool) -> tuple[Step, ...]:
+    folder = layer_folder(workload, facts)
+    layers = f"{facts.folders.state}/layers"
+    aside = (SetAside(path=text(folder), to=text(f"{layers}/.old-", RUN), note="--fresh"),) if fresh else ()
+    return (
+        *aside,
+        MakeFolder(path=text(folder), mode=0o700, keep=True, note="the kept layer"),
+        PinFile(
+            path=text(f"{folder}/root"),
+            content=text(layer_base(workload, facts)),
+            otherwise=text(
+                f"the kept layer of '{workload.name}' was made on another root: "
+                "discard it with --fresh, or choose another name"
+            ),
+        ),
+        MakeFolder(path=text(f"{folder}/upper"), keep=True),
+        MakeFolder(path=text(f"{folder}/work"), keep=True),
+        Open(path=text(folder), to="layer-folder"),
+        CloneMount(source="layer-folder", to="layer"),
+        SetMount(mount="layer", attrs=("nodev",), idmap="ids", note="the kept layer"),
+    )
+
+
+def _attach_lower(workload: Workload) -> tuple[Step, ...]:
+    if workload.storage.rootfs == HOST:
+        return ()
+    return (MakeFolder(path=text(LOWER)), Attach(mount="lower", path=text(LOWER)))
+
+
+def _attach_layer(workload: Workload) -> tuple[Step, ...]:
+    if not workload.writable:
+        return ()
+    if workload.kept:
+        return (MakeFolder(path=text(LAYER)), Attach(mount="layer", path=text(LAYER)))
+    return (
+        MakeFolder(path=text(LAYER)),
+        MakeFilesystem(
+            type=text("tmpfs"),
+            options=(text("mode=0755"),),
+            attrs=("nodev",),
+            to="layer",
+            note="writable_layer",
+        ),
+        Attach(mount="layer", path=text(LAYER)),
+    )
+
+
+def _upper(workload: Workload) -> tuple[Step, ...]:
+    if not workload.writable or workload.kept:
+        return ()
+    return (MakeFolder(path=text(f"{LAYER}/upper")), MakeFolder(path=text(f"{LAYER}/work")))
+
+
+def _skeleton(workload: Workload, mount_points: tuple[tuple[str, bool], ...]) -> tuple[Step, ...]:
+    """The lowest layer: mount points that the root may lack, or all of a fresh root."""
+    fresh = workload.storage.rootfs == HOST
+    wanted = dict.fromkeys((*MOUNT_POINTS, *(HOST_FOLDERS if fresh else ())), True)
+    for path, folder in mount_points:
+        inside = PurePosixPath(path.lstrip("/"))
+        for parent in reversed(inside.parents[:-1]):
+            wanted.setdefault(str(parent), True)
+        wanted.setdefault(str(inside), folder)
+    for name in HOST_LINKS if fresh else ():
+        wanted.pop(name, None)
+    steps: list[Step] = [MakeFolder(path=text(EMPTY)), MakeFolder(path=text(SKELETON))]
+    steps += [_entry(name, folder) for name, folder in sorted(wanted.items())]
+    steps += [MakeFolder(path=text(f"{SKELETON}/tmp"), mode=0o1777)]
+    if fresh:
+        steps += _fresh_root()
+    return tuple(steps)
+
+
+def _entry(name: str, folder: bool) -> Step:
+    path = text(f"{SKELETON}/{name}")
+    return MakeFolder(path=path) if folder else MakeFile(path=path)
+
+
+def _fresh_root() -> list[Step]:
+    links = {**HOST_LINKS, **HOST_VAR_LINKS}
+    accounts = {"passwd": HOST_PASSWD, "group": HOST_GROUP, "nsswitch.conf": files.NSSWITCH}
+    return [
+        MakeFolder(path=text(f"{SKELETON}/root"), mode=0o700),
+        MakeFolder(path=text(f"{SKELETON}/var/tmp"), mode=0o1777),
+        *(MakeLink(path=text(f"{SKELETON}/{name}"), target=text(target)) for name, target in links.items()),
+        *(MakeFile(path=text(f"{SKELETON}/etc/{name}"), content=text(c)) for name, c in accounts.items()),
+    ]
+
+
+def _overlay(workload: Workload) -> MakeFilesystem:
+    """overlayfs: Documentation/filesystems/overlayfs.rst. Two lower layers, since a mount without an
+    upper one needs two; metadata-only copies and an index would tie a kept upper layer to its lowers."""
+    lowers = [SKELETON, EMPTY] if workload.storage.rootfs == HOST else [LOWER, SKELETON]
+    options: list[Text] = [text(f"lowerdir={':'.join(lowers)}")]
+    if workload.writable:
+        options += [text(f"upperdir={LAYER}/upper"), text(f"workdir={LAYER}/work")]
+        options += [text("redirect_dir=on"), text("index=off")]
+    options += [text("metacopy=off")]
+    attrs = ("nodev",) if workload.writable else ("ro", "nodev")
+    return MakeFilesystem(
+        type=text("overlay"), options=tuple(options), attrs=attrs, to="merged", note="the root"
+    )
