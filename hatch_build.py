@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -17,7 +18,7 @@ PROGRAM = "volt/native/volt"
 COMPILERS = ("gcc", "musl-gcc")  # musl-gcc is a wrapper around gcc: both have to be there
 
 
-class StaticProgram(BuildHookInterface):
+class StaticProgram(BuildHookInterface[Any]):
     """A wheel gets the program inside it; an editable install gets it in the source tree."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -49,4 +50,10 @@ class StaticProgram(BuildHookInterface):
             )
         # The tree is not installed while it is built, and its build module needs nothing but Python.
         sys.path.insert(0, self.root)
-        importlib.import_module("volt.native.build").build(target)
+        build = importlib.import_module("volt.native.build").build
+        try:
+            build(target)
+        except subprocess.CalledProcessError as error:
+            self.app.abort(
+                f"volt's static program does not compile: {error.cmd[0]} ended with {error.returncode}"
+            )

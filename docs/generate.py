@@ -64,7 +64,7 @@ def cli_page() -> str:
 
 def parameter(each: inspect.Parameter) -> str:
     """name: type = default, the type as the source spells it."""
-    stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+    stars = "**" if each.kind is each.VAR_KEYWORD else "*" if each.kind is each.VAR_POSITIONAL else ""
     default = "" if each.default is each.empty else f" = {each.default!r}"
     return f"{stars}{each.name}: {each.annotation}{default}"
 

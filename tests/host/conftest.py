@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-CGROUPS = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line]
+CGROUPS = [
+    Path(line.split()[4])
+    for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    if " - cgroup2 " in line
+]
 
 
 class Volt:
@@ -60,7 +64,9 @@ class Volt:
 
     def left(self):
         """What a finished run must not leave: mounts, run folders, claims, cgroups, processes."""
-        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.state) in line]
+        mounts = [
+            line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.state) in line
+        ]
         state = [str(path) for path in self.state.glob("run/*/*")] if self.state.exists() else []
         aside = [str(path) for path in self.state.glob("state/layers/.*")] if self.state.exists() else []
         return mounts + state + aside
@@ -79,7 +85,10 @@ def processes():
             argv = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if argv[0].endswith(b"systemd-nspawn") or argv[:2] in ([b"volt", b"perform"], [b"/proc/self/fd/3", b"init"]):
+        if argv[0].endswith(b"systemd-nspawn") or argv[:2] in (
+            [b"volt", b"perform"],
+            [b"/proc/self/fd/3", b"init"],
+        ):
             found.append((folder.name, argv[:3]))
     return found
 

@@ -12,7 +12,9 @@ def test_the_status_is_the_commands_own(volt, status):
     assert volt.run("sh", "-c", f"exit {status}").returncode == status
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)]
+)
 def test_a_signal_inside_is_128_and_its_number(volt, number, status):
     assert volt.run("sh", "-c", f"kill -{int(number)} $$").returncode == status
 
@@ -28,7 +30,9 @@ def test_a_command_that_cannot_be_executed_is_126(volt):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "no-such-file.toml"], ["run", "--no-such-option"], ["run"]], ids=["file", "option", "nothing"]
+    "arguments",
+    [["run", "no-such-file.toml"], ["run", "--no-such-option"], ["run"]],
+    ids=["file", "option", "nothing"],
 )
 def test_a_failure_of_volts_own_is_125(volt, arguments):
     assert volt(*arguments).returncode == 125

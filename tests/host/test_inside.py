@@ -98,8 +98,13 @@ def test_the_payload_has_the_default_capabilities_and_no_new_privileges(volt):
 
 def test_a_user_that_is_not_root_has_no_capability(volt, busybox):
     storage, workload = {"rootfs": str(busybox)}, {"user": "user"}
-    out = volt.shell("id; grep CapEff /proc/self/status; echo $HOME $USER", storage=storage, workload=workload)
-    assert "uid=1000(user) gid=1000(user) groups=1000(user),55(extra)" in out or "groups=55(extra),1000(user)" in out
+    out = volt.shell(
+        "id; grep CapEff /proc/self/status; echo $HOME $USER", storage=storage, workload=workload
+    )
+    assert (
+        "uid=1000(user) gid=1000(user) groups=1000(user),55(extra)" in out
+        or "groups=55(extra),1000(user)" in out
+    )
     assert "CapEff:\t0000000000000000" in out
     assert "/srv user" in out
 
@@ -110,14 +115,20 @@ def test_masked_files_are_empty(volt, path):
 
 
 def test_masked_folders_are_empty_and_kernel_settings_read_only(volt):
-    out = volt.shell("ls /sys/firmware; for f in /proc/sys/vm/swappiness /proc/sysrq-trigger; do echo 1 2>/dev/null >$f || echo refused; done")
+    out = volt.shell(
+        "ls /sys/firmware; for f in /proc/sys/vm/swappiness /proc/sysrq-trigger; do echo 1 2>/dev/null >$f || echo refused; done"
+    )
     assert out.split() in (["refused", "refused"], ["refused"])
     assert "refused" in out
 
 
 def test_generated_files(volt, busybox):
     storage = {"rootfs": str(busybox), "volumes": []}
-    out = volt.shell("cat /etc/hostname /etc/hosts; cat /etc/resolv.conf; hostname", storage=storage, workload={"name": "web-1"})
+    out = volt.shell(
+        "cat /etc/hostname /etc/hosts; cat /etc/resolv.conf; hostname",
+        storage=storage,
+        workload={"name": "web-1"},
+    )
     assert out.splitlines()[0] == "web-1"
     assert "127.0.0.1 localhost" in out
     assert out.splitlines()[-1] == "web-1"
@@ -130,7 +141,9 @@ def test_resolv_conf_is_the_given_resolvers(volt):
 
 
 def test_dev_has_the_usual_nodes_and_a_bounded_shm(volt):
-    out = volt.shell("echo /dev/*; df -k /dev/shm | tail -1; echo x > /dev/null; head -c 3 /dev/urandom | wc -c")
+    out = volt.shell(
+        "echo /dev/*; df -k /dev/shm | tail -1; echo x > /dev/null; head -c 3 /dev/urandom | wc -c"
+    )
     for node in ("null", "zero", "full", "random", "urandom", "tty", "pts", "shm"):
         assert f"/dev/{node}" in out
     assert " 65536 " in " ".join(out.split())
@@ -146,7 +159,10 @@ def test_shm_size_and_tmpfs_are_as_asked(volt):
 
 
 def test_workdir_user_and_limits(volt):
-    kinds = {"workload": {"workdir": "/usr/lib", "user": "1234:5678"}, "limits": {"nofile": "100:200", "core": "0"}}
+    kinds = {
+        "workload": {"workdir": "/usr/lib", "user": "1234:5678"},
+        "limits": {"nofile": "100:200", "core": "0"},
+    }
     out = volt.shell("pwd; id -u; id -g; ulimit -Sn; ulimit -Hn; ulimit -Sc", **kinds)
     assert out.split() == ["/usr/lib", "1234", "5678", "100", "200", "0"]
 
@@ -184,9 +200,9 @@ attempt("fd", lambda: os.listdir("/proc/1/fd"))
 
 def test_the_init_cannot_be_taken_over_by_a_payload_of_the_same_id(volt):
     out = volt.run("python3", "-c", TAKE_OVER)
-    assert out.stdout.decode().splitlines() == [f"{name} refused" for name in ("mem", "ptrace", "vm", "exe", "fd")], (
-        out.stderr
-    )
+    assert out.stdout.decode().splitlines() == [
+        f"{name} refused" for name in ("mem", "ptrace", "vm", "exe", "fd")
+    ], out.stderr
 
 
 def test_without_protection_the_same_probe_takes_a_process_over(tmp_path):
@@ -201,10 +217,24 @@ def test_without_protection_the_same_probe_takes_a_process_over(tmp_path):
 
 
 def test_the_record_of_a_running_workload(volt):
-    run = volt.start("run", volt.manifest(workload={"name": "rec"}), "--", "sh", "-c", "echo up; read x", stdin=-1, stdout=-1)
+    run = volt.start(
+        "run",
+        volt.manifest(workload={"name": "rec"}),
+        "--",
+        "sh",
+        "-c",
+        "echo up; read x",
+        stdin=-1,
+        stdout=-1,
+    )
     run.stdout.readline()
     (record,) = volt.state.glob("run/runs/*/record.json")
     document = json.loads(record.read_text())
     run.communicate(b"\n")
-    assert (document["version"], document["name"], document["mode"], document["pid"]) == (1, "rec", "container", run.pid)
+    assert (document["version"], document["name"], document["mode"], document["pid"]) == (
+        1,
+        "rec",
+        "container",
+        run.pid,
+    )
     assert document["id"] == record.parent.name

@@ -95,7 +95,9 @@ def test_a_tmpfs_layer_is_gone_with_the_run(volt, busybox):
 
 
 @pytest.mark.parametrize("rootfs", ["host", "folder"])
-@pytest.mark.parametrize("how", [{"storage": {"writable_layer": "none"}}, {"security": {"read_only_rootfs": True}}])
+@pytest.mark.parametrize(
+    "how", [{"storage": {"writable_layer": "none"}}, {"security": {"read_only_rootfs": True}}]
+)
 def test_a_read_only_root_refuses_writes_and_has_bounded_tmp_and_run(volt, busybox, rootfs, how):
     storage = {"rootfs": "host" if rootfs == "host" else str(busybox)} | how.get("storage", {})
     sections = {"storage": storage} | {k: v for k, v in how.items() if k != "storage"}
@@ -113,7 +115,11 @@ def test_tmp_of_a_writable_root_belongs_to_the_layer(volt, kept):
 
 def test_a_user_added_in_the_layer_is_known_in_the_next_run(volt, busybox):
     storage = {"rootfs": str(busybox), "writable_layer": "overlay"}
-    run(volt, volt.manifest(workload={"name": "kept"}, storage=storage), "echo 'new:x:1234:1234::/:/bin/sh' >> /etc/passwd")
+    run(
+        volt,
+        volt.manifest(workload={"name": "kept"}, storage=storage),
+        "echo 'new:x:1234:1234::/:/bin/sh' >> /etc/passwd",
+    )
     done = run(volt, volt.manifest(workload={"name": "kept", "user": "new"}, storage=storage), "id -u")
     assert done.stdout == b"1234\n", done.stderr
 
@@ -122,6 +128,7 @@ def test_the_mount_points_of_a_read_only_root_need_not_exist(volt, busybox, tmp_
     (tmp_path / "share").mkdir()
     volumes = [{"host": str(tmp_path / "share"), "container": "/not/there/yet", "readonly": True}]
     out = volt.shell(
-        "test -d /not/there/yet && echo there", storage={"rootfs": str(busybox), "writable_layer": "none", "volumes": volumes}
+        "test -d /not/there/yet && echo there",
+        storage={"rootfs": str(busybox), "writable_layer": "none", "volumes": volumes},
     )
     assert out == "there\n"

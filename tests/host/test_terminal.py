@@ -90,7 +90,9 @@ def test_a_new_size_reaches_the_payload(terminal):
 
 
 def test_control_c_reaches_the_payload_and_not_volt(terminal):
-    one = terminal("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done")
+    one = terminal(
+        "sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done"
+    )
     one.until(b"ready")
     one.type(b"\x03")
     one.until(b"interrupted")
@@ -141,7 +143,15 @@ def test_everything_written_before_the_end_is_shown(terminal):
 def test_input_from_a_pipe_and_output_to_a_terminal(volt, terminal):
     master, slave = pty.openpty()
     run = volt.start(
-        "run", volt.manifest(), "--", "sh", "-c", "cat; test -t 1 && echo terminal", stdin=-1, stdout=slave, stderr=-1
+        "run",
+        volt.manifest(),
+        "--",
+        "sh",
+        "-c",
+        "cat; test -t 1 && echo terminal",
+        stdin=-1,
+        stdout=slave,
+        stderr=-1,
     )
     run.stdin.write(b"piped\n")
     run.stdin.close()

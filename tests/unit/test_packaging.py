@@ -125,6 +125,16 @@ def test_a_missing_compiler_is_one_clear_message(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_failing_compiler_is_shown_without_a_traceback(tmp_path):
+    tree = clone(tmp_path / "volt")
+    (tree / "volt/native/broken.c").write_text("no C at all\n")
+    done = build(tree, "wheel")
+    assert done.returncode != 0
+    assert "broken.c:1:1: error" in done.stdout + done.stderr
+    assert "does not compile" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_the_installed_command_works(installed):
     assert "run" in run(installed, "volt", "--help")
 

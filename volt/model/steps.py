@@ -675,7 +675,7 @@ def _plain(kind: str, value: object) -> object:
 
 def _shown(kind: str, value: object) -> str | None:
     """One argument in print; None where it is at rest and says nothing."""
-    if value in ((), "", False, b""):
+    if value is False or value in ((), "", b""):
         return None
     if kind == "Text":
         return _quoted(show(value))  # type: ignore[arg-type]

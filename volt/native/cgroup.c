@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,13 +23,16 @@ int do_make_cgroup(struct context *context, const struct step_make_cgroup *step)
 
 // Kernels before 5.14 have no cgroup.kill: then one by one, as they are found.
 static void kill_each(const char *path) {
-    FILE *list = fopen(format_text("%s/cgroup.procs", path), "re");
-    char line[32];
-    while (list && fgets(line, sizeof line, list)) {
-        pid_t pid = (pid_t)strtol(line, NULL, 10);
+    char list[4096], *next;
+    int file = open(format_text("%s/cgroup.procs", path), O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read_up_to(file, list, sizeof list - 1);
+    list[length < 0 ? 0 : length] = '\0';
+    close_held(&file);
+    for (char *at = list; *at; at = next + strspn(next, "\n")) {
+        pid_t pid = (pid_t)strtol(at, &next, 10);
+        if (next == at) return;
         if (pid > 1) kill(pid, SIGKILL);
     }
-    if (list) fclose(list);
 }
 
 static void end_all(const char *path) {

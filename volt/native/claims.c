@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -36,7 +35,7 @@ static int unnamed_file(const char *folder, const char *content, char **temporar
 
 static int link_file(int file, const char *temporary, const char *path) {
     char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    format_into(link, sizeof link, "/proc/self/fd/%d", file);
     return linkat(AT_FDCWD, temporary ? temporary : link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
 
@@ -132,7 +131,7 @@ static char *own_content(const struct context *context) {
 static int draw_run(struct context *context) {
     unsigned char random[RUN_DIGITS / 2];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return -1;
-    for (size_t i = 0; i < sizeof random; i++) snprintf(context->slots.run + 2 * i, 3, "%02x", random[i]);
+    for (size_t i = 0; i < sizeof random; i++) format_into(context->slots.run + 2 * i, 3, "%02x", random[i]);
     return 0;
 }
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,7 +30,7 @@ int publish(struct context *context, uint16_t to, int descriptor) {
 
 // The cause of the failure stays what it is when an undo fails too.
 static void describe_failure(struct context *context, const char *format, va_list arguments) {
-    if (!context->undoing) vsnprintf(context->failure.text, sizeof context->failure.text, format, arguments);
+    if (!context->undoing) format_list(context->failure.text, sizeof context->failure.text, format, arguments);
 }
 
 // Add to errno what the failure is about. Returns -1.
@@ -89,13 +88,11 @@ void forget_all(void) {
 }
 
 char *format_text(const char *format, ...) {
-    va_list arguments, again;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    char *text = keep((size_t)(length < 0 ? 0 : length) + 1);
-    if (length > 0) vsnprintf(text, (size_t)length + 1, format, again);
-    va_end(again);
+    size_t length = format_list(NULL, 0, format, arguments);
+    char *text = keep(length + 1);
+    format_list(text, length + 1, format, arguments);
     va_end(arguments);
     return text;
 }

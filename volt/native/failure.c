@@ -1,6 +1,5 @@
 // A failure in words: the step, the cause, what to do next; nothing that a terminal would obey.
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,8 +36,8 @@ void harmless(char *to, size_t size, const char *from, size_t length) {
         unsigned char byte = (unsigned char)from[i];
         bool c1 = byte == 0xc2 && i + 1 < length && (unsigned char)from[i + 1] < 0xa0;
         if (byte >= 0x20 && byte != 0x7f && !c1) to[used++] = (char)byte;
-        else used += (size_t)snprintf(to + used, size - used, "\\x%02x", byte);
-        if (c1 && used + 5 <= size) used += (size_t)snprintf(to + used, size - used, "\\x%02x", (unsigned char)from[++i]);
+        else used += format_into(to + used, size - used, "\\x%02x", byte);
+        if (c1 && used + 5 <= size) used += format_into(to + used, size - used, "\\x%02x", (unsigned char)from[++i]);
     }
     if (size) to[used] = '\0';
 }
@@ -74,14 +73,14 @@ void failure_message(const struct context *context, char *to, size_t size) {
     bool known = find_step(&context->program, failure->number, &found);
     const char *error = failure->error ? strerror(failure->error) : "", *between = "";
     if (known && cannot_run(context, &found)) {
-        snprintf(to, size, "cannot run '%s': %s", text, error);
+        format_into(to, size, "cannot run '%s': %s", text, error);
         return;
     }
     if (known)
-        snprintf(step, sizeof step, found.note[0] ? "step %u, %s (%s): " : "step %u, %s: %s", failure->number,
+        format_into(step, sizeof step, found.note[0] ? "step %u, %s (%s): " : "step %u, %s: %s", failure->number,
                  operation_name(found.opcode), found.note);
     if (text[0] && error[0]) between = ": ";
-    snprintf(to, size, "%s%s%s%s", step, text, between, error);
+    format_into(to, size, "%s%s%s%s", step, text, between, error);
 }
 
 const char *failure_hint(const struct context *context) {
@@ -98,15 +97,15 @@ const char *failure_hint(const struct context *context) {
 void print_failure(const struct context *context) {
     char message[2 * FAILURE_TEXT], lines[4 * FAILURE_TEXT];
     if (!context->failure.happened && context->undone) return;
-    int length = 0;
+    size_t length = 0;
     if (context->failure.happened) {
         const char *hint = failure_hint(context);
         failure_message(context, message, sizeof message);
-        length = snprintf(lines, sizeof lines, "volt: %s\n%s%s%s", message, hint[0] ? "hint: " : "", hint,
+        length = format_into(lines, sizeof lines, "volt: %s\n%s%s%s", message, hint[0] ? "hint: " : "", hint,
                           hint[0] ? "\n" : "");
     }
     if (!context->undone)
-        length += snprintf(lines + length, sizeof lines - (size_t)length,
+        length += format_into(lines + length, sizeof lines - length,
                            "volt: not undone: %s\nhint: the next volt command tries again\n", context->left);
-    write_all(STDERR_FILENO, lines, (size_t)length);
+    write_all(STDERR_FILENO, lines, length);
 }

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -14,7 +13,7 @@
 
 static int write_map(pid_t pid, const char *name, const char *map) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    format_into(path, sizeof path, "/proc/%d/%s", pid, name);
     int file = open(path, O_WRONLY | O_CLOEXEC);
     if (file < 0) return -1;
     // One write(2): the kernel takes a map whole.
@@ -25,7 +24,7 @@ static int write_map(pid_t pid, const char *name, const char *map) {
 
 static int open_namespace(pid_t pid, const struct step_make_idmap *step) {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+    format_into(path, sizeof path, "/proc/%d/ns/user", pid);
     if (write_map(pid, "uid_map", step->uids) < 0 || write_map(pid, "gid_map", step->gids) < 0) return -1;
     return open(path, O_RDONLY | O_CLOEXEC);
 }
@@ -83,7 +82,7 @@ static void explain_by_log(struct context *context, int filesystem, const char *
     while ((got = read(filesystem, line, sizeof line - 1)) > 0) {
         line[got] = '\0';
         last = got;
-        snprintf(kept, sizeof kept, "%s", got > 2 ? line + 2 : line); // "e " for an error, "w " a warning
+        format_into(kept, sizeof kept, "%s", got > 2 ? line + 2 : line); // "e " for an error, "w " a warning
     }
     errno = error;
     explain(context, last ? "%s: %s" : "%s%s", type, kept);

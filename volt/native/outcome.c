@@ -21,9 +21,9 @@ struct document {
 __attribute__((format(printf, 2, 3))) static void add(struct document *to, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(to->at, to->left, format, arguments);
+    size_t length = format_list(to->at, to->left, format, arguments);
     va_end(arguments);
-    size_t used = length < 0 ? 0 : (size_t)length < to->left ? (size_t)length : to->left;
+    size_t used = length < to->left ? length : to->left;
     to->at += used;
     to->left -= used;
     to->length += used;
@@ -75,7 +75,7 @@ static void add_failure(struct document *to, const struct context *context) {
     add_field(to, "error", happened && context->failure.error ? error_name(context->failure.error) : NULL);
     if (!context->undone) {
         size_t used = strlen(message);
-        snprintf(message + used, sizeof message - used, "%snot undone: %s", used ? "; " : "", context->left);
+        format_into(message + used, sizeof message - used, "%snot undone: %s", used ? "; " : "", context->left);
     }
     add_field(to, "message", message);
     add_field(to, "hint", failure_hint(context));

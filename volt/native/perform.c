@@ -1,7 +1,6 @@
 // Performing a program: load, check all of it, do its steps in order; undo them, newest first.
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -132,7 +131,7 @@ static void undo_deed(struct context *context, struct deed *deed, enum ending en
     if (!next_step(&steps, &opcode, &step, &note, &arguments)) return;
     if (undo_operation(context, opcode, &arguments, deed, ending) == 0) return;
     size_t used = strlen(context->left);
-    snprintf(context->left + used, sizeof context->left - used, "%sstep %u, %s: %s", used ? "; " : "",
+    format_into(context->left + used, sizeof context->left - used, "%sstep %u, %s: %s", used ? "; " : "",
              deed->number, operation_name(opcode), strerror(errno));
     context->undone = false;
 }

@@ -2,7 +2,6 @@
 #include "read.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "table.h"
@@ -62,7 +61,7 @@ static const char *slot_text(const struct context *context, unsigned kind, uint3
     default: return NULL;
     }
     if (!value && !context->checking) return NULL;
-    snprintf(buffer, NUMBER_DIGITS, "%" PRIu64, value + plus);
+    format_into(buffer, NUMBER_DIGITS, "%" PRIu64, value + plus);
     return buffer;
 }
 

@@ -1,7 +1,6 @@
 // Steps that make memory files, sealed ones above all: what they hold can no longer be changed by anyone.
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -93,5 +92,7 @@ int do_make_socket(struct context *context, const struct step_make_socket *step)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -1;
     context->control = pair[0];
     context->control_far = pair[1];
+    // The supervisor waits for many things at once, and for none of them here.
+    if (fcntl(pair[0], F_SETFL, O_RDWR | O_NONBLOCK) < 0) return -1;
     return publish(context, step->to, pair[1]);
 }

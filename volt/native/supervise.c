@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -30,7 +29,7 @@ static void fail(struct watch *watch, int error, const char *text) {
         context->failure.error = error;
         // What no frame explains is the doing of the guard's last step: systemd-nspawn.
         context->failure.number = context->program.number + context->program.first + context->program.second - 1;
-        snprintf(context->failure.text, sizeof context->failure.text, "%s", text);
+        format_into(context->failure.text, sizeof context->failure.text, "%s", text);
     }
     watch->over = true;
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -100,7 +99,7 @@ void terminal_init(struct terminal *terminal) {
 // The caller's terminal opened anew: a description of our own, so that O_NONBLOCK does not become the caller's.
 static int open_again(int descriptor, int flags) {
     char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    format_into(path, sizeof path, "/proc/self/fd/%d", descriptor);
     int again = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return again >= 0 ? again : fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
 }

@@ -2,6 +2,7 @@
 #ifndef VOLT_H
 #define VOLT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -118,6 +119,10 @@ void close_held(int *descriptor);
 const char *last_part(const char *path);
 pid_t start_child(uint64_t flags, int *pidfd, int cgroup);
 int raise_capabilities(void);
+
+// format.c
+size_t format_list(char *to, size_t size, const char *format, va_list arguments);
+__attribute__((format(printf, 3, 4))) size_t format_into(char *to, size_t size, const char *format, ...);
 
 // perform.c
 int load_program(struct context *context, int descriptor, bool inner);

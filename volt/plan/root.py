@@ -32,7 +32,7 @@ HOST = "host"
 WHOLE_RANGE = text("0 ", UIDS, " 65536\n")
 
 # What nspawn and the init mount onto, in a root that may lack it.
-MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys", "usr")
+MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys", "usr", "var")
 # A fresh root for host programs: where a merged-usr distribution has links, and where programs write.
 HOST_FOLDERS = ("home", "mnt", "opt", "srv", "usr", "var", "var/cache", "var/lib", "var/log")
 HOST_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}

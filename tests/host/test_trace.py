@@ -1,0 +1,104 @@
+"""A launch under strace: every call that changes something belongs to a printed step, and every step occurs."""
+
+import json
+import os
+import sys
+
+import pytest
+
+from tests.host import trace
+from volt.model.steps import OPERATIONS
+
+CALLS = {operation.name: operation.calls for operation in OPERATIONS}
+SECTIONS = ("supervisor", "guard", "init", "payload")
+# What the supervisor does once the payload runs: the printed undo and release of its steps, and the status.
+RELEASES = ("unlinkat", "kill", "write", "pidfd_send_signal", "renameat2", "ioctl")
+# Talk between volt's own processes, over their own pipes, sockets and memory files.
+PRIVATE = ("write",)
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory, busybox):
+    """One launch with everything in it: its plan, and what each role called."""
+    from tests.host.conftest import Volt
+
+    folder = tmp_path_factory.mktemp("trace")
+    share = folder / "share"
+    share.mkdir()
+    os.chown(share, 1000, 1000)
+    (folder / "values").write_text("A=1\n")
+    volt = Volt(folder)
+    volt.environment["PATH"] = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    manifest = volt.manifest(
+        workload={"name": "traced", "env_file": str(folder / "values"), "user": "user"},
+        storage={
+            "rootfs": str(busybox),
+            "writable_layer": "overlay",
+            "tmpfs": ["/cache"],
+            "volumes": [{"host": str(share), "container": "/data"}],
+        },
+        limits={"nofile": "64:128"},
+    )
+    arguments = (manifest, "--fresh", "--", "true")
+    plan = json.loads(volt("plan", "--json", *arguments).stdout)
+    done = trace.strace(volt, folder / "trace", "run", "--outcome", folder / "outcome", *arguments)
+    assert done.returncode == 0, done.stderr
+    calls = trace.read(folder / "trace")
+    return plan, trace.roles(calls)
+
+
+def steps_of(plan, section):
+    return plan["sections"][SECTIONS.index(section)]["steps"]
+
+
+def changing(calls, section):
+    return [
+        call for call in calls if call.changes() and not (call.kind in PRIVATE and section != "supervisor")
+    ]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_changing_call_belongs_to_a_step_in_its_order(launch, section):
+    plan, roles = launch
+    steps = steps_of(plan, section)
+    position, strays = 0, []
+    for call in changing(roles[section], section):
+        ahead = [n for n in range(position, len(steps)) if call.kind in CALLS[steps[n]["operation"]]]
+        if ahead:
+            position = ahead[0]
+        elif not (position == len(steps) - 1 and call.kind in RELEASES) and call.kind not in (
+            "write",
+            "kill",
+        ):
+            strays.append((call.name, call.arguments[:120]))
+    assert strays == []
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_step_that_changes_something_occurs(launch, section):
+    plan, roles = launch
+    made = [call.kind for call in changing(roles[section], section)]
+    for step in steps_of(plan, section):
+        wanted = CALLS[step["operation"]]
+        if wanted and step["operation"] not in ("mask", "set-aside", "make-folder", "protect-path"):
+            assert any(kind in wanted for kind in made), step
+
+
+def test_the_paths_that_are_touched_are_the_printed_ones(launch):
+    plan, roles = launch
+    printed = json.dumps(plan)
+    for call in changing(roles["supervisor"], "supervisor"):
+        if call.kind not in ("mkdirat", "linkat"):
+            continue
+        path = call.arguments.split('"')[-2]
+        folder = os.path.dirname(path)
+        assert folder in printed or folder.rsplit("/", 1)[0] in printed, call
+
+
+def test_no_python_and_no_tool_but_nspawn_runs_after_the_hand_over(launch):
+    _, roles = launch
+    started = [
+        call.arguments.split('"')[1] for role in roles.values() for call in role if call.name == "execve"
+    ]
+    assert started.count("/usr/bin/systemd-nspawn") == 1
+    assert not [program for program in started if "python" in program]

@@ -1,0 +1,123 @@
+"""Reading strace's output: which calls each process of a launch made, by its role."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+# One line: PID, call, arguments, result.
+LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += +(-?\d+|\?)(?: (\w+))?.*$")
+UNFINISHED = re.compile(r"^(\d+) +(\w+)\((.*) <unfinished \.\.\.>$")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
+
+# Calls that can change something outside the process; openat and write do so in some cases.
+CHANGING = (
+    "mkdir mkdirat mknod mknodat link linkat symlink symlinkat unlink unlinkat rmdir rename renameat renameat2 "
+    "chmod fchmod fchmodat fchmodat2 chown fchown fchownat lchown truncate ftruncate setxattr fsetxattr "
+    "mount umount2 move_mount pivot_root sethostname setdomainname fork vfork clone clone3 "
+    "execve execveat kill tkill tgkill pidfd_send_signal setns unshare ioctl bind connect open openat openat2 "
+    "fsmount write"
+).split()
+# The same change under another name, as libc chooses.
+SAME = {
+    "open": "openat",
+    "openat2": "openat",
+    "rename": "renameat2",
+    "mkdir": "mkdirat",
+    "unlink": "unlinkat",
+}
+SAME |= {"rmdir": "unlinkat", "fork": "clone3", "clone": "clone3", "vfork": "clone3", "symlink": "symlinkat"}
+
+
+@dataclass
+class Call:
+    pid: int
+    name: str
+    arguments: str
+    result: str
+
+    @property
+    def kind(self):
+        return SAME.get(self.name, self.name)
+
+    @property
+    def failed(self):
+        return self.result.startswith("-")
+
+    def changes(self):
+        """Whether it changed something: an open that makes nothing and a write to a private file do not."""
+        if self.name not in CHANGING or self.failed:
+            return False
+        if self.kind == "openat":
+            return "O_CREAT" in self.arguments or "O_TMPFILE" in self.arguments
+        if self.name == "ioctl":
+            return any(request in self.arguments for request in ("TCSETS", "TIOCSWINSZ", "SIOCS"))
+        return True
+
+
+def read(path):
+    """Every call of a trace, unfinished ones joined with their ends, in the order of their ends."""
+    begun, calls = {}, []
+    for line in path.read_text(errors="replace").splitlines():
+        if match := UNFINISHED.match(line):
+            begun[match[1]] = f"{match[1]} {match[2]}({match[3]}"
+            continue
+        if (match := RESUMED.match(line)) and match[1] in begun:
+            line = begun.pop(match[1]) + match[3]  # noqa: PLW2901 (the two halves are one line)
+        if match := LINE.match(line):
+            calls.append(Call(int(match[1]), match[2], match[3], match[4]))
+    return calls
+
+
+def roles(calls):
+    """Role → the calls of the static program in that role: supervisor, guard, init, payload.
+
+    A process belongs to volt from its exec of the static program, or its fork from one, to its next exec.
+    """
+    role, found = {}, {"supervisor": [], "guard": [], "init": [], "payload": []}
+    for call in calls:
+        if call.name == "execve" and not call.failed:
+            mine = role.pop(call.pid, None)
+            if mine:
+                found[mine].append(call)
+            if '"perform"' in call.arguments:
+                role[call.pid] = "supervisor"
+            elif '"init", "4", "5"' in call.arguments:
+                role[call.pid] = "init"
+            continue
+        mine = role.get(call.pid)
+        if mine is None:
+            continue
+        found[mine].append(call)
+        if call.kind == "clone3" and not call.failed:
+            child = {"supervisor": "guard", "init": "payload"}.get(mine)
+            if child and "CLONE_NEWUSER" not in call.arguments:
+                role[inner_pid(calls, call)] = child
+    return found
+
+
+def inner_pid(calls, fork):
+    """strace prints a child's pid as its parent sees it; inside a pid namespace that is another number. The
+    child's own lines follow: the first pid that no line before this one has."""
+    position = calls.index(fork)
+    before = {call.pid for call in calls[:position]}
+    if int(fork.result) in {call.pid for call in calls}:
+        return int(fork.result)
+    return next((call.pid for call in calls[position:] if call.pid not in before), int(fork.result))
+
+
+def strace(volt, trace, *arguments, options=()):
+    """`volt ARGUMENTS` under strace, all processes followed."""
+    argv = [
+        "strace",
+        "-f",
+        "-s",
+        "4096",
+        "-o",
+        str(trace),
+        *options,
+        "python3",
+        "-m",
+        "volt",
+        *map(str, arguments),
+    ]
+    return subprocess.run(argv, env=volt.environment, capture_output=True, timeout=120, check=False)

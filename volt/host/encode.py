@@ -1,0 +1,42 @@
+"""Facts as JSON and back: what a stored plan was made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from volt.errors import StateError
+from volt.model.facts import Facts, Folders, PathFact
+
+VERSION = 1
+
+
+def facts_to_json(facts: Facts) -> str:
+    """The facts as a JSON document, version 1, the same text for the same facts."""
+    return json.dumps({"version": VERSION, **asdict(facts)}, indent=2, sort_keys=True) + "\n"
+
+
+def facts_from_json(document: str) -> Facts:
+    """The facts that facts_to_json wrote. Raises StateError for anything else."""
+    try:
+        values = json.loads(document)
+        if values.pop("version") != VERSION:
+            raise StateError("these facts are of another version of volt", hint="probe the machine again")
+        return _facts(values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StateError(f"these are no facts: {error}", hint="probe the machine again") from error
+
+
+def _facts(values: dict[str, Any]) -> Facts:
+    major, minor = values["kernel"]
+    typed = {
+        "kernel": (major, minor),
+        "folders": Folders(**values["folders"]),
+        "host_etc": tuple(values["host_etc"]),
+        "subordinate": tuple((first, count) for first, count in values["subordinate"]),
+        "busy_uids": tuple(values["busy_uids"]),
+        "limits": {name: (soft, hard) for name, (soft, hard) in values["limits"].items()},
+        "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
+    }
+    return Facts(**{**values, **typed})

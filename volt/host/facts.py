@@ -1,0 +1,98 @@
+"""The probe: the machine and what one workload names on it, read once and handed on as facts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from volt.errors import VoltError
+from volt.host import etc, ids, kernel, tools
+from volt.host.files import read_text
+from volt.host.inside import read_inside
+from volt.host.mounts import Mount, mounts, own_cgroup
+from volt.host.paths import path_fact
+from volt.host.syscalls import landlock_abi
+from volt.model.facts import Facts, Folders, PathFact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from volt.model.workload import Workload
+
+HOST = "host"
+STORE = "cas://"
+_RECORD = 1 << 16
+
+
+def folders(environment: Mapping[str, str] = os.environ) -> Folders:
+    """Where state, runs and logs lie: below VOLT_ROOT where it is set. Raises VoltError."""
+    root = environment.get("VOLT_ROOT", "")
+    if not root:
+        return Folders()
+    if not root.startswith("/") or ".." in root.split("/"):
+        hint = "give an absolute path without .., or unset it"
+        raise VoltError(f"VOLT_ROOT is no absolute path: {root}", hint=hint)
+    root = root.rstrip("/")
+    return Folders(f"{root}/state", f"{root}/run", f"{root}/log")
+
+
+def probe_machine(where: Folders) -> Facts:
+    """The host as it is now, whatever is launched on it."""
+    uname = os.uname()
+    places = tools.libraries(uname.machine)
+    nspawn = tools.find_program("systemd-nspawn")
+    cgroup_root, cgroup = own_cgroup(mounts())
+    return Facts(
+        architecture=uname.machine,
+        kernel=kernel.version(uname.release),
+        kernel_release=uname.release,
+        root=os.geteuid() == 0,
+        capabilities=kernel.effective_capabilities(),
+        nspawn=nspawn,
+        nspawn_version=tools.systemd_version(nspawn, places),
+        cgroup_root=cgroup_root,
+        cgroup=cgroup,
+        landlock_abi=landlock_abi(),
+        program=tools.static_program(),
+        boot_id=kernel.boot_id(),
+        libseccomp=tools.find_library("libseccomp.so.2", places),
+        folders=where,
+        resolv_conf=etc.resolvers(),
+        host_etc=etc.shown_names(),
+        subordinate=ids.subordinate_ranges(),
+        busy_uids=ids.busy_ranges(),
+        limits=kernel.own_limits(),
+    )
+
+
+def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
+    """The machine's facts, with those of every path, account file and layer that the workload names.
+
+    `fresh` says that the kept layer will be discarded: then it counts for nothing.
+    """
+    root = workload.storage.rootfs
+    folder = root if root and root != HOST and not root.startswith(STORE) else None
+    layer = f"{machine.folders.state}/layers/{workload.name}" if workload.kept and not fresh else None
+    upper = layer and f"{layer}/upper"
+    return replace(
+        machine,
+        paths=_paths(workload, machine, mounts()),
+        passwd=read_inside("etc/passwd", folder, upper),
+        group=read_inside("etc/group", folder, upper),
+        layer=(layer and read_text(f"{layer}/root", _RECORD)) or None,
+    )
+
+
+def _paths(workload: Workload, machine: Facts, found: tuple[Mount, ...]) -> dict[str, PathFact]:
+    """Every host path of the workload; a volume is mounted with all that is mounted below it."""
+    root = workload.storage.rootfs
+    single = [workload.env_file] if workload.env_file else []
+    if root == HOST:
+        single += ["/usr", *(f"/etc/{name}" for name in machine.host_etc)]
+    elif root and not root.startswith(STORE):
+        single.append(root)
+    facts = {path: path_fact(path, found, machine.kernel) for path in single}
+    for volume in workload.storage.volumes:
+        facts[volume.host] = path_fact(volume.host, found, machine.kernel, recursive=True)
+    return facts

@@ -1,0 +1,27 @@
+"""Reading small files of the machine: bounded, never waiting, absent when they cannot be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+MOST = 1 << 20
+
+
+def read_text(path: str, most: int = MOST) -> str:
+    """What a regular file holds, links followed; "" when there is none, or it holds more than `most` bytes.
+
+    Bytes that are no UTF-8, and NUL, which no plan can carry, become U+FFFD.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        try:
+            data = file.read(most + 1)
+        except OSError:
+            return ""
+    return "" if len(data) > most else data.decode(errors="replace").replace("\0", "\ufffd")

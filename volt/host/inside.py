@@ -1,0 +1,144 @@
+"""A file of a root as the workload will find it: the kept layer over the root, resolved without leaving them.
+
+Whoever made the image or wrote to the layer is hostile: every name is opened below a descriptor and never
+followed by the kernel; links are followed here, and `..` ends at the root. Nothing is opened for reading
+before it is known to be a regular file. Whiteouts, opaque folders and redirects are those of
+Documentation/filesystems/overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from volt.host.files import MOST
+
+MOST_LINKS = 40  # as the kernel, path_resolution(7)
+MOST_NAMES = 400
+_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Something in the merged tree: descriptors of it in the upper layer and in the root, where it is."""
+
+    upper: int | None
+    lower: int | None
+
+    @property
+    def descriptor(self) -> int:
+        return self.lower if self.upper is None else self.upper  # type: ignore[return-value]
+
+    @property
+    def mode(self) -> int:
+        return os.fstat(self.descriptor).st_mode
+
+
+class _Tree:
+    """The merged tree, and the descriptors that looking around in it has opened."""
+
+    def __init__(self, root: str | None, upper: str | None, opened: ExitStack) -> None:
+        self._opened = opened
+        self.top = _Entry(self._open(upper), self._open(root))
+
+    def _open(self, name: str | None, folder: int | None = None) -> int | None:
+        if name is None:
+            return None
+        # The two tops are the host's own paths; whatever lies below them is not followed.
+        flags = _FLAGS if folder is not None else os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            descriptor = os.open(name, flags, dir_fd=folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError:
+            if folder is None:  # another user's layer: planned as if it were not there
+                return None
+            raise
+        self._opened.callback(os.close, descriptor)
+        return descriptor
+
+    def _below(self, folder: int | None, name: str) -> int | None:
+        """An entry of one layer, None for nothing and for a whiteout, a device 0:0."""
+        descriptor = None if folder is None else self._open(name, folder)
+        if descriptor is None:
+            return None
+        status = os.fstat(descriptor)
+        return None if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0 else descriptor
+
+    def look(self, folder: _Entry, name: str) -> _Entry | None:
+        """What the merged folder shows under a name."""
+        above = None if folder.upper is None else self._open(name, folder.upper)
+        if above is None:
+            lower = self._below(folder.lower, name)
+            return None if lower is None else _Entry(None, lower)
+        status = os.fstat(above)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+            return None
+        if not stat.S_ISDIR(status.st_mode) or _attribute(above, "opaque") == "y":
+            return _Entry(above, None)
+        return _Entry(above, self._under(folder, name, _attribute(above, "redirect")))
+
+    def _under(self, folder: _Entry, name: str, redirect: str) -> int | None:
+        """The root's folder below an upper one; a renamed folder says where it was."""
+        start = self.top.lower if redirect.startswith("/") else folder.lower
+        for part in (redirect or name).strip("/").split("/"):
+            start = self._below(start, part)
+        return start if start is not None and stat.S_ISDIR(os.fstat(start).st_mode) else None
+
+    def resolve(self, path: str) -> _Entry | None:
+        """Follow a path from the top of the merged tree."""
+        names, way, links, steps = path.split("/")[::-1], [self.top], 0, 0
+        while names:
+            name, steps = names.pop(), steps + 1
+            if steps > MOST_NAMES:
+                return None
+            if name == "..":
+                way = way[:-1] or way
+                continue
+            if name in ("", "."):
+                continue
+            found = self.look(way[-1], name)
+            if found is None:
+                return None
+            if not stat.S_ISLNK(found.mode):
+                way.append(found)
+                continue
+            links += 1
+            target = os.readlink("", dir_fd=found.descriptor)
+            if links > MOST_LINKS:
+                return None
+            way = way[:1] if target.startswith("/") else way
+            names += target.split("/")[::-1]
+        return way[-1]
+
+
+def _attribute(descriptor: int, name: str) -> str:
+    """One of overlayfs's own attributes, "" where there is none."""
+    try:
+        return os.fsdecode(os.getxattr(f"/proc/self/fd/{descriptor}", f"trusted.overlay.{name}"))
+    except OSError:
+        return ""
+
+
+def read_inside(path: str, root: str | None, upper: str | None) -> str:
+    """The text of the regular file `path`, at most 1 MiB, as inside; "" when there is none.
+
+    `root` is the folder of the root file system, None for a fresh one; `upper` the kept layer's upper
+    folder, None without one. Bytes that are no UTF-8, and NUL, become U+FFFD.
+    """
+    with ExitStack() as opened:
+        try:
+            tree = _Tree(root, upper, opened)
+            if tree.top == _Entry(None, None):
+                return ""
+            found = tree.resolve(path)
+            if found is None or not stat.S_ISREG(found.mode):
+                return ""
+            with Path(f"/proc/self/fd/{found.descriptor}").open("rb") as file:
+                data = file.read(MOST + 1)
+        except OSError:
+            return ""
+    return "" if len(data) > MOST else data.decode(errors="replace").replace("\0", "\ufffd")

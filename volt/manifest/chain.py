@@ -1,0 +1,177 @@
+"""The chain of files that `extends` makes: each opened once, hashed and parsed from that one read."""
+
+from __future__ import annotations
+
+import hashlib
+import os.path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tomli
+
+from volt.manifest.documents import read_toml
+from volt.manifest.locate import Key, Position, positions
+from volt.manifest.nodes import Node, TooDeepError, node_of
+from volt.manifest.reader import quote
+from volt.manifest.sources import FILE_LIMIT, Sources
+from volt.model.findings import Finding, Place
+
+LONGEST_CHAIN = 16
+STDIN = "-"
+VALUE = "<value>"
+
+
+@dataclass(slots=True)
+class Document:
+    """One manifest of a chain. `folder` is what relative paths belong to, None where there is none; `node`
+    is None where the text could not be read."""
+
+    name: str
+    folder: str | None
+    data: bytes = b""
+    quotable: bool = True
+    node: Node | None = None
+    finding: Finding | None = None
+    _positions: dict[Key, Position] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes that were read."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def place(self, path: Key) -> Place:
+        """Where the value at `path` was written, or what holds it."""
+        if not self.data:
+            return Place(self.name)
+        if self._positions is None:
+            self._positions = positions(self.data)
+        while path not in self._positions:
+            path = path[:-1]
+        return Place(self.name, *self._positions[path])
+
+    def line(self, number: int) -> str:
+        """A line of the text, or "" where it may not be quoted."""
+        lines = self.data.decode("utf-8", "replace").split("\n") if self.quotable else []
+        return lines[number - 1].rstrip("\r").lstrip("\ufeff") if 0 < number <= len(lines) else ""
+
+
+@dataclass(slots=True)
+class Chain:
+    """Documents, the child first, and what is wrong with the chain itself."""
+
+    documents: list[Document] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_chain(source: str | bytes | Mapping[str, Any], sources: Sources, base: str | None) -> Chain:
+    """The manifest and its bases. Whatever cannot be read is a finding; what was read is still there."""
+    chain = Chain([_first(source, sources, base)])
+    seen = [chain.documents[0].name]
+    while (target := _extends(chain, sources)) is not None:
+        node, path = target
+        trail = " → ".join([*seen, path])
+        if path in seen:
+            _complain(chain, node, "cycle", f"the chain of extends comes back: {trail}", "remove one of them")
+            break
+        if len(seen) == LONGEST_CHAIN:
+            message = f"more than {LONGEST_CHAIN} manifests extend each other: {trail}"
+            _complain(chain, node, "chain-too-long", message, "merge some of them")
+            break
+        seen.append(path)
+        chain.documents.append(_read(path, len(chain.documents), sources))
+        broken = chain.documents[-1].finding
+        if broken and broken.code == "unreadable":
+            _complain(chain, node, "unreadable", broken.message, "correct the path in extends")
+            chain.documents[-1].finding = None
+    chain.findings = [d.finding for d in chain.documents if d.finding] + chain.findings
+    return chain
+
+
+def _first(source: str | bytes | Mapping[str, Any], sources: Sources, base: str | None) -> Document:
+    if isinstance(source, str):
+        document = _read(source, 0, sources)
+        document.folder = base if source == STDIN else document.folder
+        return document
+    document = Document(VALUE, base)
+    if isinstance(source, bytes):
+        document.data = source
+        _parse(document, 0)
+    else:
+        _adopt(document, source, 0)
+    return document
+
+
+def _read(path: str, number: int, sources: Sources) -> Document:
+    name = "<stdin>" if path == STDIN else path
+    document = Document(name, os.path.dirname(os.path.join(sources.folder(), path)))
+    try:
+        document.data = sources.read(path)
+        document.quotable = sources.quotable(path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        message = f"{quote(name)} cannot be read: {why}"
+        document.finding = Finding("unreadable", "", message, "name a readable TOML file", Place(name))
+        return document
+    _parse(document, number)
+    return document
+
+
+def _parse(document: Document, number: int) -> None:
+    if len(document.data) > FILE_LIMIT:
+        hint = "a manifest has at most 1 MiB"
+        document.finding = Finding("too-large", "", "the text is longer than 1 MiB", hint, Place(document.name))
+        return
+    try:
+        _adopt(document, read_toml(document.data), number)
+    except UnicodeDecodeError as error:
+        line = document.data[: error.start].count(b"\n") + 1
+        place = Place(document.name, line, 1)
+        document.finding = Finding("not-utf-8", "", "the text is not UTF-8", "save it as UTF-8", place)
+    except tomli.TOMLDecodeError as error:
+        place = Place(document.name, error.lineno, error.colno)
+        message = f"this is no TOML: {error.msg}"
+        source = document.line(place.line)
+        document.finding = Finding("bad-toml", "", message, "see https://toml.io", place, source)
+    except (RecursionError, ValueError):
+        # Integers of thousands of digits, and brackets in brackets in brackets.
+        message = "this is no TOML that can be read: a number is too long, or it is nested too deep"
+        document.finding = Finding("bad-toml", "", message, "see https://toml.io", Place(document.name))
+
+
+def _adopt(document: Document, table: Mapping[str, Any], number: int) -> None:
+    try:
+        document.node = node_of(table, number)
+    except (TooDeepError, RecursionError):
+        hint = "no manifest needs that"
+        document.finding = Finding("too-deep", "", "more than 64 levels of tables", hint, Place(document.name))
+
+
+def _extends(chain: Chain, sources: Sources) -> tuple[Node, str] | None:
+    """The base that the last document names, if it names one that can be looked for."""
+    last = chain.documents[-1]
+    node = last.node.value.get("extends") if last.node else None
+    if node is None or node.value == "":
+        return None
+    if not isinstance(node.value, str):
+        _complain(chain, node, "wrong-type", "expected a string as extends", 'write extends = "base.toml"')
+        return None
+    if node.value.startswith("cas://"):
+        message = "extends from the store: not in this version"
+        _complain(chain, node, "not-in-this-version", message, "write the path of a file")
+        return None
+    if "\0" in node.value:
+        _complain(chain, node, "bad-path", "a path cannot hold a NUL byte", "write the path of a file")
+        return None
+    if last.folder is None and not os.path.isabs(node.value):
+        message = f"{quote(node.value)} is relative, and there is no file that it could belong to"
+        _complain(chain, node, "relative-path", message, "write an absolute path, or give a base folder")
+        return None
+    path = os.path.normpath(os.path.join(last.folder or "/", node.value))
+    return node, os.path.relpath(path, sources.folder()) if not os.path.isabs(last.name) and last.name != VALUE else path
+
+
+def _complain(chain: Chain, node: Node, code: str, message: str, hint: str) -> None:
+    document = chain.documents[node.file]
+    place = document.place(node.path)
+    chain.findings.append(Finding(code, "extends", message, hint, place, document.line(place.line)))

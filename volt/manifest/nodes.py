@@ -1,0 +1,89 @@
+"""A manifest's values with the file each was written in; merging a child over its base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from volt.manifest.locate import Key
+
+SPREAD = "..."
+DEPTH = 64  # levels of tables
+VOLUMES: Key = ("storage", "volumes")
+
+
+class TooDeepError(ValueError):
+    """Tables nested deeper than DEPTH."""
+
+
+@dataclass(slots=True)
+class Node:
+    """`value` is a dict of Nodes, a list of Nodes, or a plain TOML value. `file` is the number of its file
+    in the chain and `path` its place there; `caller` says that a relative path in it is the caller's."""
+
+    value: Any
+    file: int
+    path: Key
+    caller: bool = False
+
+
+def node_of(value: Any, file: int, path: Key = ()) -> Node:
+    """A TOML value as nodes. Raises TooDeepError."""
+    if len(path) > DEPTH:
+        raise TooDeepError(f"more than {DEPTH} levels of tables")
+    if isinstance(value, Mapping):
+        return Node({key: node_of(item, file, (*path, key)) for key, item in value.items()}, file, path)
+    if isinstance(value, (list, tuple)):
+        return Node([node_of(item, file, (*path, n)) for n, item in enumerate(value)], file, path)
+    return Node(value, file, path)
+
+
+def plain(node: Node) -> Any:
+    """The values alone."""
+    if isinstance(node.value, dict):
+        return {key: plain(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+def merge(base: Node | None, child: Node, where: Key = ()) -> Node:
+    """The child over its base: tables key by key, volumes by container path, "..." in a list for the
+    base's list; everything else replaces."""
+    if isinstance(child.value, dict):
+        below = base.value if base is not None and isinstance(base.value, dict) else {}
+        merged = {key: item for key, item in below.items() if key not in child.value}
+        both = {key: merge(below.get(key), item, (*where, key)) for key, item in child.value.items()}
+        order = [*below, *(key for key in both if key not in below)]
+        return Node({key: both.get(key) or merged[key] for key in order}, child.file, child.path)
+    if isinstance(child.value, list):
+        below_list = base.value if base is not None and isinstance(base.value, list) else []
+        if where == VOLUMES:
+            return Node(_merge_volumes(below_list, child.value), child.file, child.path)
+        return Node(_spread(below_list, child.value), child.file, child.path)
+    return child
+
+
+def _spread(base: list[Node], child: list[Node]) -> list[Node]:
+    found: list[Node] = []
+    for item in child:
+        found += base if item.value == SPREAD else [item]
+    return found
+
+
+def _merge_volumes(base: list[Node], child: list[Node]) -> list[Node]:
+    """The base's volumes in their order, each replaced by the child's of the same container path."""
+    own = [item for item in child if item.value != SPREAD]
+    replaced = {_container(item): item for item in own if _container(item) is not None}
+    kept = [replaced.get(_container(item), item) for item in base]
+    known = {_container(item) for item in base if _container(item) is not None}
+    return kept + [item for item in own if _container(item) not in known]
+
+
+def _container(node: Node) -> str | None:
+    """A volume's container path, without trailing or doubled slashes."""
+    path = node.value.get("container") if isinstance(node.value, dict) else None
+    if path is None or not isinstance(path.value, str):
+        return None
+    return "/".join(part for part in path.value.split("/") if part)

@@ -1,0 +1,73 @@
+"""Sizes and durations: parsed once from what people write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MOST = 2**63
+UNITS = "KMGTPE"
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTPE])(?:i?B)?|B)?", re.IGNORECASE | re.ASCII)
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`bytes`, or with None there `percent` of the host's memory."""
+
+    bytes: int | None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, written: str) -> Size:
+        """`512M`, `2G`, `1.5GiB`, `65536`, `25%`: base 1024, any case. Raises ValueError."""
+        if share := PERCENT.fullmatch(written.strip()):
+            if not 0 < float(share[1]) <= 100:
+                raise ValueError(f"'{written}' is not between 0% and 100%")
+            return cls(None, float(share[1]))
+        match = SIZE.fullmatch(written.strip())
+        if not match:
+            raise ValueError(f"'{written}' is not a size")
+        whole, _, fraction = match[1].partition(".")
+        unit = 1024 ** (UNITS.index(match[2].upper()) + 1) if match[2] else 1
+        number = int(whole) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
+        if number > MOST:
+            raise ValueError(f"'{written}' is more than 2^63 bytes")
+        return cls(number)
+
+    def __str__(self) -> str:
+        if self.bytes is None:
+            return f"{self.percent:g}%"
+        number, unit = self.bytes, ""
+        for larger in UNITS:
+            if not number or number % 1024:
+                break
+            number, unit = number // 1024, larger
+        return f"{number}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A span of time in milliseconds."""
+
+    milliseconds: int
+
+    @classmethod
+    def parse(cls, written: str) -> Duration:
+        """`500ms`, `10s`, `2m`, `1h30m`. Raises ValueError."""
+        match = DURATION.fullmatch(written.strip())
+        if not match or not any(match.groups()):
+            raise ValueError(f"'{written}' is not a duration")
+        hours, minutes, seconds, rest = (int(part or 0) for part in match.groups())
+        total = ((hours * 60 + minutes) * 60 + seconds) * 1000 + rest
+        if total > MOST:
+            raise ValueError(f"'{written}' is more than 2^63 milliseconds")
+        return cls(total)
+
+    def __str__(self) -> str:
+        parts, left = [], self.milliseconds
+        for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+            count, left = divmod(left, size)
+            parts += [f"{count}{unit}"] if count else []
+        return "".join(parts) or "0ms"

@@ -1,0 +1,1 @@
+"""The records of runs, and what they say about what is left of them."""

@@ -1,0 +1,104 @@
+"""Ending what is left in a dead run's cgroup, and removing it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from volt.errors import StateError
+
+DEADLINE = 5.0  # seconds that killed processes may take to leave
+_PAUSE = 0.001
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def end_cgroup(path: str, run: str) -> None:
+    """SIGKILL to every process of the run's cgroup, and rmdir(2) of it and of what is below it.
+
+    A record is believed only so far: the folder must be called volt-ID and lie in a cgroup v2 file
+    system. Nothing there is no error. Raises StateError.
+    """
+    if not path.startswith("/") or ".." in path.split("/") or path.rpartition("/")[2] != f"volt-{run}":
+        raise StateError(f"run {run}: its record names a cgroup that is not its own: {path}")
+    try:
+        folder = os.open(path, _FLAGS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StateError(f"run {run}: its cgroup cannot be opened: {error}") from error
+    try:
+        if os.fstat(folder).st_dev not in _devices():
+            raise StateError(f"run {run}: its record names a cgroup where none is mounted: {path}")
+        _end(path, folder)
+    except OSError as error:
+        raise StateError(f"run {run}: its cgroup {path} cannot be removed: {error.strerror}") from error
+    finally:
+        os.close(folder)
+
+
+def _devices(mountinfo: str = "/proc/self/mountinfo") -> set[int]:
+    """The device numbers of cgroup v2, proc_pid_mountinfo(5)."""
+    found = set()
+    with Path(mountinfo).open(encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            if after.startswith("cgroup2 "):
+                major, minor = before.split(" ")[2].split(":")
+                found.add(os.makedev(int(major), int(minor)))
+    return found
+
+
+def _end(path: str, folder: int) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not _remove(path):
+        if time.monotonic() > deadline:
+            raise TimeoutError(0, f"its processes are still there after {DEADLINE:.0f} s")
+        _kill(folder)
+        time.sleep(_PAUSE)
+
+
+def _kill(folder: int) -> None:
+    """cgroup.kill, cgroups(7); kernels before 5.14 have none: then each process as it is found."""
+    try:
+        switch = os.open("cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        _kill_each(folder)
+        return
+    try:
+        os.write(switch, b"1")
+    except OSError as error:
+        if error.errno != errno.ENODEV:  # the cgroup has gone meanwhile
+            raise
+    finally:
+        os.close(switch)
+
+
+def _kill_each(folder: int) -> None:
+    for _, _, files, here in os.fwalk(".", dir_fd=folder):
+        if "cgroup.procs" not in files:
+            continue
+        listing = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
+        with os.fdopen(listing, encoding="ascii") as listed:
+            pids = [int(line) for line in listed]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def _remove(path: str) -> bool:
+    """Remove the folders below first, a cgroup's files go with it; False while processes are in one."""
+    try:
+        for here, _, _ in os.walk(path, topdown=False):
+            Path(here).rmdir()
+    except FileNotFoundError:
+        return not os.path.lexists(path)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True

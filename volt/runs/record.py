@@ -1,0 +1,57 @@
+"""A run's record: what the static program wrote about it before anything else was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+from volt.errors import StateError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One run. `pid` and `clock` (start time in clock ticks since boot) are the supervisor's, in the boot
+    `boot_id`; `cgroup` is a folder of cgroup v2; `uids` the first of 65,536; `started` in seconds since
+    the epoch."""
+
+    id: str
+    name: str
+    mode: str
+    pid: int
+    clock: int
+    boot_id: str
+    cgroup: str
+    uids: int
+    started: int
+
+
+def parse_record(data: bytes, run: str) -> Record:
+    """The record of the run with the id `run`; what it holds besides is left out.
+
+    Raises StateError when it is torn, another run's, or of a newer version.
+    """
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise StateError(f"run {run}: its record is torn: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("version"), int):
+        raise StateError(f"run {run}: its record has no version")
+    if values["version"] != VERSION:
+        raise StateError(f"run {run}: its record has version {values['version']}, this volt knows {VERSION}")
+    return _record(values, run)
+
+
+def _record(values: dict[str, Any], run: str) -> Record:
+    kinds = {"str": str, "int": int}
+    known: dict[str, Any] = {}
+    for field in fields(Record):
+        value = values.get(field.name)
+        if type(value) is not kinds[str(field.type)]:
+            raise StateError(f"run {run}: its record has no {field.name}")
+        known[field.name] = value
+    if known["id"] != run:
+        raise StateError(f"run {run}: its record is another run's, {known['id']}")
+    return Record(**known)
