@@ -54,6 +54,4 @@ class StaticProgram(BuildHookInterface[Any]):
         try:
             build(target)
         except subprocess.CalledProcessError as error:
-            self.app.abort(
-                f"volt's static program does not compile: {error.cmd[0]} ended with {error.returncode}"
-            )
+            self.app.abort(f"volt's static program does not compile: {error.cmd[0]} ended with {error.returncode}")

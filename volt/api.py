@@ -27,7 +27,7 @@ from volt.model.run import Outcome
 
 if TYPE_CHECKING:
     from volt.launch.running import Run
-    from volt.manifest import Resolved
+    from volt.manifest import Resolved, Shown
 
 __all__ = [
     "DEVNULL",
@@ -49,6 +49,7 @@ __all__ = [
     "resolve",
     "run",
     "schema",
+    "show",
     "sweep",
     "validate",
 ]
@@ -76,11 +77,19 @@ def resolve(
     return resolve_manifest(source, FileSources(), variables=variables or {}, base=folder)
 
 
-def validate(
-    manifests: Sequence[Manifest], *, variables: Mapping[str, str] | None = None
-) -> tuple[Finding, ...]:
+def validate(manifests: Sequence[Manifest], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Every finding of every manifest, errors and notes, in the order given."""
     return tuple(finding for one in manifests for finding in resolve(one, variables=variables).findings)
+
+
+def show(manifest: Manifest, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None) -> Shown:
+    """The workload as a manifest that stands by itself, with the place of each value. Raises ManifestError."""
+    from volt.manifest import show as shown
+
+    resolved = resolve(manifest, variables=variables, base=base)
+    if resolved.workload is None:
+        raise ManifestError(resolved.findings)
+    return shown(resolved)
 
 
 def schema() -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The whole exception tree: everything volt raises on purpose.
 
-    VoltError                what went wrong, and what to do next
-    ├── ManifestError        the findings of every file that was read
-    ├── HostUnfit            what the plan needs and this machine lacks
-    ├── LaunchError          a step of the launch failed; names the step and the cause
-    └── StateError           volt's own files are unreadable, foreign or from another version
+VoltError                what went wrong, and what to do next
+├── ManifestError        the findings of every file that was read
+├── HostUnfit            what the plan needs and this machine lacks
+├── LaunchError          a step of the launch failed; names the step and the cause
+└── StateError           volt's own files are unreadable, foreign or from another version
 """
 
 from __future__ import annotations

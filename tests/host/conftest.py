@@ -11,9 +11,7 @@ import pytest
 import tomli_w
 
 CGROUPS = [
-    Path(line.split()[4])
-    for line in Path("/proc/self/mountinfo").read_text().splitlines()
-    if " - cgroup2 " in line
+    Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line
 ]
 
 
@@ -64,9 +62,7 @@ class Volt:
 
     def left(self):
         """What a finished run must not leave: mounts, run folders, claims, cgroups, processes."""
-        mounts = [
-            line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.state) in line
-        ]
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.state) in line]
         state = [str(path) for path in self.state.glob("run/*/*")] if self.state.exists() else []
         aside = [str(path) for path in self.state.glob("state/layers/.*")] if self.state.exists() else []
         return mounts + state + aside

@@ -87,9 +87,7 @@ def test_a_run_ends_with_the_program_that_started_it(volt):
         "from volt import api; import sys; r = api.launch(sys.argv[1], command=['sh', '-c', 'echo up; sleep 60'],"
         " stdout=api.PIPE); r.stdout.readline(); print(r.pid, flush=True); import time; time.sleep(60)"
     )
-    caller = subprocess.Popen(
-        [sys.executable, "-c", program, str(volt.manifest())], env=volt.environment, stdout=-1
-    )
+    caller = subprocess.Popen([sys.executable, "-c", program, str(volt.manifest())], env=volt.environment, stdout=-1)
     pid = int(caller.stdout.readline())
     caller.kill()
     caller.wait()
@@ -104,9 +102,7 @@ def state_of_this_process():
     return {
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
         "folder": os.getcwd(),
-        "umask": [
-            line for line in open("/proc/self/status") if line.startswith(("Umask", "Sig", "Shd", "Cap"))
-        ][1:],
+        "umask": [line for line in open("/proc/self/status") if line.startswith(("Umask", "Sig", "Shd", "Cap"))][1:],
         "handlers": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "children": open(f"/proc/self/task/{os.getpid()}/children").read(),
@@ -133,9 +129,7 @@ def test_many_threads_launch_at_once():
     statuses = {}
 
     def one(number):
-        statuses[number] = api.run(
-            manifest(f"thread-{number}"), command=["sh", "-c", f"exit {number}"]
-        ).status
+        statuses[number] = api.run(manifest(f"thread-{number}"), command=["sh", "-c", f"exit {number}"]).status
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
     for thread in threads:

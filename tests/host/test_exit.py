@@ -12,9 +12,7 @@ def test_the_status_is_the_commands_own(volt, status):
     assert volt.run("sh", "-c", f"exit {status}").returncode == status
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)]
-)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)])
 def test_a_signal_inside_is_128_and_its_number(volt, number, status):
     assert volt.run("sh", "-c", f"kill -{int(number)} $$").returncode == status
 

@@ -31,9 +31,7 @@ class Filtered:
     def __init__(self, folder: Path, capabilities):
         self.program, self.filter = folder / "filtered", folder / "filter"
         profile = parse_profile(shipped_profile("seccomp", "default"))
-        self.filter.write_bytes(
-            compile_filter(profile, capabilities=capabilities, architecture=platform.machine())
-        )
+        self.filter.write_bytes(compile_filter(profile, capabilities=capabilities, architecture=platform.machine()))
         flags = ["-static", "-O1", "-Wall", "-Wextra", "-Werror"]
         subprocess.run(["gcc", *flags, "-o", self.program, SOURCE], check=True)
 
@@ -113,9 +111,7 @@ def test_personalities(payload):
 
 
 def test_families_of_sockets(payload):
-    assert all(
-        payload.call("socket", family, kind, 0) > 2 for family, kind in ((1, 1), (2, 1), (10, 2), (16, 3))
-    )
+    assert all(payload.call("socket", family, kind, 0) > 2 for family, kind in ((1, 1), (2, 1), (10, 2), (16, 3)))
     for family in (17, 38, 40, 29, 31, HIGH | 38):
         assert payload.call("socket", family, 3, 0) == -errno.EAFNOSUPPORT
     assert payload.call("socket", 16, 3, 9) == -errno.EAFNOSUPPORT

@@ -98,13 +98,8 @@ def test_the_payload_has_the_default_capabilities_and_no_new_privileges(volt):
 
 def test_a_user_that_is_not_root_has_no_capability(volt, busybox):
     storage, workload = {"rootfs": str(busybox)}, {"user": "user"}
-    out = volt.shell(
-        "id; grep CapEff /proc/self/status; echo $HOME $USER", storage=storage, workload=workload
-    )
-    assert (
-        "uid=1000(user) gid=1000(user) groups=1000(user),55(extra)" in out
-        or "groups=55(extra),1000(user)" in out
-    )
+    out = volt.shell("id; grep CapEff /proc/self/status; echo $HOME $USER", storage=storage, workload=workload)
+    assert "uid=1000(user) gid=1000(user) groups=1000(user),55(extra)" in out or "groups=55(extra),1000(user)" in out
     assert "CapEff:\t0000000000000000" in out
     assert "/srv user" in out
 
@@ -116,7 +111,8 @@ def test_masked_files_are_empty(volt, path):
 
 def test_masked_folders_are_empty_and_kernel_settings_read_only(volt):
     out = volt.shell(
-        "ls /sys/firmware; for f in /proc/sys/vm/swappiness /proc/sysrq-trigger; do echo 1 2>/dev/null >$f || echo refused; done"
+        "ls /sys/firmware; for f in /proc/sys/vm/swappiness /proc/sysrq-trigger;"
+        " do echo 1 2>/dev/null >$f || echo refused; done"
     )
     assert out.split() in (["refused", "refused"], ["refused"])
     assert "refused" in out
@@ -141,9 +137,7 @@ def test_resolv_conf_is_the_given_resolvers(volt):
 
 
 def test_dev_has_the_usual_nodes_and_a_bounded_shm(volt):
-    out = volt.shell(
-        "echo /dev/*; df -k /dev/shm | tail -1; echo x > /dev/null; head -c 3 /dev/urandom | wc -c"
-    )
+    out = volt.shell("echo /dev/*; df -k /dev/shm | tail -1; echo x > /dev/null; head -c 3 /dev/urandom | wc -c")
     for node in ("null", "zero", "full", "random", "urandom", "tty", "pts", "shm"):
         assert f"/dev/{node}" in out
     assert " 65536 " in " ".join(out.split())
@@ -200,9 +194,9 @@ attempt("fd", lambda: os.listdir("/proc/1/fd"))
 
 def test_the_init_cannot_be_taken_over_by_a_payload_of_the_same_id(volt):
     out = volt.run("python3", "-c", TAKE_OVER)
-    assert out.stdout.decode().splitlines() == [
-        f"{name} refused" for name in ("mem", "ptrace", "vm", "exe", "fd")
-    ], out.stderr
+    assert out.stdout.decode().splitlines() == [f"{name} refused" for name in ("mem", "ptrace", "vm", "exe", "fd")], (
+        out.stderr
+    )
 
 
 def test_without_protection_the_same_probe_takes_a_process_over(tmp_path):

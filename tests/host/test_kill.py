@@ -122,9 +122,7 @@ def test_of_two_starts_of_one_name_one_wins_and_the_other_says_who_holds_it(volt
 def test_many_starts_of_one_name_at_once_have_one_winner(volt):
     manifest = volt.manifest(workload={"name": "crowd"})
     crowd = [
-        volt.start(
-            "run", manifest, "--", "sh", "-c", "echo ran; sleep 3", stdout=-1, stderr=subprocess.DEVNULL
-        )
+        volt.start("run", manifest, "--", "sh", "-c", "echo ran; sleep 3", stdout=-1, stderr=subprocess.DEVNULL)
         for _ in range(6)
     ]
     outputs = [one.communicate(timeout=60)[0] for one in crowd]

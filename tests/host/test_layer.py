@@ -95,14 +95,13 @@ def test_a_tmpfs_layer_is_gone_with_the_run(volt, busybox):
 
 
 @pytest.mark.parametrize("rootfs", ["host", "folder"])
-@pytest.mark.parametrize(
-    "how", [{"storage": {"writable_layer": "none"}}, {"security": {"read_only_rootfs": True}}]
-)
+@pytest.mark.parametrize("how", [{"storage": {"writable_layer": "none"}}, {"security": {"read_only_rootfs": True}}])
 def test_a_read_only_root_refuses_writes_and_has_bounded_tmp_and_run(volt, busybox, rootfs, how):
     storage = {"rootfs": "host" if rootfs == "host" else str(busybox)} | how.get("storage", {})
     sections = {"storage": storage} | {k: v for k, v in how.items() if k != "storage"}
     out = volt.shell(
-        "touch /x /etc/x /usr/x 2>/dev/null && echo written; touch /tmp/x /run/x && echo tmp; grep -c ' /tmp ' /proc/mounts",
+        "touch /x /etc/x /usr/x 2>/dev/null && echo written; touch /tmp/x /run/x && echo tmp;"
+        " grep -c ' /tmp ' /proc/mounts",
         **sections,
     )
     assert out.split() == ["tmp", "1"]

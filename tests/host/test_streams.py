@@ -35,9 +35,7 @@ def test_a_closed_input_is_an_end_of_file(volt):
 def test_a_closed_standard_descriptor_does_no_harm(volt):
     manifest = volt.manifest()
     command = f"exec {sys.executable} -m volt run {manifest} -- sh -c 'echo out' <&-"
-    done = subprocess.run(
-        ["sh", "-c", command], env=volt.environment, capture_output=True, timeout=30, check=False
-    )
+    done = subprocess.run(["sh", "-c", command], env=volt.environment, capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, b"out\n")
 
 

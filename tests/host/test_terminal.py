@@ -28,7 +28,7 @@ class Terminal:
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         self.seen = b""
 
@@ -90,9 +90,7 @@ def test_a_new_size_reaches_the_payload(terminal):
 
 
 def test_control_c_reaches_the_payload_and_not_volt(terminal):
-    one = terminal(
-        "sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    )
+    one = terminal("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done")
     one.until(b"ready")
     one.type(b"\x03")
     one.until(b"interrupted")

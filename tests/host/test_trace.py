@@ -52,9 +52,7 @@ def steps_of(plan, section):
 
 
 def changing(calls, section):
-    return [
-        call for call in calls if call.changes() and not (call.kind in PRIVATE and section != "supervisor")
-    ]
+    return [call for call in calls if call.changes() and not (call.kind in PRIVATE and section != "supervisor")]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -97,8 +95,6 @@ def test_the_paths_that_are_touched_are_the_printed_ones(launch):
 
 def test_no_python_and_no_tool_but_nspawn_runs_after_the_hand_over(launch):
     _, roles = launch
-    started = [
-        call.arguments.split('"')[1] for role in roles.values() for call in role if call.name == "execve"
-    ]
+    started = [call.arguments.split('"')[1] for role in roles.values() for call in role if call.name == "execve"]
     assert started.count("/usr/bin/systemd-nspawn") == 1
     assert not [program for program in started if "python" in program]

@@ -129,9 +129,7 @@ def inject(volt, tmp_path, plan, facts, name, number):
     options = ["-f", "-qq", "-o", "/dev/null", f"--inject={name}:error=ENOSPC:when={number}"]
     with memory.open("rb") as file:
         argv = ["strace", *options, facts.program, "perform", str(file.fileno())]
-        process = subprocess.run(
-            argv, pass_fds=(file.fileno(),), capture_output=True, timeout=60, check=False
-        )
+        process = subprocess.run(argv, pass_fds=(file.fileno(),), capture_output=True, timeout=60, check=False)
     if not report.exists():
         return {"status": process.returncode, "error": None, "message": process.stderr.decode()}
     document = json.loads(report.read_text())

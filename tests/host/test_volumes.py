@@ -98,9 +98,7 @@ def test_a_set_uid_root_file_cannot_be_left_without_it(volt, busybox, share):
 
 
 def test_volumes_are_without_devices_and_set_uid(volt, busybox, share):
-    out = volt.shell(
-        "grep ' /data ' /proc/self/mountinfo", storage={"rootfs": str(busybox), **volume(share(1000))}
-    )
+    out = volt.shell("grep ' /data ' /proc/self/mountinfo", storage={"rootfs": str(busybox), **volume(share(1000))})
     assert "nosuid" in out
     assert "nodev" in out
 
@@ -122,9 +120,7 @@ def test_a_socket(volt, tmp_path):
     answer = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\n"))
     answer.start()
     ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/app.sock'); print(s.recv(9).decode())"
-    done = volt.run(
-        "python3", "-c", ask, storage={"volumes": [{"host": str(path), "container": "/run/app.sock"}]}
-    )
+    done = volt.run("python3", "-c", ask, storage={"volumes": [{"host": str(path), "container": "/run/app.sock"}]})
     if done.returncode:
         socket.socket(socket.AF_UNIX).connect(str(path))
     answer.join()

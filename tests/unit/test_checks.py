@@ -19,9 +19,7 @@ VIOLATIONS = {"lint": "import os\n", "format": "x=1\n", "types": "x: int = 'one'
 
 
 def run(*command: str, folder: Path = TOP) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -16,9 +16,7 @@ SKIPS = {
     "a mark": "import pytest\n@pytest.mark.skip(reason='no tool')\ndef test_one(): pass\n",
     "a condition": "import pytest\n@pytest.mark.skipif(True, reason='no tool')\ndef test_one(): pass\n",
     "a call": "import pytest\ndef test_one(): pytest.skip('no tool')\n",
-    "a fixture": (
-        "import pytest\n@pytest.fixture\ndef tool(): pytest.skip('no tool')\ndef test_one(tool): pass\n"
-    ),
+    "a fixture": ("import pytest\n@pytest.fixture\ndef tool(): pytest.skip('no tool')\ndef test_one(tool): pass\n"),
     "a whole file": "import pytest\npytest.skip('no tool', allow_module_level=True)\n",
     "a missing module": "import pytest\npytest.importorskip('no_tool', reason='no tool')\n",
 }

@@ -95,9 +95,7 @@ def test_the_program_is_static_and_small(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         program = Path(archive.extract("volt/native/volt", tmp_path))
     assert program.stat().st_size <= 100 * 1024
-    headers = subprocess.run(
-        ["readelf", "--program-headers", program], capture_output=True, text=True, check=True
-    )
+    headers = subprocess.run(["readelf", "--program-headers", program], capture_output=True, text=True, check=True)
     assert "INTERP" not in headers.stdout
 
 
@@ -108,9 +106,7 @@ def test_the_sdist_carries_sources_and_nothing_compiled(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (tree / "out").iterdir()
     with tarfile.open(path) as archive:
-        members = {
-            member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()
-        }
+        members = {member.name.partition("/")[2]: member for member in archive.getmembers() if member.isfile()}
         compiled = [name for name, member in members.items() if archive.extractfile(member).read(4) == ELF]
     sources = {str(path.relative_to(TOP)) for path in (TOP / "volt/native").glob("*.[ch]")}
     assert compiled == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
-import click
 import typer
 
-from volt.cli import doctor, plan, run, schema, show, validate
-from volt.cli.failure import RUN_FAILED, report
+from volt.cli.doctor import doctor
+from volt.cli.failure import RUN_FAILED
+from volt.cli.plan import plan
+from volt.cli.run import run
+from volt.cli.schema import schema
+from volt.cli.show import show
+from volt.cli.validate import validate
+
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="volt",
@@ -17,32 +22,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("validate")(validate.validate)
-app.command("show")(show.show)
-app.command("schema")(schema.schema)
-app.command("doctor")(doctor.doctor)
+for verb in (run, plan, validate, show, schema, doctor):
+    app.command(verb.__name__)(verb)
 
 
 def main(arguments: list[str]) -> int:
     """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` with 125."""
-    verb = next((word for word in arguments if not word.startswith("-")), "")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what is no text in a name or a variable is shown escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(arguments, prog_name="volt", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as mistake:
-        mistake.show()
-        return RUN_FAILED if verb == "run" else mistake.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
-    except BrokenPipeError:
-        # The reader has gone: nothing more to say, and nothing to flush into.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return int(status or 0)
-
-
-__all__ = ["app", "main", "report"]
+        app(arguments, prog_name="volt")
+    except SystemExit as leave:
+        code = leave.code if isinstance(leave.code, int) else 1
+        return RUN_FAILED if code and arguments[:1] == ["run"] else code
+    return 0

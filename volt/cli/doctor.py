@@ -44,9 +44,7 @@ def show(checks: Sequence[api.Check], stream: TextIO) -> None:
     console = Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
     table = Table("", "", "found", "needed for", box=None, pad_edge=False, header_style="bold")
     for check in checks:
-        table.add_row(
-            Text(check.state, STYLES[check.state]), *map(Text, (check.name, check.found, check.needed))
-        )
+        table.add_row(Text(check.state, STYLES[check.state]), *map(Text, (check.name, check.found, check.needed)))
     console.print(table)
     mends = {check.name: check.mend for check in checks if check.mend}
     if mends:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+import typer
+
 from volt.cli.findings import document, printable, render
 from volt.errors import LaunchError, ManifestError, VoltError
 
@@ -41,18 +43,21 @@ def failure(error: VoltError) -> dict[str, Any]:
     return {"version": 1, "error": fields}
 
 
-def failing(status: int) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """A verb that reports its VoltError and ends with `status`, or with 2 for a bad manifest."""
+def failing(status: int) -> Callable[[Callable[P, int]], Callable[P, None]]:
+    """A verb whose result is the exit status; it ends with `status` for a VoltError, with 2 for a bad manifest.
 
-    def decorate(verb: Callable[P, int]) -> Callable[P, int]:
+    Raises typer.Exit with that.
+    """
+
+    def decorate(verb: Callable[P, int]) -> Callable[P, None]:
         @functools.wraps(verb)
-        def guarded(*args: P.args, **options: P.kwargs) -> int:
+        def guarded(*args: P.args, **options: P.kwargs) -> None:
             try:
-                return verb(*args, **options)
+                raise typer.Exit(verb(*args, **options))
             except VoltError as error:
                 report(error, as_json=bool(options.get("json_")))
                 bad_manifest = isinstance(error, ManifestError) and status != RUN_FAILED
-                return BAD_MANIFEST if bad_manifest else status
+                raise typer.Exit(BAD_MANIFEST if bad_manifest else status) from None
 
         return guarded
 

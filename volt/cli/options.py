@@ -6,16 +6,12 @@ from typing import Annotated
 
 import typer
 
-from volt.cli.failure import VoltError
+from volt.errors import VoltError
 
-File = Annotated[
-    str, typer.Argument(metavar="FILE", help="The manifest; - for standard input.", show_default=False)
-]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The manifest; - for standard input.", show_default=False)]
 Command = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[-- COMMAND [ARGUMENT]...]", help="Replaces workload.command.", show_default=False
-    ),
+    typer.Argument(metavar="[-- COMMAND [ARGUMENT]...]", help="Replaces workload.command.", show_default=False),
 ]
 Variables = Annotated[
     list[str] | None,

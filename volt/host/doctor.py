@@ -56,9 +56,7 @@ def _capabilities(machine: Facts) -> Check:
     missing = [name for name in REQUIRED if not _has(machine, name)]
     if missing:
         found = "without " + ", ".join(missing)
-        return Check(
-            "capabilities", "missing", EVERY_LAUNCH, found, "run volt with sudo, outside of a container"
-        )
+        return Check("capabilities", "missing", EVERY_LAUNCH, found, "run volt with sudo, outside of a container")
     if not _has(machine, "SYS_RESOURCE"):
         needed = "[limits] above this process's own"
         return Check(
@@ -130,9 +128,7 @@ def _nspawn(machine: Facts) -> Check:
         return Check(name, "missing", needed, found, f"apt install --reinstall {mend.rpartition(' ')[2]}")
     found = f"{machine.nspawn}, systemd {machine.nspawn_version}"
     if machine.nspawn_version < NSPAWN:
-        return Check(
-            name, "degraded", f"systemd {NSPAWN}, the oldest that is tested", found, "upgrade systemd"
-        )
+        return Check(name, "degraded", f"systemd {NSPAWN}, the oldest that is tested", found, "upgrade systemd")
     return Check(name, "ok", needed, found)
 
 

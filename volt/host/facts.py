@@ -34,7 +34,7 @@ def folders(environment: Mapping[str, str] = os.environ) -> Folders:
         hint = "give an absolute path without .., or unset it"
         raise VoltError(f"VOLT_ROOT is no absolute path: {root}", hint=hint)
     root = root.rstrip("/")
-    return Folders(f"{root}/state", f"{root}/run", f"{root}/log")
+    return Folders(f"{root}/state", f"{root}/run", f"{root}/log", root)
 
 
 def probe_machine(where: Folders) -> Facts:

@@ -25,9 +25,7 @@ KINDS: dict[int, PathKind] = {
 UNKNOWN = "an unknown file system"
 
 
-def path_fact(
-    path: str, found: Sequence[Mount], kernel: tuple[int, int], *, recursive: bool = False
-) -> PathFact:
+def path_fact(path: str, found: Sequence[Mount], kernel: tuple[int, int], *, recursive: bool = False) -> PathFact:
     """The fact of one absolute path. With `recursive`, what is mounted below a folder counts too: it is
     idmapped together with the folder, or not at all, and then `filesystem` names it."""
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from volt.manifest.documents import encode, from_json, load_file, parse, to_json
 from volt.manifest.resolve import Resolved, locate, resolve
 from volt.manifest.schema import schema
+from volt.manifest.shown import Shown, show
 from volt.manifest.sources import Sources
 
 __all__ = [
     "Resolved",
+    "Shown",
     "Sources",
     "encode",
     "from_json",
@@ -17,5 +19,6 @@ __all__ = [
     "parse",
     "resolve",
     "schema",
+    "show",
     "to_json",
 ]

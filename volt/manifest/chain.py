@@ -168,7 +168,9 @@ def _extends(chain: Chain, sources: Sources) -> tuple[Node, str] | None:
         _complain(chain, node, "relative-path", message, "write an absolute path, or give a base folder")
         return None
     path = os.path.normpath(os.path.join(last.folder or "/", node.value))
-    return node, os.path.relpath(path, sources.folder()) if not os.path.isabs(last.name) and last.name != VALUE else path
+    return node, os.path.relpath(path, sources.folder()) if not os.path.isabs(
+        last.name
+    ) and last.name != VALUE else path
 
 
 def _complain(chain: Chain, node: Node, code: str, message: str, hint: str) -> None:

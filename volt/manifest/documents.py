@@ -44,7 +44,11 @@ def from_table(table: Mapping[str, Any]) -> Manifest:
     written = {key: value for key, value in table.items() if key != "source_path"}
     manifest = Manifest.unchecked(written)
     if "source_path" in table:  # a key of that name in a file is an unknown key, not where it came from
-        object.__setattr__(manifest, "__pydantic_extra__", {**(manifest.model_extra or {}), "source_path": table["source_path"]})
+        object.__setattr__(
+            manifest,
+            "__pydantic_extra__",
+            {**(manifest.model_extra or {}), "source_path": table["source_path"]},
+        )
     return manifest
 
 

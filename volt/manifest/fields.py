@@ -103,7 +103,8 @@ def volume(reader: Reader, key: str, node: Node) -> Volume:
 
 
 def owner_root(reader: Reader, key: str, node: Node) -> bool:
-    return one_of("bad-owner", ("root",), str)(reader, key, node) == "root"
+    word: str | None = one_of("bad-owner", ("root",), str)(reader, key, node)
+    return word == "root"
 
 
 VOLUME: Table = {
@@ -126,7 +127,10 @@ SECTIONS: Mapping[str, Table] = {
         "env_file": ("env_file", path),
         "user": ("user", USER),
         "workdir": ("workdir", parsed("bad-workdir", forms.folder_inside, "write an absolute path")),
-        "hostname": ("hostname", parsed("bad-hostname", forms.hostname, "write letters, digits, hyphens, dots")),
+        "hostname": (
+            "hostname",
+            parsed("bad-hostname", forms.hostname, "write letters, digits, hyphens, dots"),
+        ),
         "platform": ("platform", parsed("bad-platform", forms.platform, "write linux/arm64")),
         "boot": ("boot", truth),
         "labels": ("labels", mapping("bad-label", forms.label_key, string, "write a printable name")),
@@ -140,7 +144,10 @@ SECTIONS: Mapping[str, Table] = {
     "security": {
         "landlock_profile": ("landlock_profile", profile("bad-landlock-profile", tuple(LandlockProfile))),
         "landlock_policy": ("landlock_policy", path),
-        "seccomp_profile": ("seccomp_profile", profile("bad-seccomp-profile", ("strict", "default", "unconfined"))),
+        "seccomp_profile": (
+            "seccomp_profile",
+            profile("bad-seccomp-profile", ("strict", "default", "unconfined")),
+        ),
         "capabilities": (
             "capabilities",
             many(parsed("bad-capability", forms.capability, "write a name of capabilities(7), as NET_ADMIN")),
@@ -166,7 +173,10 @@ SECTIONS: Mapping[str, Table] = {
     "storage": {
         "rootfs": ("rootfs", rootfs),
         "volumes": ("volumes", many(volume)),
-        "writable_layer": ("writable_layer", one_of("bad-writable-layer", WritableLayerMode, WritableLayerMode)),
+        "writable_layer": (
+            "writable_layer",
+            one_of("bad-writable-layer", WritableLayerMode, WritableLayerMode),
+        ),
         "tmpfs": ("tmpfs", many(parsed("bad-tmpfs", forms.tmpfs, "write /cache:size=64M,mode=0700"))),
         "shm_size": ("shm_size", SIZE),
         "layer_size": ("layer_size", SIZE),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from volt.manifest.nodes import Node
 from volt.manifest.reader import Reader
 from volt.model.modes import Mode, NetworkMode
 
@@ -28,7 +27,13 @@ def _required(reader: Reader, sections: Sections, find: Find) -> None:
     for name, hint in (("name", 'write name = "web"'), ("mode", 'write mode = "container"')):
         if sections["workload"].get(name) is None and not _reported(reader, f"workload.{name}"):
             node = find(f"workload.{name}") or find("workload")
-            reader.wrong("missing-key", f"workload.{name}", node, f"workload.{name} is missing", f"in [workload], {hint}")
+            reader.wrong(
+                "missing-key",
+                f"workload.{name}",
+                node,
+                f"workload.{name} is missing",
+                f"in [workload], {hint}",
+            )
 
 
 def _reported(reader: Reader, key: str) -> bool:
@@ -74,13 +79,25 @@ def _network(reader: Reader, sections: Sections, find: Find) -> None:
     network = sections["network"]
     mode = network.get("mode")
     if network.get("address") and mode in (NetworkMode.HOST, NetworkMode.NONE):
-        message = f"there is no address to choose with mode = \"{mode}\""
+        message = f'there is no address to choose with mode = "{mode}"'
         reader.wrong("wrong-network-mode", "network.address", find("network.address"), message, "remove it")
     if network.get("dns") and mode == NetworkMode.NONE:
-        reader.wrong("wrong-network-mode", "network.dns", find("network.dns"), "with no network there is no resolver", "remove it")
+        reader.wrong(
+            "wrong-network-mode",
+            "network.dns",
+            find("network.dns"),
+            "with no network there is no resolver",
+            "remove it",
+        )
     if network.get("name") and mode != NetworkMode.CUSTOM:
         hint = 'write mode = "custom", or remove the name'
-        reader.wrong("wrong-network-mode", "network.name", find("network.name"), "only custom joins a named network", hint)
+        reader.wrong(
+            "wrong-network-mode",
+            "network.name",
+            find("network.name"),
+            "only custom joins a named network",
+            hint,
+        )
     if network.get("ports"):
         _ports(reader, network, mode, find)
 
@@ -100,7 +117,13 @@ def _ports(reader: Reader, network: Mapping[str, Any], mode: Any, find: Find) ->
     for port in network["ports"]:
         place = (port.address, port.host, port.protocol)
         if port.host is not None and place in seen:
-            reader.wrong("port-twice", key, node, f"host port {port.host}/{port.protocol} is published twice", "remove one")
+            reader.wrong(
+                "port-twice",
+                key,
+                node,
+                f"host port {port.host}/{port.protocol} is published twice",
+                "remove one",
+            )
         seen.add(place)
 
 
@@ -111,9 +134,21 @@ def _mounts(reader: Reader, sections: Sections, find: Find, exists: Any) -> None
     places += [(f"storage.volumes[{n}].container", volume.container) for n, volume in enumerate(volumes)]
     for key, path in places:
         if path in taken:
-            reader.wrong("mounted-twice", key, find(key), f"{path} is mounted twice, also by {taken[path]}", "remove one")
+            reader.wrong(
+                "mounted-twice",
+                key,
+                find(key),
+                f"{path} is mounted twice, also by {taken[path]}",
+                "remove one",
+            )
         taken.setdefault(path, key)
     for n, volume in enumerate(volumes):
         key = f"storage.volumes[{n}].host"
         if not exists(volume.host):
-            reader.wrong("missing-volume", key, find(key), f"{volume.host} does not exist", "make it first, or correct the path")
+            reader.wrong(
+                "missing-volume",
+                key,
+                find(key),
+                f"{volume.host} does not exist",
+                "make it first, or correct the path",
+            )

@@ -14,7 +14,9 @@ Lookup = Callable[[str], "tuple[str, bool] | None"]
 Complaint = Callable[[Node, str, str, str], None]
 
 
-def lookup_in(given: Mapping[str, str], built_in: Mapping[str, str], environment: Callable[[str], str | None]) -> Lookup:
+def lookup_in(
+    given: Mapping[str, str], built_in: Mapping[str, str], environment: Callable[[str], str | None]
+) -> Lookup:
     """The order: --set, the built-in names, which the environment cannot replace, the environment."""
 
     def lookup(name: str) -> tuple[str, bool] | None:
@@ -47,7 +49,12 @@ def _replace(node: Node, lookup: Lookup, complain: Complaint) -> None:
             return "$"
         if match[1] is None:
             rest = written[match.start() :].partition("}")
-            complain(node, "bad-variable", f"'{rest[0]}{rest[1]}' is no reference", "write ${NAME}, or $$ for a dollar sign")
+            complain(
+                node,
+                "bad-variable",
+                f"'{rest[0]}{rest[1]}' is no reference",
+                "write ${NAME}, or $$ for a dollar sign",
+            )
             return match[0]
         found = lookup(match[1])
         if found is None and match[2] is None:

@@ -44,9 +44,7 @@ def encode(plan: LaunchPlan) -> bytes:
     return _program(plan.host, plan.guard, STANDARD, 1, inner)
 
 
-def _program(
-    first: Sequence[Step], second: Sequence[Step], opened: Sequence[str], number: int, inner: bytes
-) -> bytes:
+def _program(first: Sequence[Step], second: Sequence[Step], opened: Sequence[str], number: int, inner: bytes) -> bytes:
     registers = {name: n for n, name in enumerate(opened, 1)}
     body = b"".join(_step(step, registers) for step in (*first, *second)) + inner
     header = HEADER.pack(

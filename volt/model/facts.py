@@ -29,11 +29,12 @@ class PathFact:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else."""
+    """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else: then `root` is its value."""
 
     state: str = "/var/lib/volt"
     run: str = "/run/volt"
     log: str = "/var/log/volt"
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)

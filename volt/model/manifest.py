@@ -64,7 +64,7 @@ class Section(BaseModel):
     @classmethod
     def unchecked(cls, table: dict[str, Any]) -> Self:
         """A section with these values, whatever they are."""
-        values = {}
+        values: dict[str, Any] = {}
         for key, value in table.items():
             section = _section_of(cls, key)
             if section and isinstance(value, dict):
@@ -105,10 +105,15 @@ def _plain(value: Any) -> Any:
 class WorkloadSection(Section):
     """Who the workload is, and what it runs."""
 
-    name: str = Field(description="Lower-case DNS label, up to 63 characters: hostname, name on the network, "
-                      "machine name, name of the kept layer.", pattern=NAME)
-    mode: Mode = Field(description="How strong the wall is: container (systemd-nspawn), hybrid-native (nspawn "
-                       "booting the image's own init), hybrid-kvm (QEMU guest), hybrid-emulated (another CPU).")
+    name: str = Field(
+        description="Lower-case DNS label, up to 63 characters: hostname, name on the network, "
+        "machine name, name of the kept layer.",
+        pattern=NAME,
+    )
+    mode: Mode = Field(
+        description="How strong the wall is: container (systemd-nspawn), hybrid-native (nspawn "
+        "booting the image's own init), hybrid-kvm (QEMU guest), hybrid-emulated (another CPU)."
+    )
     image: str | None = text("Image as [registry/]name[:version][@sha256:...]; instead of storage.rootfs.")
     description: str | None = text("Free text, shown by ps and inspect.")
     command: list[str] | None = text("Program and arguments; `volt run FILE -- ...` replaces them.")
@@ -125,22 +130,28 @@ class WorkloadSection(Section):
 class KernelSection(Section):
     """The kernel of the hybrid modes; ignored in container mode."""
 
-    version: str | None = text("hybrid-native: what the host's kernel must match (6.12, >=6.1); hybrid-kvm: the "
-                               "newest that matches; hybrid-emulated: what uname reports.")
+    version: str | None = text(
+        "hybrid-native: what the host's kernel must match (6.12, >=6.1); hybrid-kvm: the "
+        "newest that matches; hybrid-emulated: what uname reports."
+    )
     path: str | None = text("Kernel image; hybrid-native: must be the running one.")
-    modules: list[str] | None = text("Modules to load: on the host (hybrid-native, if the policy lists them) or "
-                                     "in the guest (hybrid-kvm).")
+    modules: list[str] | None = text(
+        "Modules to load: on the host (hybrid-native, if the policy lists them) or in the guest (hybrid-kvm)."
+    )
     cmdline: str | None = text("Kernel command line, appended.")
 
 
 class SecuritySection(Section):
     """What the payload may do."""
 
-    landlock_profile: str | None = text("strict, default, permissive, custom, or a path with a slash.",
-                                        examples=["default", "./policy.toml"])
+    landlock_profile: str | None = text(
+        "strict, default, permissive, custom, or a path with a slash.", examples=["default", "./policy.toml"]
+    )
     landlock_policy: str | None = text("Policy file for the custom profile.")
-    seccomp_profile: str | None = text("strict, default, unconfined, or a path with a slash (TOML, or an OCI "
-                                       "seccomp.json).", examples=["default"])
+    seccomp_profile: str | None = text(
+        "strict, default, unconfined, or a path with a slash (TOML, or an OCI seccomp.json).",
+        examples=["default"],
+    )
     capabilities: list[str] | None = text("Absent: podman's eleven; given: exactly these, [] none.")
     read_only_rootfs: bool | None = text("Mount the merged root read-only, with tmpfs on /tmp and /run.")
     no_new_privs: bool | None = text("Set-uid programs give nothing; may be false in hybrid-native alone.")
@@ -164,8 +175,9 @@ class NetworkSection(Section):
     name: str | None = text("The network that custom joins.")
     address: str | None = text("IPv4 or IPv6 address; in bridge and custom.")
     dns: list[str] | None = text("Addresses of resolvers; not with none.")
-    ports: list[str] | None = text("[[IP:]host[-range]:]container[-range][/tcp|udp], IPv6 in brackets; under host "
-                                   "only the container form.")
+    ports: list[str] | None = text(
+        "[[IP:]host[-range]:]container[-range][/tcp|udp], IPv6 in brackets; under host only the container form."
+    )
 
 
 class VolumeMount(Section):
@@ -174,12 +186,17 @@ class VolumeMount(Section):
     host: str = Field(description="Path on the host: folder, file or socket; must exist.")
     container: str = Field(description="Absolute path inside; not /, /proc, /sys or /dev.")
     readonly: bool | None = text("Mount it read-only.")
-    as_: str | None = Field(default=None, alias="as", description="Who inside stands for the path's owner: root if "
-                            "absent, else a name, uid or uid:gid.")
-    ids: str | None = text("owner: that one identity is mapped; same: ids 0 to 65535 one to one.",
-                           pattern="^(owner|same)?$")
-    owner: str | None = text('Spelled out as "root" where the inside would write as the host\'s root.',
-                             pattern="^(root)?$")
+    as_: str | None = Field(
+        default=None,
+        alias="as",
+        description="Who inside stands for the path's owner: root if absent, else a name, uid or uid:gid.",
+    )
+    ids: str | None = text(
+        "owner: that one identity is mapped; same: ids 0 to 65535 one to one.", pattern="^(owner|same)?$"
+    )
+    owner: str | None = text(
+        'Spelled out as "root" where the inside would write as the host\'s root.', pattern="^(root)?$"
+    )
 
 
 class StorageSection(Section):
@@ -187,8 +204,9 @@ class StorageSection(Section):
 
     rootfs: str | None = text('A folder, cas://sha256:..., or "host": the host\'s programs, read-only.')
     volumes: list[VolumeMount] | None = text("Host paths mounted inside.")
-    writable_layer: WritableLayerMode | None = text("overlay: kept per workload name; tmpfs: gone with the run; "
-                                                    "none: the root is read-only.")
+    writable_layer: WritableLayerMode | None = text(
+        "overlay: kept per workload name; tmpfs: gone with the run; none: the root is read-only."
+    )
     tmpfs: list[str] | None = text("Memory file systems, as /cache:size=64M,mode=0700.")
     shm_size: str | None = text("Size of /dev/shm, 64M if absent.", pattern=SIZE)
     layer_size: str | None = text("Most that the writable layer holds.", pattern=SIZE)
@@ -232,7 +250,14 @@ class Manifest(Section):
     """A workload manifest, version 2."""
 
     model_config = ConfigDict(title="volt manifest v2")
-    SECTIONS: ClassVar[tuple[str, ...]] = ("workload", "kernel", "security", "resources", "network", "storage")
+    SECTIONS: ClassVar[tuple[str, ...]] = (
+        "workload",
+        "kernel",
+        "security",
+        "resources",
+        "network",
+        "storage",
+    )
 
     extends: str | None = text("A base manifest: a path relative to this file, or cas://sha256:....")
     workload: WorkloadSection = Field(default_factory=lambda: WorkloadSection.unchecked({}))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 MOST = 2**63
 UNITS = "KMGTPE"
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTPE])(?:i?B)?|B)?", re.IGNORECASE | re.ASCII)
-PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", re.ASCII)
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII)
 
 
@@ -38,7 +38,7 @@ class Size:
 
     def __str__(self) -> str:
         if self.bytes is None:
-            return f"{self.percent:g}%"
+            return f"{self.percent:.6f}".rstrip("0").rstrip(".") + "%"
         number, unit = self.bytes, ""
         for larger in UNITS:
             if not number or number % 1024:

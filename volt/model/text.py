@@ -47,7 +47,4 @@ def text(*parts: str | Slot) -> Text:
 
 def show(value: Text) -> str:
     """The text as `volt plan` prints it: slots in braces, a literal brace doubled."""
-    return "".join(
-        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else str(part)
-        for part in value
-    )
+    return "".join(part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else str(part) for part in value)

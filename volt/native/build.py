@@ -41,7 +41,13 @@ SMALL = (
     "-Wl,--gc-sections,--build-id=none,-z,common-page-size=4096",
     "-s",
 )
-SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SANITIZERS = (
+    "-O1",
+    "-g",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
 PACKAGES = {
     "x86_64": "apt install gcc musl-tools",
     "aarch64": "apt install gcc-aarch64-linux-gnu && dpkg --add-architecture arm64 && apt install musl-dev:arm64",
@@ -68,7 +74,12 @@ def sources() -> list[Path]:
 
 
 def compile_program(
-    target: Path, files: Sequence[Path], *, cc: str | None = None, sanitize: bool = False, arch: str | None = None
+    target: Path,
+    files: Sequence[Path],
+    *,
+    cc: str | None = None,
+    sanitize: bool = False,
+    arch: str | None = None,
 ) -> None:
     """Compile `files` as the static program is compiled. Raises as `build` does."""
     wanted = arch or platform.machine()
@@ -103,7 +114,9 @@ def _cross(arch: str) -> tuple[list[str], list[str]]:
     compiler = _found(f"{arch}-linux-gnu-gcc", arch)
     headers, library = Path(f"/usr/include/{arch}-linux-musl"), Path(f"/usr/lib/{arch}-linux-musl")
     if not (library / "libc.a").exists():
-        raise CompilerMissing(f"musl for {arch} is not installed: {PACKAGES.get(arch, f'its files belong in {library}')}")
+        raise CompilerMissing(
+            f"musl for {arch} is not installed: {PACKAGES.get(arch, f'its files belong in {library}')}"
+        )
     own = subprocess.run([compiler, "-print-file-name=include"], check=True, capture_output=True, text=True)
     before = [compiler, "-nostdinc", "-isystem", str(headers), "-isystem", own.stdout.strip(), "-nostdlib"]
     start, end = (str(library / "crt1.o"), str(library / "crti.o")), str(library / "crtn.o")

@@ -34,8 +34,10 @@ TYPES = {
 def table() -> str:
     """The text of table.h."""
     parts = [
-        "// Written by volt/native/generate.py from volt/model/steps.py: not to be edited.\n"
-        "#ifndef VOLT_TABLE_H\n#define VOLT_TABLE_H\n",
+        (
+            "// Written by volt/native/generate.py from volt/model/steps.py: not to be edited.\n"
+            "#ifndef VOLT_TABLE_H\n#define VOLT_TABLE_H\n"
+        ),
         _numbers(),
         *(_struct(operation) for operation in OPCODES),
         *(_prototypes(operation) for operation in OPCODES),
@@ -73,8 +75,11 @@ def _numbers() -> str:
     }
     defines = (f"#define {name} {value}" for name, value in constants.items())
     return "\n".join(
-        [*defines, "", "enum opcode {", *opcodes, "};", "", "enum frame_type {", *frames, "};", ""]
-        + ["enum slot_kind {", *slots, "};", ""]
+        [
+            *(*defines, "", "enum opcode {", *opcodes, "};", ""),
+            *("enum frame_type {", *frames, "};", ""),
+            *("enum slot_kind {", *slots, "};", ""),
+        ]
     )
 
 

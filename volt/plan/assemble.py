@@ -68,14 +68,10 @@ def make_plan(workload: Workload, facts: Facts, call: Call, profile: Profile) ->
 
 def _accounts(workload: Workload, facts: Facts) -> Accounts:
     fresh = workload.storage.rootfs == HOST
-    return Accounts(
-        facts.passwd or (HOST_PASSWD if fresh else ""), facts.group or (HOST_GROUP if fresh else "")
-    )
+    return Accounts(facts.passwd or (HOST_PASSWD if fresh else ""), facts.group or (HOST_GROUP if fresh else ""))
 
 
-def _assemble(
-    workload: Workload, facts: Facts, call: Call, profile: Profile, accounts: Accounts
-) -> LaunchPlan:
+def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, accounts: Accounts) -> LaunchPlan:
     identity = identify(workload.user, accounts.passwd, accounts.group)
     found = mounts(workload, facts, accounts.passwd, accounts.group)
     points = tuple((mount.path, mount.folder) for mount in found)
@@ -142,6 +138,7 @@ def _claims(workload: Workload, facts: Facts) -> Part:
     base, count, first = candidates(workload.name, facts)
     holder = text('{"run":"', RUN, '","pid":', PID, ',"name":', json.dumps(workload.name), "}\n")
     folders = (
+        *(((facts.folders.root, 0o711),) if facts.folders.root else ()),
         ("/run/volt", 0o711),
         (UIDS_FOLDER, 0o700),
         (run, 0o711),
@@ -178,9 +175,7 @@ def _record(workload: Workload, facts: Facts) -> Part:
     return Part(
         host=(
             MakeFolder(path=folder, mode=0o700),
-            WriteFile(
-                path=(*folder, "/record.json"), content=content, note="what a crash leaves is found by it"
-            ),
+            WriteFile(path=(*folder, "/record.json"), content=content, note="what a crash leaves is found by it"),
         )
     )
 
@@ -198,9 +193,7 @@ def _guard_start() -> Part:
             PrivateMounts(),
             MakeFilesystem(type=text("proc"), attrs=("nosuid", "nodev", "noexec"), to="proc"),
             Attach(mount="proc", path=text("/proc")),
-            MakeFilesystem(
-                type=text("tmpfs"), options=(text("mode=0755"),), attrs=("nosuid", "nodev"), to="stage"
-            ),
+            MakeFilesystem(type=text("tmpfs"), options=(text("mode=0755"),), attrs=("nosuid", "nodev"), to="stage"),
             Attach(mount="stage", path=text(STAGE), note="the run's own, gone with it"),
         ),
     )

@@ -103,9 +103,7 @@ def _root(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[
         return
     fact = facts.paths[root]
     if fact.kind != "folder":
-        what = fact.problem or (
-            "does not exist" if fact.kind == "missing" else f"is a {fact.kind}, not a folder"
-        )
+        what = fact.problem or ("does not exist" if fact.kind == "missing" else f"is a {fact.kind}, not a folder")
         yield Finding("bad-rootfs", "storage.rootfs", f"{root} {what}", "name the folder that holds the root")
     elif not fact.idmappable:
         yield _no_idmap("storage.rootfs", root, fact.filesystem)
@@ -184,7 +182,5 @@ def _limits(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterato
     for name, (_, hard) in sorted(workload.limits.items()):
         most = facts.limits.get(name, (0, hard))[1]
         if hard > most:
-            message = (
-                f"the hard limit {hard} is above this process's own, {most}, and CAP_SYS_RESOURCE is missing"
-            )
+            message = f"the hard limit {hard} is above this process's own, {most}, and CAP_SYS_RESOURCE is missing"
             yield Finding("limit-too-high", f"limits.{name}", message, f"write at most {most}")

@@ -123,9 +123,7 @@ def tmpfs_mount(number: int, tmpfs: Tmpfs) -> Mount:
     options = [text(f"mode={0o1777 if tmpfs.mode is None else tmpfs.mode:04o}")]
     options += [_size(tmpfs.size)] if tmpfs.size else []
     name, note = f"tmpfs{number}", f"storage.tmpfs {tmpfs.path}"
-    step = MakeFilesystem(
-        type=text("tmpfs"), options=tuple(options), attrs=("nosuid", "nodev"), to=name, note=note
-    )
+    step = MakeFilesystem(type=text("tmpfs"), options=tuple(options), attrs=("nosuid", "nodev"), to=name, note=note)
     return Mount(tmpfs.path, name, True, Part(init=(step,)), handed=False, note=note)
 
 

@@ -51,9 +51,7 @@ def layer_folder(workload: Workload, facts: Facts) -> str:
     return f"{facts.folders.state}/layers/{workload.name}"
 
 
-def root_part(
-    workload: Workload, facts: Facts, mount_points: tuple[tuple[str, bool], ...], fresh: bool
-) -> Part:
+def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, bool], ...], fresh: bool) -> Part:
     """Steps that build the merged root, in the guard, acting as the workload's root from there on.
     `mount_points` are (path inside, is a folder) of what the init will mount."""
     host = (
@@ -188,6 +186,4 @@ def _overlay(workload: Workload) -> MakeFilesystem:
         options += [text("redirect_dir=on"), text("index=off")]
     options += [text("metacopy=off")]
     attrs = ("nodev",) if workload.writable else ("ro", "nodev")
-    return MakeFilesystem(
-        type=text("overlay"), options=tuple(options), attrs=attrs, to="merged", note="the root"
-    )
+    return MakeFilesystem(type=text("overlay"), options=tuple(options), attrs=attrs, to="merged", note="the root")

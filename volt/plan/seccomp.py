@@ -74,9 +74,7 @@ def compile_filter(profile: Profile, *, capabilities: Collection[str], architect
     """
     library = _library()
     if architecture not in ARCHITECTURES:
-        raise FilterError(
-            f"no system calls are known of '{architecture}', only of {', '.join(ARCHITECTURES)}"
-        )
+        raise FilterError(f"no system calls are known of '{architecture}', only of {', '.join(ARCHITECTURES)}")
     native, compat = (getattr(library.Arch, name) for name in ARCHITECTURES[architecture])
     kinds = (native, compat) if profile.compat else (native,)
     refusals = _entries(library, profile.refusals, capabilities)

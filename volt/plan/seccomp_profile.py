@@ -57,9 +57,7 @@ class Rule:
 
     def counts(self, capabilities: Collection[str]) -> bool:
         """Whether the rule counts for a workload with these capabilities."""
-        return all(cap in capabilities for cap in self.having) and not any(
-            cap in capabilities for cap in self.lacking
-        )
+        return all(cap in capabilities for cap in self.having) and not any(cap in capabilities for cap in self.lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +197,14 @@ class _Reader:
         elif not _is_number(mask, _WHOLE) or not mask:
             self.problems.append(f"{place}: mask {mask!r} is not a number of up to 64 bits")
         elif not values or not all(_is_number(value, mask) and not value & ~mask for value in values):
-            self.problems.append(
-                f"{place}: equals {equals!r} has bits that the mask takes away, or no number"
-            )
+            self.problems.append(f"{place}: equals {equals!r} has bits that the mask takes away, or no number")
         else:
             return Condition(argument, mask, tuple(dict.fromkeys(values)))
         return None
 
     def _contradictions(self, permits: tuple[Rule, ...], refusals: tuple[Rule, ...]) -> None:
         """A call that is always permitted cannot be refused, nor refused in two ways."""
-        always = {
-            call for rule in permits if not (rule.where or rule.having or rule.lacking) for call in rule.calls
-        }
+        always = {call for rule in permits if not (rule.where or rule.having or rule.lacking) for call in rule.calls}
         seen: set[str] = set()
         for rule in refusals:
             for call in () if rule.where else rule.calls:

@@ -62,11 +62,7 @@ class _Account:
 
 def _account(wanted: str | int, passwd: str) -> _Account | None:
     for fields in _rows(passwd, 7):
-        if (
-            fields[2].isdecimal()
-            and fields[3].isdecimal()
-            and str(wanted) == fields[isinstance(wanted, int) * 2]
-        ):
+        if fields[2].isdecimal() and fields[3].isdecimal() and str(wanted) == fields[isinstance(wanted, int) * 2]:
             return _Account(fields[0], int(fields[2]), int(fields[3]), fields[5] or "/")
     return None
 

@@ -73,9 +73,7 @@ def runs(folders: Folders) -> list[Record]:
 def _ids(folders: Folders) -> list[str]:
     """Every run that has a lock, a folder or a set-aside layer."""
     here = (name.removesuffix(_LOCK) for name in _names(f"{folders.run}/runs"))
-    aside = (
-        name.removeprefix(_ASIDE) for name in _names(f"{folders.state}/layers") if name.startswith(_ASIDE)
-    )
+    aside = (name.removeprefix(_ASIDE) for name in _names(f"{folders.state}/layers") if name.startswith(_ASIDE))
     return sorted({name for names in (here, aside) for name in names if _is_id(name)})
 
 
@@ -138,9 +136,7 @@ def _remove_unfinished(folders: Folders, record: Record) -> None:
 def _record(folders: Folders, run: str) -> Record | None:
     """The run's record, None before it was written. Raises StateError."""
     try:
-        descriptor = os.open(
-            f"{folders.run}/runs/{run}/record.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
+        descriptor = os.open(f"{folders.run}/runs/{run}/record.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     from volt.runs.record import parse_record

@@ -7,9 +7,7 @@ import pytest
 from volt.model.steps import CAPABILITIES, mask_of
 from volt.plan.capabilities import DEFAULT, CapabilitySets, capability_sets
 
-ELEVEN = (
-    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP".split()
-)
+ELEVEN = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP".split()
 
 
 def test_the_default_is_the_eleven_that_podman_gives():

@@ -108,7 +108,9 @@ def test_a_folder_of_roots_is_readonly_or_spelled_out(more):
 
 
 def test_a_folder_with_roots_group_counts_as_roots():
-    assert codes(volume(), at(paths={"/srv/data": replace(FOLDER, gid=0)})) == [("root-owner", "storage.volumes[0].host")]
+    assert codes(volume(), at(paths={"/srv/data": replace(FOLDER, gid=0)})) == [
+        ("root-owner", "storage.volumes[0].host")
+    ]
 
 
 def test_all_ids_one_to_one_lets_the_inside_write_as_root():

@@ -192,9 +192,7 @@ def test_terminals_cannot_be_typed_into_whatever_the_high_half_says(default):
     assert Filter(default, capabilities=CAPABILITIES)("ioctl", 0, 0x5412) == refused("EPERM")
 
 
-@pytest.mark.parametrize(
-    "flag", [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000]
-)
+@pytest.mark.parametrize("flag", [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000])
 def test_no_call_makes_a_namespace(default, payload, flag):
     assert payload("clone", 0x11) == ALLOW
     assert payload("clone", 0x003D0F00) == ALLOW
@@ -345,9 +343,7 @@ def test_conditions_compare_under_their_mask_and_all_must_hold():
 
 def test_a_refusal_by_argument_wins_over_a_permit_in_any_order():
     permit = '[[permit]]\nreason = "r"\ncalls = "read"\n'
-    refuse = (
-        '[[refuse]]\nreason = "r"\nanswer = "EBADF"\ncalls = "read"\nwhere = [{ argument = 0, equals = 7 }]\n'
-    )
+    refuse = '[[refuse]]\nreason = "r"\nanswer = "EBADF"\ncalls = "read"\nwhere = [{ argument = 0, equals = 7 }]\n'
     for rules in (permit + refuse, refuse + permit):
         compiled = Filter(small(rules))
         assert (compiled("read", 7), compiled("read", 8)) == (refused("EBADF"), ALLOW)

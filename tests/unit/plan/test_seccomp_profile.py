@@ -46,9 +46,7 @@ def test_a_rule_counts_with_all_of_some_capabilities_and_none_of_others(capabili
 
 
 MISTAKES = {
-    'format = 2\nname = "n"\ndescription = "d"\nunlisted = "EPERM"': [
-        "format is 2; this volt reads format 1"
-    ],
+    'format = 2\nname = "n"\ndescription = "d"\nunlisted = "EPERM"': ["format is 2; this volt reads format 1"],
     'format = 1\nname = "n"\ndescription = "d"\nunlisted = "EWHAT"': [
         "the profile: unlisted 'EWHAT' is neither the name of an errno nor 'kill'"
     ],

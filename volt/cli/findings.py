@@ -1,0 +1,58 @@
+"""Findings in print: place, what is wrong, the line with a caret, what to write; and as a JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from volt.model.findings import Finding
+
+LONGEST_LINE = 160  # characters of a source line that are shown around the caret
+TAB = "    "
+
+
+def render(findings: Iterable[Finding]) -> str:
+    """Every finding, in the order given; a blank line between two."""
+    return "\n\n".join("\n".join(_lines(finding)) for finding in findings)
+
+
+def _lines(finding: Finding) -> list[str]:
+    place = f"{finding.place}: " if finding.place else ""
+    lines = [f"{place}{finding.severity}: {finding.message} [{finding.code}]"]
+    if finding.source and finding.place:
+        lines += _caret(finding.source, finding.place.column)
+    lines += [f"hint: {finding.hint}"] if finding.hint else []
+    return [printable(line) for line in lines]
+
+
+def _caret(source: str, column: int) -> list[str]:
+    """The line and a caret below the column; of a long line the part around it."""
+    start = max(0, column - 1 - LONGEST_LINE // 2) if len(source) > LONGEST_LINE else 0
+    shown = source[start : start + LONGEST_LINE]
+    before = printable(shown[: column - 1 - start].replace("\t", TAB))
+    return [f"    {shown.replace(chr(9), TAB)}", f"    {' ' * len(before)}^"]
+
+
+def printable(text: str) -> str:
+    """Text that no terminal obeys: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def document(findings: Iterable[Finding]) -> dict[str, Any]:
+    """The JSON document of findings, version 1."""
+    return {"version": 1, "findings": [_values(finding) for finding in findings]}
+
+
+def _values(finding: Finding) -> dict[str, Any]:
+    place = finding.place
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "key": finding.key,
+        "message": finding.message,
+        "hint": finding.hint,
+        "file": place.file if place else None,
+        "line": (place.line or None) if place else None,
+        "column": (place.column or None) if place else None,
+        "source": finding.source,
+    }

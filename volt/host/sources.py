@@ -1,0 +1,91 @@
+"""What a manifest reads of this machine: files, standard input, variables; and what sudo's user may be shown."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from volt.errors import VoltError
+from volt.host.facts import folders
+from volt.host.files import MOST
+
+STDIN = "-"
+SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
+
+
+class FileSources:
+    """The world as volt.manifest.Sources asks for it."""
+
+    def read(self, path: str) -> bytes:
+        """A regular file's bytes, one more than 1 MiB at the most; a FIFO or a device is never waited for.
+        Raises OSError."""
+        if path == STDIN:
+            return sys.stdin.buffer.read(MOST + 1) if sys.stdin else b""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(0, "it is no regular file", path)
+            return file.read(MOST + 1)
+
+    def quotable(self, path: str) -> bool:
+        """Whether whoever called sudo could have read the file himself: else no finding quotes it."""
+        user = os.environ.get("SUDO_UID", "")
+        if path == STDIN or not user or user == "0" or os.geteuid() != 0:
+            return True
+        return user.isdecimal() and readable_by(int(user), Path(path))
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def variable(self, name: str) -> str | None:
+        return os.environ.get(name)
+
+    def builtins(self) -> dict[str, str]:
+        """HOSTNAME, and volt's own folders."""
+        where = folders()
+        return {
+            "HOSTNAME": os.uname().nodename,
+            "VOLT_BASE": where.state,
+            "VOLT_CAS_DIR": f"{where.state}/store",
+            "VOLT_RUN_DIR": where.run,
+        }
+
+    def folder(self) -> str:
+        """The current folder. Raises VoltError when it has been removed."""
+        try:
+            return str(Path.cwd())
+        except FileNotFoundError as error:
+            raise VoltError("the current folder does not exist any more", hint="cd to another one") from error
+
+
+def readable_by(uid: int, path: Path) -> bool:
+    """Whether a user may read a file and enter every folder above it, by owner, group and mode.
+
+    Where an access control list could say otherwise, and where the user is unknown, the answer is no.
+    """
+    try:
+        real = path.resolve(strict=True)
+        groups = _groups(uid)
+        above = (*path.absolute().parents, *real.parents)
+        return _permits(real, uid, groups, READ) and all(_permits(folder, uid, groups, SEARCH) for folder in above)
+    except (OSError, KeyError):
+        return False
+
+
+def _groups(uid: int) -> set[int]:
+    """Every group of a user. Raises KeyError for an unknown one."""
+    import pwd
+
+    user = pwd.getpwuid(uid)
+    return set(os.getgrouplist(user.pw_name, user.pw_gid))
+
+
+def _permits(path: Path, uid: int, groups: set[int], wanted: int) -> bool:
+    status = path.stat()
+    if status.st_uid == uid:
+        return bool(status.st_mode >> 6 & wanted)
+    if "system.posix_acl_access" in os.listxattr(path):
+        return False
+    return bool(status.st_mode >> (3 if status.st_gid in groups else 0) & wanted)

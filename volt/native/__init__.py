@@ -1,0 +1,1 @@
+"""The static program: its C sources, and what generates their table and builds them."""
