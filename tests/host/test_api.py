@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,14 +99,18 @@ def test_a_run_ends_with_the_program_that_started_it(volt):
     assert not os.path.exists(f"/proc/{pid}")
 
 
+def lines_of(name):
+    return Path("/proc/self", name).read_text().splitlines()
+
+
 def state_of_this_process():
     return {
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
         "folder": os.getcwd(),
-        "umask": [line for line in open("/proc/self/status") if line.startswith(("Umask", "Sig", "Shd", "Cap"))][1:],
+        "masks": [line for line in lines_of("status") if line.startswith(("Umask", "Shd", "SigB", "SigI", "Cap"))],
         "handlers": [signal.getsignal(number) for number in sorted(signal.valid_signals())],
         "descriptors": sorted(os.listdir("/proc/self/fd")),
-        "children": open(f"/proc/self/task/{os.getpid()}/children").read(),
+        "children": lines_of(f"task/{os.getpid()}/children"),
         "environment": dict(os.environ),
     }
 

@@ -56,6 +56,7 @@ def test_a_callers_leaked_descriptor_is_not_there(volt):
         done = subprocess.run(
             [sys.executable, "-c", LEAK, str(leak.fileno()), str(manifest), script],
             env=volt.environment,
+            pass_fds=(leak.fileno(),),
             capture_output=True,
             timeout=30,
             check=False,
@@ -188,7 +189,7 @@ local = Iovec(ctypes.cast(buffer, ctypes.c_void_p), 8)
 remote = Iovec(0x400000, 8)
 attempt("vm", lambda: libc.process_vm_writev(1, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0) > 0)
 attempt("exe", lambda: open("/proc/1/exe", "rb"))
-attempt("fd", lambda: os.listdir("/proc/1/fd"))
+attempt("fd", lambda: os.readlink("/proc/1/fd/0"))
 """
 
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,10 @@ def launch_and_kill(plan, facts, chance):
     time.sleep(chance.uniform(0, 0.04))
     family = [(pid, start_time(pid)) for pid in descendants(process.pid)]
     victim = chance.choice(family)[0]
-    os.kill(victim, signal.SIGKILL)
+    if zombie(victim):  # it has ended since it was seen
+        victim = process.pid
+    with suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
     family += [(pid, start_time(pid)) for pid in descendants(process.pid)]
     process.wait(timeout=20)
     return [(pid, began) for pid, began in set(family) if began is not None]

@@ -108,7 +108,10 @@ def test_a_failing_system_call_is_a_clean_error_with_the_undo_done(volt, planned
     for name, number in points:
         _, plan, facts = planned
         outcome = inject(volt, tmp_path, plan, facts, name, number)
-        if outcome is None:
+        if outcome is None:  # the payload had run: what could not be released is the next command's
+            assert api.sweep() == ()
+            assert volt.left() == [], (name, number)
+            before = everything(volt)
             continue
         assert outcome["status"] == 125, (name, number, outcome)
         assert outcome["error"] == "ENOSPC" or outcome["message"], (name, number, outcome)

@@ -117,12 +117,18 @@ def test_a_socket(volt, tmp_path):
     server.bind(str(path))
     server.listen()
     os.chown(path, 1000, 1000)
-    answer = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\n"))
+
+    def greet():
+        with server.accept()[0] as connection:
+            connection.sendall(b"hello\n")
+
+    answer = threading.Thread(target=greet)
     answer.start()
     ask = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/app.sock'); print(s.recv(9).decode())"
     done = volt.run("python3", "-c", ask, storage={"volumes": [{"host": str(path), "container": "/run/app.sock"}]})
     if done.returncode:
-        socket.socket(socket.AF_UNIX).connect(str(path))
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(path))
     answer.join()
     server.close()
     assert done.stdout.strip() == b"hello", done.stderr

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 
 # One line: PID, call, arguments, result.
@@ -17,9 +18,12 @@ CHANGING = (
     "execve execveat kill tkill tgkill pidfd_send_signal setns unshare ioctl bind connect open openat openat2 "
     "fsmount write"
 ).split()
+INIT = '"/proc/self/fd/3", ["/proc/self/fd/3", "init"'
+CONTROL = "4"  # the init's end of the control socket
 # The same change under another name, as libc chooses.
 SAME = {
     "open": "openat",
+    "link": "linkat",
     "openat2": "openat",
     "rename": "renameat2",
     "mkdir": "mkdirat",
@@ -68,6 +72,26 @@ def read(path):
     return calls
 
 
+def outward(calls):
+    """The calls of one role without those on its own memory files, sockets and pipes, and its own start."""
+    private, kept = {CONTROL} if calls and calls[0].arguments.startswith(INIT) else set(), []
+    for call in calls:
+        if call.name in ("memfd_create", "signalfd4") and not call.failed:
+            private.add(call.result)
+        elif call.name in ("socketpair", "pipe2") and not call.failed:
+            private |= set(re.search(r"\[(\d+), (\d+)\]", call.arguments).groups())
+        elif call.name in ("fcntl", "dup", "dup2") and call.arguments.split(",")[0] in private:
+            private.add(call.result)
+        elif call.kind == "openat" and not call.failed:
+            private.discard(call.result)
+        if call.arguments.startswith(INIT) or (
+            call.name in ("write", "fchmod") and call.arguments.split(",")[0] in private
+        ):
+            continue
+        kept.append(call)
+    return kept
+
+
 def roles(calls):
     """Role → the calls of the static program in that role: supervisor, guard, init, payload.
 
@@ -81,8 +105,9 @@ def roles(calls):
                 found[mine].append(call)
             if '"perform"' in call.arguments:
                 role[call.pid] = "supervisor"
-            elif '"init", "4", "5"' in call.arguments:
+            elif call.arguments.startswith(INIT):
                 role[call.pid] = "init"
+                found["init"].append(call)
             continue
         mine = role.get(call.pid)
         if mine is None:
@@ -115,7 +140,7 @@ def strace(volt, trace, *arguments, options=()):
         "-o",
         str(trace),
         *options,
-        "python3",
+        sys.executable,
         "-m",
         "volt",
         *map(str, arguments),

@@ -6,6 +6,7 @@ from volt.model.facts import Facts
 from volt.model.modes import NetworkMode
 from volt.model.part import ROOT, Part
 from volt.model.steps import (
+    NO_LIMIT,
     Attach,
     CloneMount,
     DieWithParent,
@@ -63,7 +64,7 @@ def cgroup_part(facts: Facts) -> Part:
     return Part(host=host, guard=guard)
 
 
-def options(workload: Workload) -> tuple[Text, ...]:
+def options(workload: Workload, facts: Facts, bounding: tuple[str, ...]) -> tuple[Text, ...]:
     """systemd-nspawn's switches, each for a reason that its manual gives or that was measured."""
     private = (text("--private-network"),) if workload.network.mode != NetworkMode.HOST else ()
     return (
@@ -81,26 +82,23 @@ def options(workload: Workload) -> tuple[Text, ...]:
         text("--private-users=", UIDS, ":65536"),
         text("--private-users-ownership=off"),
         *private,
-        *capabilities(workload),
-        *limits(workload),
+        *capabilities(bounding),
+        *limits(workload, facts),
     )
 
 
-def capabilities(workload: Workload) -> tuple[Text, ...]:
-    """nspawn bounds what the init can pass on: what the manifest lists must be within it."""
-    listed = workload.security.capabilities
-    return (text("--capability=" + ",".join(f"CAP_{cap}" for cap in listed)),) if listed else ()
+def capabilities(bounding: tuple[str, ...]) -> tuple[Text, ...]:
+    """nspawn bounds what the init can pass on: what the payload shall have must be within it."""
+    return (text("--capability=" + ",".join(f"CAP_{cap}" for cap in bounding)),) if bounding else ()
 
 
-def limits(workload: Workload) -> tuple[Text, ...]:
-    """Hard limits have to be set before the user namespace; 2^64-1 is infinity."""
-
-    def number(value: int) -> str:
-        return "infinity" if value == 2**64 - 1 else str(value)
-
+def limits(workload: Workload, facts: Facts) -> tuple[Text, ...]:
+    """As high as the payload's will be, and never lower than nspawn and the init need for themselves: hard
+    limits cannot be raised in the user namespace, and the payload's own steps set the exact ones."""
+    highest = ((name, max(hard, facts.limits.get(name, (0, 0))[1])) for name, (_, hard) in workload.limits.items())
     return tuple(
-        text(f"--rlimit=RLIMIT_{name.upper()}={number(soft)}:{number(hard)}")
-        for name, (soft, hard) in sorted(workload.limits.items())
+        text(f"--rlimit=RLIMIT_{name.upper()}=" + ("infinity" if hard == NO_LIMIT else str(hard)))
+        for name, hard in sorted(highest)
     )
 
 
@@ -112,9 +110,11 @@ def environment(workload: Workload, descriptors: int) -> tuple[Text, ...]:
     return tuple(text(f"{name}={value}") for name, value in variables.items())
 
 
-def start_part(workload: Workload, facts: Facts, inherited: tuple[str, ...]) -> Part:
+def start_part(
+    workload: Workload, facts: Facts, inherited: tuple[str, ...], bounding: tuple[str, ...]
+) -> Part:
     """nspawn's exec. Its standard descriptors are its own: the payload's travel with the others."""
-    argv = (text(facts.nspawn), *options(workload), text("--"), *(text(word) for word in INIT))
+    argv = (text(facts.nspawn), *options(workload, facts, bounding), text("--"), *(text(word) for word in INIT))
     host: tuple[Step, ...] = (OpenNull(to="null"), MemoryFile(to="messages"))
     guard: tuple[Step, ...] = (
         DieWithParent(note="act-as has cleared it"),

@@ -6,7 +6,7 @@ import json
 
 from volt import api
 from volt.cli.failure import FAILED, failing
-from volt.cli.options import Command, Env, File, Fresh, Json, Variables, pairs
+from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Variables, call_of, pairs
 
 
 @failing(FAILED)
@@ -16,10 +16,10 @@ def plan(
     set_: Variables = None,
     env: Env = None,
     fresh: Fresh = False,
+    outcome: OutcomeFile = None,
     json_: Json = False,
 ) -> int:
     """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
-    call = api.Call(command=tuple(command or ()), env=tuple(pairs(env, "--env").items()), fresh=fresh)
-    made = api.plan(file, variables=pairs(set_, "--set"), call=call)
+    made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(command, env, fresh, outcome))
     print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
     return 0

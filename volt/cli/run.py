@@ -6,19 +6,11 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from volt import api
 from volt.cli.failure import RUN_FAILED, failing
-from volt.cli.options import Command, Env, File, Fresh, Variables, pairs
+from volt.cli.options import Command, Env, File, Fresh, OutcomeFile, Variables, call_of, pairs
 from volt.errors import VoltError
-
-OutcomeFile = Annotated[
-    str | None,
-    typer.Option("--outcome", metavar="FILE", help="Write how the run ended, as JSON, to FILE."),
-]
 
 
 @failing(RUN_FAILED)
@@ -35,15 +27,11 @@ def run(
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.
     """
-    report = None if outcome is None else str(Path(outcome).absolute())
     try:
-        call = api.Call(
-            command=tuple(command or ()), env=tuple(pairs(env, "--env").items()), fresh=fresh, report=report
-        )
-        api.become(file, variables=pairs(set_, "--set"), call=call)
+        api.become(file, variables=pairs(set_, "--set"), call=call_of(command, env, fresh, outcome))
     except VoltError as error:
-        if report is not None:
-            write_outcome(report, error)
+        if outcome is not None:
+            write_outcome(outcome, error)
         raise
 
 

@@ -106,7 +106,7 @@ class Report(Step):
     rename it. With an empty `path`, write it to the inherited descriptor `descriptor`."""
 
     name = "report"
-    calls = ("openat", "renameat2")
+    calls = ("openat", "write", "renameat2")
     undo = release = "the outcome is written in any case"
     path: Text = ()
     descriptor: U32 = 0
@@ -150,7 +150,7 @@ class ClaimName(Step):
     linked into place. Taken: whoever holds its lock is named. Its holder dead: it is replaced."""
 
     name = "claim-name"
-    calls = ("openat", "linkat", "unlinkat")
+    calls = ("openat", "write", "linkat", "unlinkat")
     undo = release = "remove the claim"
     folder: Text
     label: Text
@@ -162,7 +162,7 @@ class ClaimRun(Step):
     """Draw a run id of 12 hex digits and claim `folder`/ID.lock as claim-name does; then {run}."""
 
     name = "claim-run"
-    calls = ("openat", "linkat")
+    calls = ("openat", "write", "linkat")
     undo = release = "remove the claim"
     folder: Text
 
@@ -173,7 +173,7 @@ class ClaimUids(Step):
     number `first` and going round; then {uids}."""
 
     name = "claim-uids"
-    calls = ("openat", "linkat", "unlinkat")
+    calls = ("openat", "write", "linkat", "unlinkat")
     undo = release = "remove the claim"
     folder: Text
     base: U32
@@ -199,7 +199,7 @@ class PinFile(Step):
     fails with `otherwise` as the message."""
 
     name = "pin-file"
-    calls = ("openat", "write", "linkat")
+    calls = ("openat", "write", "linkat", "unlinkat")
     undo = "remove the file, if this run made it"
     path: Text
     content: Text
@@ -305,7 +305,7 @@ class MakeIdmap(Step):
     """A user namespace that holds these id maps, for mount_setattr(2): lines as in uid_map."""
 
     name = "make-idmap"
-    calls = ("clone3",)
+    calls = ("clone3", "write")
     uids: Text
     gids: Text
     to: Out
@@ -644,10 +644,12 @@ def attribute_mask(attrs: Attrs) -> int:
 
 
 def render(step: Step) -> str:
-    """The step in one line, as `volt plan` prints it."""
+    """The step in one line, as `volt plan` prints it: what has its default value is left out."""
     words = [step.name.ljust(18)]
+    defaults = {field.name: field.default for field in fields(step)}
     for name, kind in arguments(type(step)):
-        shown = _shown(kind, getattr(step, name))
+        value = getattr(step, name)
+        shown = None if value == defaults[name] else _shown(kind, value)
         if shown is None:
             continue
         words.append(f"→ {shown}" if kind == "Out" else f"{name}={shown}")

@@ -1,6 +1,7 @@
 // Steps of the init that mount inside the workload's own root, where every link is the image's to choose.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -9,6 +10,8 @@
 #include "kernel.h"
 #include "volt.h"
 #include "table.h"
+
+#define LINKS 40 // as many as the kernel follows, path_resolution(7)
 
 static int look(int root, const char *path) {
     return k_openat2(root, path, O_PATH | O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
@@ -22,18 +25,30 @@ static int make_point(int parent, const char *name, bool folder) {
     return close(file);
 }
 
-// `path` up to `length`, opened in `root`; made where it is missing. Links on the way are followed inside.
-static int open_point(int root, const char *path, size_t length, bool folder) {
-    char *part = format_text("%.*s", (int)length, path);
-    int point = look(root, part[0] ? part : "/");
-    if (point >= 0 || errno != ENOENT || length == 0) return point;
-    size_t parent_length = (size_t)(last_part(part) - part);
-    while (parent_length > 0 && path[parent_length - 1] == '/') parent_length--;
-    int parent = open_point(root, path, parent_length, true);
+// Where the link `name` leads that lies in the folder called `path`; NULL where it is none.
+static char *link_target(int parent, const char *name, const char *path) {
+    char target[PATH_MAX];
+    ssize_t length = readlinkat(parent, name, target, sizeof target - 1);
+    if (length <= 0) return NULL;
+    while (length > 1 && target[length - 1] == '/') length--;
+    return format_text("%s%s%.*s", target[0] == '/' ? "" : path, target[0] == '/' ? "" : "/", (int)length, target);
+}
+
+// `path` opened in `root`; made where it is missing, also behind a link of the image that leads nowhere yet: every
+// link is followed inside.
+static int open_point(int root, const char *path, bool folder, unsigned links) {
+    int point = look(root, path);
+    if (point >= 0 || errno != ENOENT) return point;
+    const char *name = last_part(path);
+    char *above = format_text("%.*s", name - path > 1 ? (int)(name - path) - 1 : 1, path);
+    int parent = open_point(root, above, true, links);
     if (parent < 0) return -1;
-    int result = make_point(parent, last_part(part), folder);
+    int result = make_point(parent, name, folder);
+    char *target = result < 0 && errno == EEXIST ? link_target(parent, name, above) : NULL;
     close_held(&parent);
-    return result < 0 ? -1 : look(root, part);
+    if (target && links == LINKS) errno = ELOOP;
+    if (target && links < LINKS) return open_point(root, target, folder, links + 1);
+    return result < 0 ? -1 : look(root, path);
 }
 
 // As open_point; the kind of what is there has to fit the mount.
@@ -41,7 +56,7 @@ static int mount_point(struct context *context, const char *path, bool folder) {
     struct stat status;
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) return -1;
-    int point = open_point(root, path, strlen(path), folder);
+    int point = open_point(root, path, folder, 0);
     close_held(&root);
     if (point < 0) return explain(context, "%s", path);
     if (fstat(point, &status) < 0 || S_ISDIR(status.st_mode) != folder) {

@@ -38,9 +38,9 @@ from volt.model.steps import (
 from volt.model.text import CLOCK, PID, RUN, STARTED, UIDS, Text, text
 from volt.model.workload import Workload
 from volt.plan import environment
-from volt.plan.capabilities import capability_sets
+from volt.plan.capabilities import payload_sets
 from volt.plan.check import Accounts, check
-from volt.plan.confinement import inside_part, limits, payload_part
+from volt.plan.confinement import inside_part, payload_part, raised_limits
 from volt.plan.mounts import files_folder, mounts, mounts_part
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.seccomp import LibraryMissingError, Profile, compile_filter
@@ -75,7 +75,8 @@ def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, ac
     identity = identify(workload.user, accounts.passwd, accounts.group)
     found = mounts(workload, facts, accounts.passwd, accounts.group)
     points = tuple((mount.path, mount.folder) for mount in found)
-    bpf = _filter(workload, facts, identity, profile)
+    bounding = payload_sets(workload, identity.uid).bounding
+    bpf = _filter(facts, bounding, profile)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
     env_file = _env_file(workload)
     part = (
@@ -89,14 +90,14 @@ def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, ac
         + mounts_part(found)
         + attach_root()
         + env_file
-        + Part(guard=limits(workload))
+        + Part(guard=raised_limits(workload, facts))
         + inside_part()
         + _inside(standard, call.terminal)
         + payload_part(workload, identity, bpf)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
     handed = ("program", "control", "inside", *(name for name in standard if name), *part.inherited)
-    part += container.start_part(workload, facts, handed)
+    part += container.start_part(workload, facts, handed, bounding)
     part += Part(host=(*_terminal(call), StartGuard(cgroup="cgroup")))
     return LaunchPlan(
         name=workload.name,
@@ -110,11 +111,10 @@ def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, ac
     )
 
 
-def _filter(workload: Workload, facts: Facts, identity: Identity, profile: Profile) -> bytes:
+def _filter(facts: Facts, bounding: tuple[str, ...], profile: Profile) -> bytes:
     """The filter's instructions; what a payload could ever gain decides which calls are permitted."""
-    gained = capability_sets(workload.security.capabilities, identity.uid).bounding
     try:
-        return compile_filter(profile, capabilities=gained, architecture=facts.architecture)
+        return compile_filter(profile, capabilities=bounding, architecture=facts.architecture)
     except LibraryMissingError as error:
         raise HostUnfit(str(error), hint="apt install libseccomp2") from error
 
@@ -239,4 +239,6 @@ def _notes(workload: Workload) -> tuple[str, ...]:
             notes.append(f"kernel.{key}: ignored in container mode")
     if workload.network.mode == "host":
         notes.append("network.mode = host: the host's interfaces, ports and abstract sockets are inside")
+        if workload.security.capabilities is None:
+            notes.append("network.mode = host: without NET_BIND_SERVICE, which has no effect there")
     return tuple(notes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from volt.model.modes import NetworkMode
 from volt.model.steps import CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from volt.model.workload import Workload
 
 # What podman gives too: enough to install packages, change users and serve low ports. Each counts only
 # inside the workload's own user namespace.
@@ -38,6 +41,21 @@ class CapabilitySets:
     permitted: tuple[str, ...]
     effective: tuple[str, ...]
     ambient: tuple[str, ...]
+
+    def without(self, name: str) -> CapabilitySets:
+        """The same sets, less one capability."""
+        sets = (self.bounding, self.permitted, self.effective, self.ambient)
+        return CapabilitySets(*(tuple(cap for cap in each if cap != name) for each in sets))
+
+
+def payload_sets(workload: Workload, uid: int) -> CapabilitySets:
+    """The sets of a workload's payload. The host's network belongs to the host's own user namespace, where a
+    workload has no power: NET_BIND_SERVICE gives nothing there, and systemd-nspawn takes it away."""
+    listed = workload.security.capabilities
+    sets = capability_sets(listed, uid)
+    if listed is None and workload.network.mode == NetworkMode.HOST:
+        return sets.without("NET_BIND_SERVICE")
+    return sets
 
 
 def capability_sets(listed: Collection[str] | None, uid: int) -> CapabilitySets:

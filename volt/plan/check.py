@@ -80,7 +80,7 @@ def check(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> t
     """Every reason not to launch, at once."""
     return tuple(
         finding
-        for rule in (_later, _root, _network, _command, _users, _volumes, _layer, _limits)
+        for rule in (_later, _root, _network, _capabilities, _command, _users, _volumes, _layer, _limits)
         for finding in rule(workload, facts, call, accounts)
     )
 
@@ -125,6 +125,14 @@ def _network(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[
     if workload.security.landlock_profile == "custom" and not workload.security.landlock_policy:
         key = "security.landlock_profile"
         yield Finding("no-policy", key, '"custom" names no policy', "add security.landlock_policy")
+
+
+def _capabilities(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    listed = workload.security.capabilities or ()
+    if workload.network.mode == NetworkMode.HOST and "NET_BIND_SERVICE" in listed:
+        message = "NET_BIND_SERVICE has no effect in the host's network: a workload is not root there"
+        hint = "remove it, and let the payload bind a port from ip_unprivileged_port_start up"
+        yield Finding("useless-capability", "security.capabilities", message, hint)
 
 
 def _command(workload: Workload, _f: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:

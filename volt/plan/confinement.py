@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from volt.model.facts import Facts
 from volt.model.part import Part
 from volt.model.steps import (
     BoundCapabilities,
@@ -17,7 +18,7 @@ from volt.model.steps import (
 )
 from volt.model.text import text
 from volt.model.workload import Workload
-from volt.plan.capabilities import capability_sets
+from volt.plan.capabilities import payload_sets
 from volt.plan.users import Identity
 
 # Where the kernel shows what is nobody's business inside, or would act on a write. Those missing on a
@@ -54,7 +55,7 @@ def inside_part() -> Part:
 
 def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
     """From fork to exec: security.md's order."""
-    sets = capability_sets(workload.security.capabilities, identity.uid)
+    sets = payload_sets(workload, identity.uid)
     steps: tuple[Step, ...] = (
         *limits(workload),
         BoundCapabilities(caps=sets.bounding, note="security.capabilities"),
@@ -72,8 +73,18 @@ def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
     return Part(payload=steps)
 
 
+def raised_limits(workload: Workload, facts: Facts) -> tuple[Step, ...]:
+    """setrlimit(2) in the guard, where it is allowed, for each hard limit above this process's own."""
+    steps = []
+    for name, (_, hard) in sorted(workload.limits.items()):
+        own = facts.limits.get(name, (0, 0))
+        if hard > own[1]:
+            steps.append(SetLimit(resource=name, soft=own[0], hard=hard, note="[limits]"))
+    return tuple(steps)
+
+
 def limits(workload: Workload) -> tuple[Step, ...]:
-    """setrlimit(2) for each of [limits]: raised in the guard, where it is allowed; exact in the payload."""
+    """setrlimit(2) for each of [limits], exactly, in the payload."""
     return tuple(
         SetLimit(resource=name, soft=soft, hard=hard, note="[limits]")
         for name, (soft, hard) in sorted(workload.limits.items())

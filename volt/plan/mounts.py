@@ -48,8 +48,8 @@ def mounts(workload: Workload, facts: Facts, passwd: str, group: str) -> tuple[M
     found = [
         *host_mounts(workload, facts),
         *file_mounts(workload, facts),
-        shared_memory(workload),
-        *(tmpfs_mount(number, item) for number, item in enumerate(workload.storage.tmpfs)),
+        shared_memory(workload, facts),
+        *(tmpfs_mount(number, item, facts) for number, item in enumerate(workload.storage.tmpfs)),
         *volume_mounts(workload, facts, passwd, group),
     ]
     return tuple(sorted(found, key=lambda mount: mount.path.count("/")))
@@ -107,11 +107,11 @@ def files_folder() -> Part:
     return Part(guard=(MakeFolder(path=text(FILES)),))
 
 
-def shared_memory(workload: Workload) -> Mount:
-    size = workload.storage.shm_size or SHM_SIZE
+def shared_memory(workload: Workload, facts: Facts) -> Mount:
+    size = _size(workload.storage.shm_size, facts) or _size(SHM_SIZE, facts)
     step = MakeFilesystem(
         type=text("tmpfs"),
-        options=(text("mode=1777"), _size(size)),
+        options=(text("mode=1777"), *size),
         attrs=SHM_ATTRS,
         to="shm",
         note="storage.shm_size",
@@ -119,24 +119,31 @@ def shared_memory(workload: Workload) -> Mount:
     return Mount("/dev/shm", "shm", True, Part(init=(step,)), handed=False)
 
 
-def tmpfs_mount(number: int, tmpfs: Tmpfs) -> Mount:
-    options = [text(f"mode={0o1777 if tmpfs.mode is None else tmpfs.mode:04o}")]
-    options += [_size(tmpfs.size)] if tmpfs.size else []
+def tmpfs_mount(number: int, tmpfs: Tmpfs, facts: Facts) -> Mount:
+    mode = text(f"mode={0o1777 if tmpfs.mode is None else tmpfs.mode:04o}")
     name, note = f"tmpfs{number}", f"storage.tmpfs {tmpfs.path}"
-    step = MakeFilesystem(type=text("tmpfs"), options=tuple(options), attrs=("nosuid", "nodev"), to=name, note=note)
+    step = MakeFilesystem(
+        type=text("tmpfs"),
+        options=(mode, *_size(tmpfs.size, facts)),
+        attrs=("nosuid", "nodev"),
+        to=name,
+        note=note,
+    )
     return Mount(tmpfs.path, name, True, Part(init=(step,)), handed=False, note=note)
 
 
-def _size(size: Size) -> Text:
-    """tmpfs takes a percentage of memory as it is written, tmpfs(5)."""
-    return text(f"size={size.percent}%" if size.bytes is None else f"size={size.bytes}")
+def _size(size: Size | None, facts: Facts) -> tuple[Text, ...]:
+    """In bytes: tmpfs(5) knows whole percents alone. Its 0 is no limit at all; ours is none given."""
+    number = size.of(facts.memory) if size else 0
+    return (text(f"size={number}"),) if number else ()
 
 
 def volume_mounts(workload: Workload, facts: Facts, passwd: str, group: str) -> list[Mount]:
     """One mount a volume; volumes with the same id map share it."""
     maps: dict[tuple[Text, Text], str] = {(WHOLE_RANGE, WHOLE_RANGE): "ids"}
     found = []
-    for number, volume in enumerate(workload.storage.volumes):
+    # In the order of their mounts, so that a map is made before the next volume shares it.
+    for number, volume in sorted(enumerate(workload.storage.volumes), key=lambda item: item[1].container.count("/")):
         identity = identify(volume.as_user, passwd, group)
         pair = id_maps(volume, facts, identity)
         known = pair in maps

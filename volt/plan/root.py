@@ -143,37 +143,44 @@ def _upper(workload: Workload) -> tuple[Step, ...]:
 
 def _skeleton(workload: Workload, mount_points: tuple[tuple[str, bool], ...]) -> tuple[Step, ...]:
     """The lowest layer: mount points that the root may lack, or all of a fresh root."""
-    fresh = workload.storage.rootfs == HOST
-    wanted = dict.fromkeys((*MOUNT_POINTS, *(HOST_FOLDERS if fresh else ())), True)
+    entries = {**_folders(MOUNT_POINTS), "tmp": _folder("tmp", 0o1777)}
+    if workload.storage.rootfs == HOST:
+        entries |= _fresh_root()
     for path, folder in mount_points:
         inside = PurePosixPath(path.lstrip("/"))
-        for parent in reversed(inside.parents[:-1]):
-            wanted.setdefault(str(parent), True)
-        wanted.setdefault(str(inside), folder)
-    for name in HOST_LINKS if fresh else ():
-        wanted.pop(name, None)
-    steps: list[Step] = [MakeFolder(path=text(EMPTY)), MakeFolder(path=text(SKELETON))]
-    steps += [_entry(name, folder) for name, folder in sorted(wanted.items())]
-    steps += [MakeFolder(path=text(f"{SKELETON}/tmp"), mode=0o1777)]
-    if fresh:
-        steps += _fresh_root()
-    return tuple(steps)
+        parents = [str(parent) for parent in reversed(inside.parents[:-1])]
+        if any(isinstance(entries.get(name), MakeLink) for name in (*parents, str(inside))):
+            continue  # it lies where the link leads, which the init follows
+        for parent in parents:
+            entries.setdefault(parent, _folder(parent))
+        entries.setdefault(str(inside), _folder(str(inside)) if folder else _file(str(inside)))
+    made = (entries[name] for name in sorted(entries))
+    return (MakeFolder(path=text(EMPTY)), MakeFolder(path=text(SKELETON)), *made)
 
 
-def _entry(name: str, folder: bool) -> Step:
-    path = text(f"{SKELETON}/{name}")
-    return MakeFolder(path=path) if folder else MakeFile(path=path)
-
-
-def _fresh_root() -> list[Step]:
+def _fresh_root() -> dict[str, Step]:
+    """Name below the root → the step that makes it."""
     links = {**HOST_LINKS, **HOST_VAR_LINKS}
-    accounts = {"passwd": HOST_PASSWD, "group": HOST_GROUP, "nsswitch.conf": files.NSSWITCH}
-    return [
-        MakeFolder(path=text(f"{SKELETON}/root"), mode=0o700),
-        MakeFolder(path=text(f"{SKELETON}/var/tmp"), mode=0o1777),
-        *(MakeLink(path=text(f"{SKELETON}/{name}"), target=text(target)) for name, target in links.items()),
-        *(MakeFile(path=text(f"{SKELETON}/etc/{name}"), content=text(c)) for name, c in accounts.items()),
-    ]
+    accounts = {"etc/passwd": HOST_PASSWD, "etc/group": HOST_GROUP, "etc/nsswitch.conf": files.NSSWITCH}
+    return {
+        **_folders(HOST_FOLDERS),
+        "root": _folder("root", 0o700),
+        "var/tmp": _folder("var/tmp", 0o1777),
+        **{name: MakeLink(path=text(f"{SKELETON}/{name}"), target=text(target)) for name, target in links.items()},
+        **{name: _file(name, content) for name, content in accounts.items()},
+    }
+
+
+def _folders(names: tuple[str, ...]) -> dict[str, Step]:
+    return {name: _folder(name) for name in names}
+
+
+def _folder(name: str, mode: int = 0o755) -> MakeFolder:
+    return MakeFolder(path=text(f"{SKELETON}/{name}"), mode=mode)
+
+
+def _file(name: str, content: str = "") -> MakeFile:
+    return MakeFile(path=text(f"{SKELETON}/{name}"), content=text(content))
 
 
 def _overlay(workload: Workload) -> MakeFilesystem:

@@ -49,7 +49,8 @@ def identify(user: User | None, passwd: str, group: str) -> Identity:
     for number_ in (number, gid, *groups):
         if number_ > LAST_ID:
             raise UnknownUserError(f"id {number_} is not in the workload's range of 0 to {LAST_ID}")
-    return Identity(number, gid, tuple(sorted({*groups} - {gid})), name, home)
+    # With the primary one, as initgroups(3): a file that denies a group must not be open to who drops it.
+    return Identity(number, gid, tuple(sorted({gid, *groups})), name, home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _memberships(name: str, group: str) -> Iterator[int]:
 
 
 def _rows(text: str, count: int) -> Iterator[list[str]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):  # as the C library: no other character ends a line
         fields = line.split(":")
         if len(fields) == count:
             yield fields

@@ -20,12 +20,12 @@ video:x:44:web
 
 def test_without_a_user_it_is_root():
     who = identify(None, PASSWD, GROUP)
-    assert (who.uid, who.gid, who.groups, who.name, who.home) == (0, 0, (), "root", "/root")
+    assert (who.uid, who.gid, who.groups, who.name, who.home) == (0, 0, (0,), "root", "/root")
 
 
 def test_a_name_brings_its_group_its_supplementary_groups_and_its_home():
     who = identify(User("web"), PASSWD, GROUP)
-    assert (who.uid, who.gid, who.groups, who.home) == (1000, 1001, (44, 104), "/srv/web")
+    assert (who.uid, who.gid, who.groups, who.home) == (1000, 1001, (44, 104, 1001), "/srv/web")
 
 
 def test_a_number_that_the_image_knows_is_that_user():
@@ -34,12 +34,12 @@ def test_a_number_that_the_image_knows_is_that_user():
 
 def test_a_number_that_the_image_does_not_know_has_group_0_and_no_home():
     who = identify(User(4711), PASSWD, GROUP)
-    assert (who.uid, who.gid, who.groups, who.name, who.home) == (4711, 0, (), "4711", "/")
+    assert (who.uid, who.gid, who.groups, who.name, who.home) == (4711, 0, (0,), "4711", "/")
 
 
 def test_a_given_group_is_the_only_one():
     who = identify(User("web", "video"), PASSWD, GROUP)
-    assert (who.gid, who.groups) == (44, ())
+    assert (who.gid, who.groups) == (44, (44,))
     assert identify(User(1000, 12), PASSWD, GROUP).gid == 12
 
 
