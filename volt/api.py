@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,7 +28,8 @@ from volt.model.run import Outcome
 
 if TYPE_CHECKING:
     from volt.launch.running import Run
-    from volt.manifest import Resolved, Shown
+    from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
+    from volt.model.manifest import Manifest
 
 __all__ = [
     "DEVNULL",
@@ -38,31 +40,53 @@ __all__ = [
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Manifest",
     "ManifestError",
     "Outcome",
+    "Resolved",
+    "Run",
+    "Shown",
     "StateError",
     "VoltError",
     "become",
     "doctor",
+    "encode",
+    "from_json",
     "launch",
+    "load_file",
+    "parse",
     "plan",
     "resolve",
     "run",
     "schema",
     "show",
     "sweep",
+    "to_json",
     "validate",
 ]
 
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
 
-Manifest = str | Path | bytes | Mapping[str, Any]
+Source = str | Path | bytes | Mapping[str, Any]
 Stream = int | None
+
+# Names that cost their import only when they are used: a launch needs none of them.
+LAZY: Mapping[str, str] = {
+    "Run": "volt.launch.running",
+    "Manifest": "volt.model.manifest",
+    **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module 'volt.api' has no attribute '{name}'")
+    return getattr(import_module(LAZY[name]), name)
 
 
 def resolve(
-    manifest: Manifest, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None
+    manifest: Source, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None
 ) -> Resolved:
     """The manifest with its bases and variables applied, its workload if it has no errors, and its findings.
 
@@ -77,12 +101,12 @@ def resolve(
     return resolve_manifest(source, FileSources(), variables=variables or {}, base=folder)
 
 
-def validate(manifests: Sequence[Manifest], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+def validate(manifests: Sequence[Source], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Every finding of every manifest, errors and notes, in the order given."""
     return tuple(finding for one in manifests for finding in resolve(one, variables=variables).findings)
 
 
-def show(manifest: Manifest, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None) -> Shown:
+def show(manifest: Source, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None) -> Shown:
     """The workload as a manifest that stands by itself, with the place of each value. Raises ManifestError."""
     from volt.manifest import show as shown
 
@@ -100,7 +124,7 @@ def schema() -> dict[str, Any]:
 
 
 def plan(
-    manifest: Manifest,
+    manifest: Source,
     *,
     variables: Mapping[str, str] | None = None,
     base: str | Path | None = None,
@@ -111,7 +135,7 @@ def plan(
 
 
 def launch(
-    manifest: Manifest,
+    manifest: Source,
     *,
     command: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
@@ -162,7 +186,7 @@ def launch(
     return Run(made.name, process, report_read, lifeline_write)
 
 
-def run(manifest: Manifest, **options: Any) -> Outcome:
+def run(manifest: Source, **options: Any) -> Outcome:
     """Launch and wait, with the options of `launch`. Raises LaunchError when volt itself fails."""
     with launch(manifest, **options) as started:
         outcome = started.wait()
@@ -172,7 +196,7 @@ def run(manifest: Manifest, **options: Any) -> Outcome:
 
 
 def become(
-    manifest: Manifest,
+    manifest: Source,
     *,
     variables: Mapping[str, str] | None = None,
     base: str | Path | None = None,
@@ -217,7 +241,7 @@ VOLT_FAILED = 125
 
 
 def _plan(
-    manifest: Manifest, variables: Mapping[str, str] | None, base: str | Path | None, call: Call
+    manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, call: Call
 ) -> tuple[LaunchPlan, Facts]:
     from volt.host.facts import folders, probe, probe_machine
     from volt.host.profiles import shipped_profile

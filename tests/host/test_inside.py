@@ -233,3 +233,12 @@ def test_the_record_of_a_running_workload(volt):
         run.pid,
     )
     assert document["id"] == record.parent.name
+
+
+def test_usr_local_of_the_host_is_not_shown_unless_asked(volt, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/mark").write_text("asked\n")
+    assert volt.shell("ls -A /usr/local") == ""
+    for place in ("/usr/local", "/usr/local/share/own"):
+        volumes = [{"host": str(tmp_path / "own"), "container": place, "readonly": True}]
+        assert volt.shell(f"cat {place}/mark", storage={"volumes": volumes}) == "asked\n"

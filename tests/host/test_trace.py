@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -70,14 +71,39 @@ def test_every_changing_call_belongs_to_a_step_in_its_order(launch, section):
     assert strays == []
 
 
+def pattern(shown):
+    """A text of the plan as a regular expression: a slot stands for what it may become."""
+    written = re.escape(shown.replace("{{", "{").replace("}}", "}"))
+    return re.sub(r"\\\{(run|uids|pid|started|clock)(\\\+\d+)?\\\}", "[0-9a-f]+", written)
+
+
+def evidence(step):
+    """What some call of the role must have had among its arguments for the step to have occurred."""
+    place = next((step[key] for key in ("path", "folder") if step.get(key)), None)
+    if place is None and step["operation"] == "make-filesystem":
+        place = step["type"]
+    return place and re.compile(f'"{pattern(place)}[/"]')
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_step_that_changes_something_occurs(launch, section):
     plan, roles = launch
-    made = [call.kind for call in changing(roles[section])]
-    for step in steps_of(plan, section):
-        wanted = CALLS[step["operation"]]
-        if wanted and step["operation"] not in ("mask", "set-aside", "make-folder", "protect-path"):
-            assert any(kind in wanted for kind in made), step
+    calls = roles[section]
+    steps = [step for step in steps_of(plan, section) if CALLS[step["operation"]]]
+    for step in steps:
+        wanted = evidence(step)
+        if wanted:
+            assert any(wanted.search(call.arguments) for call in calls), step
+    for kind in ("clone3", "execve"):
+        planned = [step for step in steps if kind in CALLS[step["operation"]]]
+        assert len([call for call in changing(calls) if call.kind == kind]) == len(planned)
+
+
+def test_a_step_that_does_not_occur_would_be_noticed(launch):
+    _, roles = launch
+    wanted = evidence({"operation": "attach-inside", "path": "/never"})
+    assert not any(wanted.search(call.arguments) for call in roles["init"])
+    assert pattern("/run/{run}/{{x}}-{uids+5}") == r"/run/[0-9a-f]+/\{x\}\-[0-9a-f]+"
 
 
 def test_the_paths_that_are_touched_are_the_printed_ones(launch):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
 
 import typer
 
 from volt.cli.doctor import doctor
-from volt.cli.failure import RUN_FAILED
+from volt.cli.failure import RUN_FAILED, report
 from volt.cli.plan import plan
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
 from volt.cli.validate import validate
+from volt.errors import VoltError
 
 __all__ = ["app", "main"]
+
+# What typer raises for a mistake in a call; typer has kept it in several places over the years.
+MISTAKE: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="volt",
@@ -34,8 +40,22 @@ def main(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):  # what is no text in a name or a variable is shown escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name="volt")
-    except SystemExit as leave:
-        code = leave.code if isinstance(leave.code, int) else 1
-        return RUN_FAILED if code and arguments[:1] == ["run"] else code
-    return 0
+        return int(app(arguments, prog_name="volt", standalone_mode=False) or 0)
+    except MISTAKE as mistake:
+        return _refuse(mistake, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader has gone: nothing more to say, and nothing to flush into.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _refuse(mistake: Any, arguments: list[str]) -> int:
+    """Say what is wrong with the call: as typer does, or as JSON where that was asked for."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in own:
+        report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
+    else:
+        mistake.show()
+    return RUN_FAILED if own[:1] == ["run"] else int(mistake.exit_code)

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-import typer
-
 from volt.cli.findings import document, printable, render
 from volt.errors import LaunchError, ManifestError, VoltError
 
@@ -43,21 +41,18 @@ def failure(error: VoltError) -> dict[str, Any]:
     return {"version": 1, "error": fields}
 
 
-def failing(status: int) -> Callable[[Callable[P, int]], Callable[P, None]]:
-    """A verb whose result is the exit status; it ends with `status` for a VoltError, with 2 for a bad manifest.
+def failing(status: int) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """A verb that reports its VoltError and ends with `status`, or with 2 for a bad manifest."""
 
-    Raises typer.Exit with that.
-    """
-
-    def decorate(verb: Callable[P, int]) -> Callable[P, None]:
+    def decorate(verb: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(verb)
-        def guarded(*args: P.args, **options: P.kwargs) -> None:
+        def guarded(*args: P.args, **options: P.kwargs) -> int:
             try:
-                raise typer.Exit(verb(*args, **options))
+                return verb(*args, **options)
             except VoltError as error:
                 report(error, as_json=bool(options.get("json_")))
                 bad_manifest = isinstance(error, ManifestError) and status != RUN_FAILED
-                raise typer.Exit(BAD_MANIFEST if bad_manifest else status) from None
+                return BAD_MANIFEST if bad_manifest else status
 
         return guarded
 

@@ -27,6 +27,7 @@ from volt.plan.root import HOST, WHOLE_RANGE
 from volt.plan.users import Identity, identify
 
 SHM_SIZE = Size(64 * 2**20)
+LOCAL = "/usr/local"
 # tmpfs(5); the options that docker and podman give too.
 SHM_ATTRS = ("nosuid", "nodev", "noexec")
 
@@ -72,7 +73,20 @@ def host_mounts(workload: Workload, facts: Facts) -> list[Mount]:
     if workload.storage.rootfs != HOST:
         return []
     paths = ["/usr", *(f"/etc/{name}" for name in facts.host_etc)]
-    return [_host_mount(path, facts.paths[path].kind == "folder") for path in paths]
+    return [*(_host_mount(path, facts.paths[path].kind == "folder") for path in paths), *_local(workload, facts)]
+
+
+def _local(workload: Workload, facts: Facts) -> list[Mount]:
+    """/usr/local is the administrator's own, with whatever lies there: empty inside, unless a volume asks
+    for it or for something in it."""
+    asked = [volume.container for volume in workload.storage.volumes]
+    if LOCAL not in facts.paths or facts.paths[LOCAL].kind != "folder" or LOCAL in asked:
+        return []
+    below = any(path.startswith(f"{LOCAL}/") for path in asked)
+    attrs = ("nosuid", "nodev") + (() if below else ("ro",))
+    options = (text("mode=0755"), text("size=64k"))
+    step = MakeFilesystem(type=text("tmpfs"), options=options, attrs=attrs, to="local")
+    return [Mount(LOCAL, "local", True, Part(init=(step,)), handed=False, note="the host's is not shown")]
 
 
 def _host_mount(path: str, folder: bool) -> Mount:
