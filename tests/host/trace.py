@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 # One line: PID, call, arguments, result.
-LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += +(-?\d+|\?)(?: (\w+))?.*$")
+LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += +(-?\d+|\?)(?: /\* (\d+) in strace's PID NS \*/)?.*$")
 UNFINISHED = re.compile(r"^(\d+) +(\w+)\((.*) <unfinished \.\.\.>$")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
 
@@ -59,17 +59,19 @@ class Call:
 
 
 def read(path):
-    """Every call of a trace, unfinished ones joined with their ends, in the order of their ends."""
+    """Every call of a trace, unfinished ones joined with their ends, in the order of their beginnings."""
     begun, calls = {}, []
-    for line in path.read_text(errors="replace").splitlines():
+    for number, text in enumerate(path.read_text(errors="replace").splitlines()):
+        line, start = text, number
         if match := UNFINISHED.match(line):
-            begun[match[1]] = f"{match[1]} {match[2]}({match[3]}"
+            begun[match[1]] = (f"{match[1]} {match[2]}({match[3]}", number)
             continue
         if (match := RESUMED.match(line)) and match[1] in begun:
-            line = begun.pop(match[1]) + match[3]  # noqa: PLW2901 (the two halves are one line)
+            first, start = begun.pop(match[1])
+            line = first + match[3]
         if match := LINE.match(line):
-            calls.append(Call(int(match[1]), match[2], match[3], match[4]))
-    return calls
+            calls.append((start, Call(int(match[1]), match[2], match[3], match[5] or match[4])))
+    return [call for _, call in sorted(calls, key=lambda pair: pair[0])]
 
 
 def outward(calls):
@@ -116,18 +118,8 @@ def roles(calls):
         if call.kind == "clone3" and not call.failed:
             child = {"supervisor": "guard", "init": "payload"}.get(mine)
             if child and "CLONE_NEWUSER" not in call.arguments:
-                role[inner_pid(calls, call)] = child
+                role[int(call.result)] = child
     return found
-
-
-def inner_pid(calls, fork):
-    """strace prints a child's pid as its parent sees it; inside a pid namespace that is another number. The
-    child's own lines follow: the first pid that no line before this one has."""
-    position = calls.index(fork)
-    before = {call.pid for call in calls[:position]}
-    if int(fork.result) in {call.pid for call in calls}:
-        return int(fork.result)
-    return next((call.pid for call in calls[position:] if call.pid not in before), int(fork.result))
 
 
 def strace(volt, trace, *arguments, options=()):
@@ -137,6 +129,7 @@ def strace(volt, trace, *arguments, options=()):
         "-f",
         "-s",
         "4096",
+        "--decode-pids=pidns",
         "-o",
         str(trace),
         *options,

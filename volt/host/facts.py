@@ -34,6 +34,8 @@ def folders(environment: Mapping[str, str] = os.environ) -> Folders:
         hint = "give an absolute path without .., or unset it"
         raise VoltError(f"VOLT_ROOT is no absolute path: {root}", hint=hint)
     root = root.rstrip("/")
+    if set(root.split("/")) <= {"", "."}:
+        raise VoltError("VOLT_ROOT cannot be /", hint="name a folder for volt alone, or unset it")
     return Folders(f"{root}/state", f"{root}/run", f"{root}/log", root)
 
 
@@ -58,6 +60,7 @@ def probe_machine(where: Folders) -> Facts:
         boot_id=kernel.boot_id(),
         libseccomp=tools.find_library("libseccomp.so.2", places),
         folders=where,
+        memory=kernel.memory(),
         resolv_conf=etc.resolvers(),
         host_etc=etc.shown_names(),
         subordinate=ids.subordinate_ranges(),
@@ -89,7 +92,7 @@ def _paths(workload: Workload, machine: Facts, found: tuple[Mount, ...]) -> dict
     root = workload.storage.rootfs
     single = [workload.env_file] if workload.env_file else []
     if root == HOST:
-        single += ["/usr", *(f"/etc/{name}" for name in machine.host_etc)]
+        single += ["/usr", "/usr/local", *(f"/etc/{name}" for name in machine.host_etc)]
     elif root and not root.startswith(STORE):
         single.append(root)
     facts = {path: path_fact(path, found, machine.kernel) for path in single}

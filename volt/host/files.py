@@ -8,6 +8,11 @@ import stat
 MOST = 1 << 20
 
 
+def lines(text: str) -> list[str]:
+    r"""The lines of a kernel's file: they end at \n alone, whatever else str.splitlines takes for an end."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def read_text(path: str, most: int = MOST) -> str:
     """What a regular file holds, links followed; "" when there is none, or it holds more than `most` bytes.
 
@@ -17,9 +22,10 @@ def read_text(path: str, most: int = MOST) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return ""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return ""
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return ""
         try:
             data = file.read(most + 1)
         except OSError:

@@ -85,7 +85,7 @@ class _Tree:
         """The root's folder below an upper one; a renamed folder says where it was."""
         start = self.top.lower if redirect.startswith("/") else folder.lower
         for part in (redirect or name).strip("/").split("/"):
-            start = self._below(start, part)
+            start = None if part == ".." else self._below(start, part)
         return start if start is not None and stat.S_ISDIR(os.fstat(start).st_mode) else None
 
     def resolve(self, path: str) -> _Entry | None:

@@ -32,6 +32,11 @@ def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
     return read_text(path).strip()
 
 
+def memory() -> int:
+    """Bytes of the machine's memory, sysconf(3)."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def own_limits() -> dict[str, tuple[int, int]]:
     """This process's (soft, hard) by the name of getrlimit(2) in lower case, 2^64-1 for none."""
     return {name: _limit(resource.getrlimit(number)) for name, number in LIMITS.items()}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from volt.host.files import read_text
+from volt.host.files import lines, read_text
 
 MOUNTINFO = "/proc/self/mountinfo"
 _MOST = 1 << 26
@@ -26,7 +26,7 @@ class Mount:
 
 def mounts(path: str = MOUNTINFO) -> tuple[Mount, ...]:
     """Every mount, the covered ones too; () where there is no /proc."""
-    return tuple(_mount(line) for line in read_text(path, _MOST).splitlines())
+    return tuple(_mount(line) for line in lines(read_text(path, _MOST)))
 
 
 def _mount(line: str) -> Mount:
@@ -55,11 +55,13 @@ def below(found: Sequence[Mount], folder: str) -> tuple[Mount, ...]:
 def own_cgroup(found: Sequence[Mount], path: str = "/proc/self/cgroup") -> tuple[str, str]:
     """Where cgroup v2 is mounted, and this process's own cgroup below that: ("", "") if nowhere.
 
-    cgroups(7): a mount may show only a part of the hierarchy, and then helps only those inside that part.
+    cgroups(7): a mount may show only a part of the hierarchy, and then helps only those inside that part. A
+    cgroup outside of the cgroup namespace begins with `/..`, cgroup_namespaces(7).
     """
-    own = next((line[3:] for line in read_text(path).splitlines() if line.startswith("0::")), "")
+    own = next((line[3:] for line in lines(read_text(path)) if line.startswith("0::")), "")
     for mount in found if own else ():
         root = mount.root.rstrip("/")
-        if mount.filesystem == "cgroup2" and (own == root or own.startswith(root + "/")):
-            return mount.path, own[len(root) :] or "/"
+        inside = own[len(root) :]
+        if mount.filesystem == "cgroup2" and f"{own}/".startswith(f"{root}/") and ".." not in inside.split("/"):
+            return mount.path, inside or "/"
     return "", ""

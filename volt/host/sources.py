@@ -18,23 +18,28 @@ SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
 class FileSources:
     """The world as volt.manifest.Sources asks for it."""
 
+    def __init__(self) -> None:
+        self._withheld: set[str] = set()
+
     def read(self, path: str) -> bytes:
         """A regular file's bytes, one more than 1 MiB at the most; a FIFO or a device is never waited for.
         Raises OSError."""
         if path == STDIN:
             return sys.stdin.buffer.read(MOST + 1) if sys.stdin else b""
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no regular file", path)
-            return file.read(MOST + 1)
+            if not _may_quote(descriptor):
+                self._withheld.add(path)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MOST + 1)
+        finally:
+            os.close(descriptor)
 
     def quotable(self, path: str) -> bool:
-        """Whether whoever called sudo could have read the file himself: else no finding quotes it."""
-        user = os.environ.get("SUDO_UID", "")
-        if path == STDIN or not user or user == "0" or os.geteuid() != 0:
-            return True
-        return user.isdecimal() and readable_by(int(user), Path(path))
+        """Whether whoever called sudo could have read the file that was read: else no finding quotes it."""
+        return path not in self._withheld
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
@@ -60,17 +65,25 @@ class FileSources:
             raise VoltError("the current folder does not exist any more", hint="cd to another one") from error
 
 
-def readable_by(uid: int, path: Path) -> bool:
-    """Whether a user may read a file and enter every folder above it, by owner, group and mode.
+def _may_quote(descriptor: int) -> bool:
+    user = os.environ.get("SUDO_UID", "")
+    if not user or user == "0" or os.geteuid() != 0:
+        return True
+    return user.isascii() and user.isdecimal() and readable_by(int(user), descriptor)
 
-    Where an access control list could say otherwise, and where the user is unknown, the answer is no.
+
+def readable_by(uid: int, descriptor: int) -> bool:
+    """Whether a user may read an open file and enter every folder above it, by owner, group and mode.
+
+    Of the file that is open, not of a name, which may mean another file by now. Where an access control
+    list could say otherwise, and where the user is unknown, the answer is no.
     """
     try:
-        real = path.resolve(strict=True)
+        real = Path(f"/proc/self/fd/{descriptor}").readlink()
         groups = _groups(uid)
-        above = (*path.absolute().parents, *real.parents)
-        return _permits(real, uid, groups, READ) and all(_permits(folder, uid, groups, SEARCH) for folder in above)
-    except (OSError, KeyError):
+        above = [_permits(folder, uid, groups, SEARCH) for folder in real.parents]
+        return _permits(descriptor, uid, groups, READ) and all(above)
+    except (OSError, KeyError, OverflowError):
         return False
 
 
@@ -82,10 +95,10 @@ def _groups(uid: int) -> set[int]:
     return set(os.getgrouplist(user.pw_name, user.pw_gid))
 
 
-def _permits(path: Path, uid: int, groups: set[int], wanted: int) -> bool:
-    status = path.stat()
+def _permits(what: Path | int, uid: int, groups: set[int], wanted: int) -> bool:
+    status = os.fstat(what) if isinstance(what, int) else what.stat()
     if status.st_uid == uid:
         return bool(status.st_mode >> 6 & wanted)
-    if "system.posix_acl_access" in os.listxattr(path):
+    if "system.posix_acl_access" in os.listxattr(what):
         return False
     return bool(status.st_mode >> (3 if status.st_gid in groups else 0) & wanted)

@@ -27,10 +27,12 @@ _syscall.restype = ctypes.c_long
 def open_path(path: str) -> int:
     """An O_PATH descriptor of `path`, links followed but none of /proc's magic ones, as a launch opens it.
 
-    openat2(2). Nothing is read, no device or FIFO is waited for. Raises OSError.
+    openat2(2). Nothing is read, no device or FIFO is waited for. Raises OSError, ValueError for a NUL byte.
     """
     how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_MAGICLINKS)
     name = os.fsencode(path)
+    if b"\0" in name:  # the kernel would open what stands before it
+        raise ValueError("embedded null byte")
     result: int = _syscall(
         ctypes.c_long(_OPENAT2),
         ctypes.c_int(_AT_FDCWD),

@@ -7,7 +7,9 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -20,9 +22,12 @@ OUTCOME_LIMIT = 1 << 20
 def read_outcome(document: bytes) -> Outcome:
     """The static program's JSON report, version 1. Raises ValueError for anything else."""
     fields = json.loads(document)
-    if fields.pop("version", None) != 1:
+    if not isinstance(fields, dict) or fields.get("version") != 1:
         raise ValueError("the outcome is of another version")
-    return Outcome(**{name: fields[name] for name in Outcome.__dataclass_fields__ if name in fields})
+    try:
+        return Outcome(**{name: fields[name] for name in Outcome.__dataclass_fields__ if name in fields})
+    except TypeError as error:
+        raise ValueError(f"the outcome is incomplete: {error}") from error
 
 
 class Run:
@@ -41,6 +46,9 @@ class Run:
         self._lifeline = lifeline
         self._document = b""
         self._outcome: Outcome | None = None
+        self._failure: LaunchError | None = None
+        self._reading = threading.Lock()
+        self._cutting = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -51,18 +59,34 @@ class Run:
         """How it ended. Raises TimeoutError after `timeout` seconds; the run goes on then.
 
         The outcome comes through a pipe of the run's own, so a caller that ignores SIGCHLD or reaps all
-        its children gets it too.
+        its children gets it too. Raises LaunchError, each time, when the supervisor has left none.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._outcome is None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._report], [], [], left)[0]:
-                raise TimeoutError(f"'{self.name}' still runs after {timeout} s")
-            piece = os.read(self._report, OUTCOME_LIMIT)
-            self._document += piece
-            if not piece:
-                self._outcome = self._end()
+        if not self._reading.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            raise self._still_runs(timeout)
+        try:
+            while self._outcome is None:
+                if self._failure:
+                    raise self._failure
+                self._read(deadline, timeout)
+        finally:
+            self._reading.release()
         return self._outcome
+
+    def _read(self, deadline: float | None, timeout: float | None) -> None:
+        """One more piece of the outcome, or its end. By poll(2): select(2) knows no descriptor above 1023."""
+        ready = select.poll()
+        ready.register(self._report, select.POLLIN)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        if not ready.poll(left):
+            raise self._still_runs(timeout)
+        piece = os.read(self._report, OUTCOME_LIMIT)
+        self._document += piece
+        if not piece:
+            self._end()
+
+    def _still_runs(self, timeout: float | None) -> TimeoutError:
+        return TimeoutError(f"'{self.name}' still runs after {timeout} s")
 
     def signal(self, number: int) -> None:
         """Send the payload a signal (through the supervisor)."""
@@ -71,29 +95,37 @@ class Run:
 
     def cancel(self) -> None:
         """End the run: SIGTERM to the payload, SIGKILL ten seconds later. Returns at once."""
-        descriptor, self._lifeline = self._lifeline, -1
+        with self._cutting:
+            descriptor, self._lifeline = self._lifeline, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def communicate(self, data: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes, Outcome]:
-        """Write `data` to stdin, read stdout and stderr to their ends, wait: for runs with pipes."""
-        out, err = self._process.communicate(data if self.stdin else None, timeout=timeout)
-        return out or b"", err or b"", self.wait(timeout)
+        """Write `data` to stdin, read stdout and stderr to their ends, wait: for runs with pipes.
 
-    def _end(self) -> Outcome:
+        Raises TimeoutError after `timeout` seconds; the run goes on then, and nothing read is lost.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            out, err = self._process.communicate(data if self.stdin else None, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise self._still_runs(timeout) from None
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return out or b"", err or b"", self.wait(left)
+
+    def _end(self) -> None:
         os.close(self._report)
         self._process.wait()
         self.cancel()
         try:
-            return read_outcome(self._document)
+            self._outcome = read_outcome(self._document)
         except ValueError:
-            pass
-        code = self._process.returncode
-        why = f"killed by signal {-code}" if code < 0 else f"exited with {code}"
-        raise LaunchError(
-            f"the supervisor of '{self.name}' {why} without a report",
-            hint="run any volt command: it removes what was left",
-        )
+            code = self._process.returncode
+            why = f"killed by signal {-code}" if code < 0 else f"exited with {code}"
+            self._failure = LaunchError(
+                f"the supervisor of '{self.name}' {why} without a report",
+                hint="run any volt command: it removes what was left",
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +136,7 @@ class Run:
         self.cancel()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream and not stream.closed:
-                stream.close()
-        if self._outcome is None:
+                with suppress(BrokenPipeError):  # nobody reads any more what stdin still holds
+                    stream.close()
+        if self._outcome is None and self._failure is None:
             self.wait()

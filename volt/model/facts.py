@@ -43,11 +43,11 @@ class Facts:
 
     `capabilities` is this process's effective mask. `kernel` is (major, minor). `nspawn_version` is
     systemd's number, 0 without systemd-nspawn. `cgroup_root` is where cgroup v2 is mounted ("" if
-    nowhere) and `cgroup` the caller's own path below it. `subordinate` are the (first, count) ranges of
-    /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard) by name. `host_etc` are the
-    names below /etc that a host rootfs may show and that exist. `passwd` and `group` are the image's
-    own files, through the kept layer where there is one ("" if absent). `layer` is the kept layer's
-    record of the root it was made on, None without a layer.
+    nowhere) and `cgroup` the caller's own path below it. `memory` is the host's, in bytes. `subordinate`
+    are the (first, count) ranges of /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard)
+    by name. `host_etc` are the names below /etc that a host rootfs may show and that exist. `passwd` and
+    `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
+    is the kept layer's record of the root it was made on, None without a layer.
     """
 
     architecture: str
@@ -64,6 +64,7 @@ class Facts:
     boot_id: str
     libseccomp: str
     folders: Folders
+    memory: int = 0
     resolv_conf: str = ""
     host_etc: tuple[str, ...] = ()
     subordinate: tuple[tuple[int, int], ...] = ()

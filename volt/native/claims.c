@@ -7,12 +7,14 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "volt.h"
 #include "table.h"
 
 #define ATTEMPTS 100      // holders can die and others come while we look
+#define SECOND_LOOKS 5
 #define HOLDER_LENGTH 512 // bytes of a claim's content that are looked at
 #define UID_RANGE 65536u
 
@@ -108,6 +110,11 @@ int do_claim_name(struct context *context, const struct step_claim_name *step) {
     char holder[HOLDER_LENGTH], run[64], pid[32];
     char *path = format_text("%s/%s", step->folder, step->label);
     int result = claim(context, path, step->folder, step->content, holder);
+    // Whoever looks whether a claim is dead holds its lock for a moment: such a holder is soon gone.
+    for (int attempt = 0; result == 1 && attempt < SECOND_LOOKS; attempt++) {
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        result = claim(context, path, step->folder, step->content, holder);
+    }
     if (result < 0) return explain(context, "%s", path);
     if (result == 0) {
         context->claimed = true;

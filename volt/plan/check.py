@@ -80,7 +80,7 @@ def check(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> t
     """Every reason not to launch, at once."""
     return tuple(
         finding
-        for rule in (_later, _root, _network, _capabilities, _command, _users, _volumes, _layer, _limits)
+        for rule in (_later, _root, _network, _capabilities, _command, _env_file, _users, _volumes, _layer, _limits)
         for finding in rule(workload, facts, call, accounts)
     )
 
@@ -139,6 +139,15 @@ def _command(workload: Workload, _f: Facts, call: Call, _a: Accounts) -> Iterato
     if not workload.command and not call.command:
         hint = 'add to [workload]: command = ["program", "argument"], or put it behind -- on the command line'
         yield Finding("no-command", "workload.command", "there is nothing to run", hint)
+
+
+def _env_file(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    path = workload.env_file
+    fact = facts.paths[path] if path else None
+    if path and fact and fact.kind != "file":
+        what = fact.problem or ("does not exist" if fact.kind == "missing" else f"is a {fact.kind}, not a file")
+        hint = "make it first, or correct the path"
+        yield Finding("bad-env-file", "workload.env_file", f"{path} {what}", hint)
 
 
 def _users(workload: Workload, _f: Facts, _c: Call, accounts: Accounts) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def candidates(name: str, facts: Facts) -> tuple[int, int, int]:
     The longest run of ranges that nobody else holds; `first` follows from the name, so that a
     workload usually gets the same ids again. Raises HostUnfit when all are taken.
     """
-    taken = [span for span in facts.subordinate if span[0] + span[1] > FIRST and span[0] <= LAST]
+    taken = [(start, size) for start, size in facts.subordinate if size and start + size > FIRST and start <= LAST]
     taken += [(start, RANGE) for start in facts.busy_uids]
     base, count = max(_gaps(taken), key=lambda gap: gap[1])
     if not count:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from volt.errors import StateError
 
 DEADLINE = 5.0  # seconds that killed processes may take to leave
 _PAUSE = 0.001
+# The cgroup, or one below it, has been removed meanwhile: by another sweep, or by its supervisor.
+_GONE = (errno.ENOENT, errno.ENODEV)
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -42,7 +43,7 @@ def end_cgroup(path: str, run: str) -> None:
 def _devices(mountinfo: str = "/proc/self/mountinfo") -> set[int]:
     """The device numbers of cgroup v2, proc_pid_mountinfo(5)."""
     found = set()
-    with Path(mountinfo).open(encoding="utf-8", errors="surrogateescape") as lines:
+    with Path(mountinfo).open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
             if after.startswith("cgroup2 "):
@@ -61,44 +62,33 @@ def _end(path: str, folder: int) -> None:
 
 
 def _kill(folder: int) -> None:
-    """cgroup.kill, cgroups(7); kernels before 5.14 have none: then each process as it is found."""
+    """cgroup.kill, cgroups(7): every process of the cgroup and below at once, those that fork meanwhile too.
+
+    There since Linux 5.14; volt needs a newer one. Never process by process: a number that is read may be
+    another process's by the time it is killed, and reads as 0 (which is this process's own group) for
+    processes that this pid namespace does not see.
+    """
     try:
         switch = os.open("cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
-    except FileNotFoundError:
-        _kill_each(folder)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
         return
     try:
         os.write(switch, b"1")
     except OSError as error:
-        if error.errno != errno.ENODEV:  # the cgroup has gone meanwhile
+        if error.errno not in _GONE:
             raise
     finally:
         os.close(switch)
 
 
-def _kill_each(folder: int) -> None:
-    for _, _, files, here in os.fwalk(".", dir_fd=folder):
-        if "cgroup.procs" not in files:
-            continue
-        listing = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=here)
-        with os.fdopen(listing, encoding="ascii") as listed:
-            pids = [int(line) for line in listed]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
-
 def _remove(path: str) -> bool:
-    """Remove the folders below first, a cgroup's files go with it; False while processes are in one."""
+    """Remove the folders below first, a cgroup's files go with it; False while something is left."""
     try:
         for here, _, _ in os.walk(path, topdown=False):
             Path(here).rmdir()
-    except FileNotFoundError:
-        return not os.path.lexists(path)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, *_GONE):
             raise
-        return False
-    return True
+    return not os.path.lexists(path)

@@ -36,13 +36,24 @@ def _take(path: str, lock: int) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+        if _is_named(descriptor, path):
+            return descriptor
     except BlockingIOError:
+        pass
+    except BaseException:
         os.close(descriptor)
-        return None
-    if os.fstat(descriptor).st_nlink == 0:  # another sweep was faster
-        os.close(descriptor)
-        return None
-    return descriptor
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _is_named(descriptor: int, path: str) -> bool:
+    """Whether `path` is still the file that has been locked: another of that name is a new holder's. Not by
+    the number of its names: where there is no O_TMPFILE, a claim may have a second one."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:  # another sweep was faster
+        return False
 
 
 def remove_dead(path: str) -> bool:

@@ -84,7 +84,7 @@ def _is_id(name: str) -> bool:
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 
@@ -165,6 +165,7 @@ def _sweep_claims(folder: str, *, named: bool) -> list[str]:
 
 
 def _remove_unnamed(path: str, pid: str) -> None:
-    """Where there is no O_TMPFILE a claim first has the name of the process that makes it."""
-    if pid.isdecimal() and not os.path.lexists(f"/proc/{pid}"):
+    """Where there is no O_TMPFILE a claim first has the name of the process that makes it. This process makes
+    none: it may become the one that does, and then must not find a dead one's in its place."""
+    if pid.isdecimal() and (int(pid) == os.getpid() or not os.path.lexists(f"/proc/{pid}")):
         remove_dead(path)

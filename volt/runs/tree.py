@@ -14,18 +14,18 @@ def remove_tree(path: str) -> None:
     """Remove the folder `path` and all that is in it; nothing there is no error.
 
     Folders further down are renamed into the top one instead of being descended into, so that two open
-    descriptors are enough for any depth. Raises OSError, EXDEV where something is mounted.
+    descriptors are enough for any depth. None is entered before rmdir(2) has said that it is not empty: one that
+    something is mounted on it refuses, of the same file system too. Raises OSError, EBUSY for such a folder.
     """
     try:
         top = os.open(path, _FLAGS)
     except FileNotFoundError:
         return
     try:
-        device = os.fstat(top).st_dev
         names = (f".volt-{number}" for number in count())
         while folders := _remove_entries(top):
             for folder in folders:
-                _flatten(top, folder, device, names)
+                _flatten(top, folder, names)
     finally:
         os.close(top)
     _try_remove_folder(path)
@@ -47,15 +47,13 @@ def _remove_entries(folder: int) -> list[str]:
     return left
 
 
-def _flatten(top: int, name: str, device: int, names: Iterator[str]) -> None:
+def _flatten(top: int, name: str, names: Iterator[str]) -> None:
     """Empty one folder of the top: what is in its folders comes to lie in the top."""
     try:
         folder = os.open(name, _FLAGS, dir_fd=top)
     except FileNotFoundError:  # somebody else removes it too
         return
     try:
-        if os.fstat(folder).st_dev != device:
-            raise OSError(errno.EXDEV, "something is mounted there", name)
         for inner in _remove_entries(folder):
             _move(folder, inner, top, names)
     finally:
