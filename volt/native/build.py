@@ -29,16 +29,17 @@ LANGUAGE = ("-std=gnu11", "-D_GNU_SOURCE")
 HARDENING = (
     "-fstack-protector-strong",
     "-fno-strict-aliasing",
-    "-Wl,-z,relro,-z,now,-z,noexecstack",
+    "-Wl,-z,noexecstack",
 )
-# Small: the init is copied into a memory file at each launch.
+# Small: the init is copied into a memory file at each launch. No relro: musl protects nothing of a static program
+# after its start, and on arm64, whose pages may have 64 KiB, the place for it would be half of the file.
 SMALL = (
     "-static",
     "-Os",
     "-ffunction-sections",
     "-fdata-sections",
     "-fno-asynchronous-unwind-tables",
-    "-Wl,--gc-sections,--build-id=none,-z,common-page-size=4096",
+    "-Wl,--gc-sections,--build-id=none,-z,common-page-size=4096,-z,norelro",
     "-s",
 )
 SANITIZERS = (

@@ -29,15 +29,37 @@ static const struct {
     {OP_ATTACH_INSIDE, EROFS, "the mount point is missing in a read-only root: make it in the image"},
 };
 
-// Copies text so that no terminal obeys it: control characters become \xNN. Always ends it.
+// Bytes of the UTF-8 sequence that begins here, 0 where it is none.
+size_t utf8_sequence(const char *from, size_t length) {
+    const unsigned char *text = (const unsigned char *)from;
+    size_t needed = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+    if (needed > length) return 0;
+    for (size_t i = 1; i < needed; i++)
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    if (text[0] == 0xe0 && text[1] < 0xa0) return 0; // overlong
+    if (text[0] == 0xed && text[1] > 0x9f) return 0; // a surrogate
+    if (text[0] == 0xf0 && text[1] < 0x90) return 0; // overlong
+    if (text[0] == 0xf4 && text[1] > 0x8f) return 0; // beyond U+10FFFF
+    return needed;
+}
+
+// Whether a terminal may show this sequence. Bytes that are no UTF-8 it may take for C1 control characters.
+static bool shown(const char *from, size_t sequence) {
+    unsigned char first = (unsigned char)from[0];
+    if (sequence == 2 && first == 0xc2) return (unsigned char)from[1] >= 0xa0;
+    return sequence > 0 && first >= 0x20 && first != 0x7f;
+}
+
+// Copies text so that no terminal obeys it: what it must not see becomes \xNN, byte by byte. Always ends it.
 void harmless(char *to, size_t size, const char *from, size_t length) {
     size_t used = 0;
-    for (size_t i = 0; i < length && used + 5 <= size; i++) {
-        unsigned char byte = (unsigned char)from[i];
-        bool c1 = byte == 0xc2 && i + 1 < length && (unsigned char)from[i + 1] < 0xa0;
-        if (byte >= 0x20 && byte != 0x7f && !c1) to[used++] = (char)byte;
-        else used += format_into(to + used, size - used, "\\x%02x", byte);
-        if (c1 && used + 5 <= size) used += format_into(to + used, size - used, "\\x%02x", (unsigned char)from[++i]);
+    for (size_t i = 0, step; i < length; i += step) {
+        size_t sequence = utf8_sequence(from + i, length - i);
+        bool as_it_is = shown(from + i, sequence);
+        step = sequence ? sequence : 1;
+        if (used + (as_it_is ? step : 4 * step) >= size) break;
+        for (size_t n = i; n < i + step; n++)
+            used += format_into(to + used, size - used, as_it_is ? "%c" : "\\x%02x", (unsigned char)from[n]);
     }
     if (size) to[used] = '\0';
 }

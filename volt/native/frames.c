@@ -97,8 +97,12 @@ int receive_frame(int socket, struct frame *frame) {
     do got = recvmsg(socket, &envelope, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno == ECONNRESET) return 0; // closed with our last frame unread
-    if (got <= 0) return (int)got;
+    if (got < 0) return -1;
     frame->descriptor = take_descriptor(&envelope);
+    if (got == 0) { // an empty message is no frame either; what came with it must not stay open
+        close_held(&frame->descriptor);
+        return 0;
+    }
     frame->type = got < (ssize_t)HEADER_LENGTH ? 0 : (uint16_t)get(bytes + 6, 2);
     frame->length = (uint32_t)got - HEADER_LENGTH;
     bool good = got >= (ssize_t)HEADER_LENGTH && get(bytes, 4) == FRAME_MAGIC && get(bytes + 4, 2) == FRAME_VERSION &&

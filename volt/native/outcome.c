@@ -29,29 +29,18 @@ __attribute__((format(printf, 2, 3))) static void add(struct document *to, const
     to->length += used;
 }
 
-// Bytes of the UTF-8 sequence that begins here, 0 where it is none.
-static unsigned sequence(const unsigned char *text) {
-    unsigned length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
-    for (unsigned i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    if (text[0] == 0xe0 && text[1] < 0xa0) return 0; // overlong
-    if (text[0] == 0xed && text[1] > 0x9f) return 0; // a surrogate
-    if (text[0] == 0xf0 && text[1] < 0x90) return 0; // overlong
-    if (text[0] == 0xf4 && text[1] > 0x8f) return 0; // beyond U+10FFFF
-    return length;
-}
-
 // A JSON string; what is no UTF-8 becomes U+FFFD.
 static void add_string(struct document *to, const char *text) {
-    const unsigned char *at = (const unsigned char *)text;
+    size_t left = strlen(text);
     add(to, "\"");
-    while (*at) {
-        unsigned length = sequence(at);
+    for (size_t length; left; text += length, left -= length) {
+        unsigned char byte = (unsigned char)*text;
+        length = utf8_sequence(text, left);
         if (length == 0) add(to, "\\ufffd");
-        else if (*at < 0x20 || *at == 0x7f) add(to, "\\u%04x", *at);
-        else if (*at == '"' || *at == '\\') add(to, "\\%c", *at);
-        else add(to, "%.*s", (int)length, (const char *)at);
-        at += length ? length : 1;
+        else if (byte < 0x20 || byte == 0x7f) add(to, "\\u%04x", byte);
+        else if (byte == '"' || byte == '\\') add(to, "\\%c", byte);
+        else add(to, "%.*s", (int)length, text);
+        if (length == 0) length = 1;
     }
     add(to, "\"");
 }
@@ -133,7 +122,8 @@ int undo_report(struct context *context, const struct step_report *step, struct 
     if (deed->descriptor < 0) return 0;
     size_t length = outcome_document(context, document, DOCUMENT_LIMIT);
     int result = write_all(deed->descriptor, document, length);
-    if (deed->path && result == 0 && fsync(deed->descriptor) == 0) result = rename(deed->path, step->path);
+    if (deed->path && result == 0) result = fsync(deed->descriptor);
+    if (deed->path && result == 0) result = rename(deed->path, step->path);
     if (deed->path && result < 0) unlink(deed->path);
     close_held(&deed->descriptor);
     return result;

@@ -51,17 +51,36 @@ static bool next_step(struct reader *steps, unsigned *opcode, struct bytes *step
     return !steps->damaged && !arguments->damaged;
 }
 
-// Every step decodes, and nothing is left over: a program is performed whole or not at all.
-bool check_program(struct context *context) {
-    struct reader steps = reader_of(context, context->program.steps), arguments;
+static bool check_steps(struct context *context, const struct program *program) {
+    struct reader steps = reader_of(context, program->steps), arguments;
     struct bytes step, note;
     unsigned opcode;
     bool good = true;
-    context->checking = true;
-    for (uint32_t i = 0; good && i < context->program.first + context->program.second; i++)
+    for (uint32_t i = 0; good && i < program->first + program->second; i++)
         good = next_step(&steps, &opcode, &step, &note, &arguments) && check_operation(opcode, &arguments);
-    context->checking = false;
     return good && reader_ended(&steps);
+}
+
+// Every step decodes, the inner program's too, and nothing is left over: a plan is performed whole or not at all.
+bool check_program(struct context *context) {
+    const struct program *program = &context->program;
+    struct program inner;
+    context->checking = true;
+    bool good = check_steps(context, program);
+    if (good && program->inner.length)
+        good = parse_program(&inner, program->inner) && inner.inner.length == 0 && check_steps(context, &inner);
+    context->checking = false;
+    return good;
+}
+
+// Whole and of another version is no damage: what made it was updated, or this program was.
+static int refuse_plan(struct context *context, struct bytes whole) {
+    struct reader in = reader_of(context, whole);
+    bool ours = whole.length >= PROGRAM_HEADER && memcmp(whole.start, PROGRAM_MAGIC, 8) == 0;
+    if (ours) in.at += 8;
+    if (ours && read_u32(&in) != TABLE_VERSION)
+        return refuse(context, 0, "the plan was made by another version of volt");
+    return refuse(context, EBADMSG, "the plan is damaged");
 }
 
 // The slots travel behind the inner program, which names no length for them.
@@ -84,7 +103,7 @@ int load_program(struct context *context, int descriptor, bool inner) {
     struct bytes whole = {memory, (size_t)length};
     if (inner && !take_slots(context, &whole)) return refuse(context, EBADMSG, "the plan is cut short");
     if (!parse_program(&context->program, whole) || !check_program(context))
-        return refuse(context, EBADMSG, "the plan is damaged, or of another version of volt");
+        return refuse_plan(context, whole);
     context->deeds = keep((context->program.first + context->program.second + 1) * sizeof *context->deeds);
     return 0;
 }

@@ -139,6 +139,7 @@ bool find_step(const struct program *program, uint32_t number, struct found *fou
 const char *operation_name(unsigned opcode);
 
 // failure.c
+size_t utf8_sequence(const char *from, size_t length);
 void harmless(char *to, size_t size, const char *from, size_t length);
 int exit_status(const struct context *context);
 const char *error_name(int number);

@@ -1,0 +1,212 @@
+// The reader of the binary form: bytes that are cut short, odd lengths, slots and descriptors.
+#include "check.h"
+
+#include "read.h"
+
+static struct context context;
+
+// A reader over a copy that ends where its memory ends: the sanitizer sees a byte too many.
+static struct reader over(const void *bytes, size_t length) {
+    uint8_t *copy = keep(length);
+    memcpy(copy, bytes, length);
+    context_init(&context);
+    return reader_of(&context, (struct bytes){copy, length});
+}
+
+#define OVER(literal) over(literal, sizeof literal - 1)
+
+TEST(numbers_are_little_endian) {
+    struct reader in = OVER("\x34\x12\x78\x56\x34\x12\xf0\xde\xbc\x9a\x78\x56\x34\x12");
+    CHECK(read_u16(&in) == 0x1234);
+    CHECK(read_u32(&in) == 0x12345678);
+    CHECK(read_u64(&in) == 0x123456789abcdef0);
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_number_cut_short_damages_the_reader) {
+    for (size_t length = 0; length < 8; length++) {
+        struct reader in = over("\1\2\3\4\5\6\7", length);
+        CHECK(read_u64(&in) == 0);
+        CHECK(in.damaged);
+    }
+}
+
+TEST(a_damaged_reader_gives_nothing_more) {
+    struct reader in = OVER("\xff\xff\xff\xff""abcd");
+    CHECK(read_bytes(&in).length == 0);
+    CHECK(in.damaged);
+    CHECK(read_u32(&in) == 0);
+    CHECK(read_bytes(&in).length == 0);
+    CHECK_TEXT(read_text(&in), "");
+    CHECK(read_texts(&in).count == 0);
+    CHECK(!reader_ended(&in));
+}
+
+TEST(what_is_left_over_is_no_end) {
+    struct reader in = OVER("\1\0\0\0\0");
+    read_u32(&in);
+    CHECK(!in.damaged);
+    CHECK(!reader_ended(&in));
+}
+
+TEST(nothing_at_all_has_ended) {
+    struct reader in = OVER("");
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_switch_is_0_or_1) {
+    struct reader in = OVER("\0\0\0\0\1\0\0\0\2\0\0\0");
+    CHECK(!read_switch(&in));
+    CHECK(read_switch(&in));
+    CHECK(!in.damaged);
+    read_switch(&in);
+    CHECK(in.damaged);
+}
+
+TEST(a_blob_may_hold_anything) {
+    struct reader in = OVER("\3\0\0\0\0\1\xff");
+    struct bytes blob = read_bytes(&in);
+    CHECK(blob.length == 3);
+    CHECK(memcmp(blob.start, "\0\1\xff", 3) == 0);
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_length_of_one_too_many_damages_the_reader) {
+    struct reader in = OVER("\4\0\0\0abc");
+    CHECK(read_bytes(&in).length == 0);
+    CHECK(in.damaged);
+}
+
+TEST(a_text_holds_no_nul_byte) {
+    struct reader in = OVER("\3\0\0\0a\0b");
+    read_text(&in);
+    CHECK(in.damaged);
+}
+
+TEST(a_marked_mark_is_a_byte_of_the_text) {
+    struct reader in = OVER("\4\0\0\0a\1\0b");
+    CHECK_TEXT(read_text(&in), "a\1b");
+    CHECK(reader_ended(&in));
+}
+
+TEST(slots_are_filled_in) {
+    static const char bytes[] = "\x25\0\0\0u\1\2\5\0\0\0:\1\3\0\0\0\0:\1\4\0\0\0\0:\1\5\0\0\0\0:\1\1\0\0\0\0:.";
+    struct reader in = over(bytes, 4 + 0x25);
+    context.slots = (struct slots){.run = "0123456789ab", .uids = 655360, .pid = 42, .started = 7, .clock = UINT64_MAX};
+    CHECK_TEXT(read_text(&in), "u655365:42:7:18446744073709551615:0123456789ab:.");
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_number_to_add_goes_beyond_32_bits) {
+    struct reader in = OVER("\6\0\0\0\1\2\xff\xff\xff\xff");
+    context.slots.uids = UINT32_MAX;
+    CHECK_TEXT(read_text(&in), "8589934590");
+}
+
+TEST(an_unclaimed_slot_damages_the_reader) {
+    for (char kind = 1; kind <= 5; kind++) {
+        char bytes[] = "\6\0\0\0\1?\0\0\0\0";
+        bytes[5] = kind;
+        struct reader in = over(bytes, sizeof bytes - 1);
+        read_text(&in);
+        CHECK(in.damaged);
+    }
+}
+
+TEST(while_checking_every_slot_is_known) {
+    for (char kind = 1; kind <= 6; kind++) {
+        char bytes[] = "\6\0\0\0\1?\0\0\0\0";
+        bytes[5] = kind;
+        struct reader in = over(bytes, sizeof bytes - 1);
+        context.checking = true;
+        read_text(&in);
+        CHECK(in.damaged == (kind == 6));
+    }
+}
+
+TEST(a_slot_cut_short_damages_the_reader) {
+    for (size_t length = 1; length < 6; length++) {
+        uint8_t bytes[] = {(uint8_t)length, 0, 0, 0, 1, 2, 0, 0, 0, 0};
+        struct reader in = over(bytes, 4 + length);
+        context.slots.uids = 1;
+        read_text(&in);
+        CHECK(in.damaged);
+    }
+}
+
+TEST(nothing_but_slots_fits_its_text) {
+    enum { SLOTS = 500 };
+    uint8_t bytes[4 + 6 * SLOTS] = {(6 * SLOTS) & 0xff, (6 * SLOTS) >> 8};
+    for (size_t i = 0; i < SLOTS; i++) memcpy(bytes + 4 + 6 * i, "\1\5\0\0\0\0", 6);
+    struct reader in = over(bytes, sizeof bytes);
+    context.slots.clock = UINT64_MAX;
+    CHECK(strlen(read_text(&in)) == 20 * SLOTS);
+    CHECK(reader_ended(&in));
+}
+
+TEST(texts_end_with_null) {
+    struct reader in = OVER("\2\0\0\0\1\0\0\0a\0\0\0\0");
+    struct texts texts = read_texts(&in);
+    CHECK(texts.count == 2);
+    CHECK_TEXT(texts.items[0], "a");
+    CHECK_TEXT(texts.items[1], "");
+    CHECK(!texts.items[2]);
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_count_beyond_what_there_is_is_not_believed) {
+    struct reader in = OVER("\xff\xff\xff\x3f\0\0\0\0");
+    struct texts texts = read_texts(&in);
+    CHECK(texts.count == 0);
+    CHECK(!texts.items[0]);
+    CHECK(in.damaged);
+    in = OVER("\3\0\0\0\1\0\2\0\1"); // two and a half
+    CHECK(read_descriptors(&in).count == 0);
+    CHECK(in.damaged);
+}
+
+TEST(a_descriptor_is_the_one_of_its_number) {
+    struct reader in = OVER("\3\0\0\0\7\0\0\0\xff\x0f");
+    context.registers[7] = 70;
+    context.registers[4095] = 71;
+    struct descriptors all = read_descriptors(&in);
+    CHECK(all.count == 3);
+    CHECK(all.items[0] == 70);
+    CHECK(all.items[1] == -1);
+    CHECK(all.items[2] == 71);
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_descriptor_that_no_step_has_opened_damages_the_reader) {
+    struct reader in = OVER("\7\0");
+    CHECK(read_descriptor(&in) == -1);
+    CHECK(in.damaged);
+}
+
+TEST(for_an_undo_a_descriptor_may_be_closed) {
+    struct reader in = OVER("\7\0");
+    context.undoing = true;
+    CHECK(read_descriptor(&in) == -1);
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_descriptor_number_has_a_bound) {
+    for (int checking = 0; checking < 2; checking++) {
+        struct reader in = OVER("\0\x10");
+        context.checking = checking;
+        CHECK(read_descriptor(&in) == -1);
+        CHECK(in.damaged);
+    }
+}
+
+TEST(a_new_descriptor_needs_a_number_within_bounds) {
+    struct reader in = OVER("\xff\x0f");
+    CHECK(read_register_number(&in) == 4095);
+    CHECK(reader_ended(&in));
+    in = OVER("\0\x10");
+    read_register_number(&in);
+    CHECK(in.damaged);
+    in = OVER("\0\0");
+    read_register_number(&in);
+    CHECK(in.damaged);
+}
