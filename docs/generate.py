@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import inspect
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from docs.findings import Example
 
 REFERENCE = Path(__file__).parent / "reference"
 GENERATED = "<!-- Written by scripts/docs from {source}; change it there. -->"
@@ -110,7 +115,143 @@ def api_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "api.md": api_page}
+MANIFEST = """\
+A manifest is a TOML file of at most 1 MiB. `volt validate` reports every problem of it at once, `volt show` prints
+what it comes to, `volt schema` prints this page for editors. What is wrong in a manifest: [findings.md](findings.md).
+
+Every number and string that is not required can be unset: 0 and "" mean that it is absent. Sizes are `512M`, `2G`,
+`1.5GiB` (base 1024) or a percentage of the host's memory; durations `500ms`, `10s`, `2m`, `1h30m`.
+
+## extends
+
+`extends = "base.toml"`, at the top and relative to the file that names it, puts this manifest over another one; at
+most 16 files make a chain.
+
+- Tables merge key by key; everything else replaces. `storage.volumes` merge by container path.
+- The element `"..."` in a list stands for the list of the base.
+- A child takes back what its base set with `false`, `0`, `""` or `[]`.
+- A relative path belongs to the file that wrote it; one that begins with a value of `--set` to the current folder;
+  without a file (standard input, a Python value) it needs a base folder.
+
+## Variables
+
+`${NAME}` and `${NAME:-default}` in a string are replaced, `$$` is a dollar sign; not in keys, not in `extends`, and
+not again in what was put in. The value comes from `--set NAME=VALUE`, else a built-in name, else the environment. The
+built-in names, which the environment cannot replace, are `HOSTNAME`, `VOLT_BASE`, `VOLT_CAS_DIR` and `VOLT_RUN_DIR`.
+A name that nobody defines is a finding.
+"""
+# Where the default follows from something else than the value that the field has when it is absent.
+DEFAULTS = {
+    "workload.hostname": "the name",
+    "network.mode": "bridge",
+    "network.address": "from the name",
+    "network.dns": "the network's",
+    "security.landlock_profile": "default",
+    "security.capabilities": "podman's eleven",
+    "security.no_new_privs": "true; hybrid-native: false",
+    "volumes.as": "root",
+}
+TYPES = {str: "string", int: "integer", bool: "true, false", type(None): ""}
+
+
+def type_words(annotation: Any) -> str:
+    """How a manifest writes a type."""
+    if isinstance(annotation, enum.EnumMeta):
+        return ", ".join(annotation)
+    parts = [type_words(one) for one in get_args(annotation)]
+    if get_origin(annotation) is list:
+        return f"list of {parts[0]}s"
+    if get_origin(annotation) is dict:
+        return f"table of {parts[1]}s"
+    return " or ".join(filter(None, parts)) if parts else TYPES.get(annotation, "table")
+
+
+def default_words(section: str, key: str, field: Any) -> str:
+    """What an absent field means."""
+    from volt.manifest.shown import DEFAULTS as SHOWN
+    from volt.model import workload
+
+    written = DEFAULTS.get(f"{section}.{key}") or SHOWN.get(section, {}).get(key)
+    if written or field.is_required():
+        return str(written or "required")
+    holder = getattr(workload, {"volumes": "Volume"}.get(section, section.title()))
+    found = holder.__dataclass_fields__[{"owner": "owner_root"}.get(key, key)].default
+    if found is True or found is False:
+        return "–" if key == "owner" else str(found).lower()
+    return {None: "–", (): "[]", dataclasses.MISSING: "{}"}.get(found, str(found))
+
+
+def fields_table(section: str, model: Any) -> Iterator[str]:
+    yield from ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        words = (type_words(field.annotation), default_words(section, key, field), field.description)
+        yield f"| `{key}` | " + " | ".join(map(cell, words)) + " |"
+    yield ""
+
+
+def manifest_page() -> str:
+    """Every field of a manifest, from the model's descriptions."""
+    from volt.model.manifest import Manifest, VolumeMount
+
+    lines = ["# The manifest", "", GENERATED.format(source="volt/model/manifest.py"), "", MANIFEST]
+    for name, field in Manifest.model_fields.items():
+        model: Any = field.annotation
+        if hasattr(model, "model_fields"):
+            lines += [f"## [{name}]", "", inspect.cleandoc(model.__doc__), "", *fields_table(name, model)]
+        elif name == "limits":
+            lines += ["## [limits]", "", field.description or "", ""]
+        if name == "storage":
+            volume = inspect.cleandoc(VolumeMount.__doc__ or "")
+            lines += ["## [[storage.volumes]]", "", volume, "", *fields_table("volumes", VolumeMount)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def is_toml(text: str) -> bool:
+    try:
+        return bool(tomllib.loads(text))
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def finding_section(entry: Example) -> Iterator[str]:
+    """A code, its rule, the manifest of the example, and what volt prints for it."""
+    from volt.cli.findings import render
+
+    more = ["from standard input"] if entry.stdin else []
+    more += [f"in {entry.encoding}"] if entry.encoding != "utf-8" else []
+    more += [f"with {entry.padding} bytes"] if entry.padding else []
+    more += ["with `" + name + "` holding `" + text + "`" for name, text in list(entry.files.items())[:1]]
+    more += ["and so on"] if len(entry.files) > 1 else []
+    yield from (f"## {entry.code}", "", entry.rule, "")
+    yield from (["Found while planning.", ""] if entry.by == "plan" else [])
+    yield from ([f"The example is read {', '.join(more)}.", ""] if more else [])
+    yield from ("```toml" if is_toml(entry.text) else "```", entry.text.rstrip(), "```", "")
+    yield from ("```", render([entry.finding()]), "```", "")
+
+
+def findings_page() -> str:
+    """Every finding, with its rule, an example, and what is printed for it."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from findings import examples
+
+    lines = ["# Findings", "", GENERATED.format(source="docs/findings.toml"), ""]
+    lines += [
+        "What can be wrong in a manifest. A code is stable; messages may change. `volt validate` finds all but those",
+        "that depend on the machine or the image: `volt plan` and `volt run` find these.",
+        "",
+    ]
+    for entry in examples():
+        lines += finding_section(entry)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "api.md": api_page,
+    "manifest.md": manifest_page,
+    "findings.md": findings_page,
+}
 
 
 def main() -> int:

@@ -153,37 +153,50 @@ def launch(
     that are terminals become terminals inside. `timeout` in seconds ends the run. The run ends too when
     it is cancelled, or when this process does. Raises ManifestError, HostUnfit, LaunchError.
     """
-    from volt.launch import handover
     from volt.launch.running import Run
 
     sweep()
-    report_read, report_write = os.pipe()
-    lifeline_read, lifeline_write = os.pipe()
+    report, report_write = os.pipe()
+    lifeline_read, lifeline = os.pipe()
+    call = Call(
+        command=tuple(command),
+        env=tuple((env or {}).items()),
+        fresh=fresh,
+        terminal=_terminals(stdin, stdout, stderr),
+        term=os.environ.get("TERM", ""),
+        report=report_write,
+        lifeline=lifeline_read,
+        time_limit=None if timeout is None else max(1, int(timeout * 1000)),
+    )
     try:
-        call = Call(
-            command=tuple(command),
-            env=tuple((env or {}).items()),
-            fresh=fresh,
-            terminal=_terminals(stdin, stdout, stderr),
-            term=os.environ.get("TERM", ""),
-            report=report_write,
-            lifeline=lifeline_read,
-            time_limit=None if timeout is None else max(1, int(timeout * 1000)),
-        )
-        made, facts = _plan(manifest, variables, base, call)
-        _require(facts)
-        keep = (report_write, lifeline_read)
-        process = handover.spawn(facts.program, made, (stdin, stdout, stderr), keep)
-    except BaseException as error:
-        os.close(report_read)
-        os.close(lifeline_write)
-        if isinstance(error, OSError):
-            raise LaunchError(f"the static program cannot be started: {error}") from error
+        name, process = _spawn(manifest, variables, base, call, (stdin, stdout, stderr))
+    except BaseException:
+        os.close(report)
+        os.close(lifeline)
         raise
     finally:
         os.close(report_write)
         os.close(lifeline_read)
-    return Run(made.name, process, report_read, lifeline_write)
+    return Run(name, process, report, lifeline)
+
+
+def _spawn(
+    manifest: Source,
+    variables: Mapping[str, str] | None,
+    base: str | Path | None,
+    call: Call,
+    stdio: tuple[Stream, Stream, Stream],
+) -> tuple[str, subprocess.Popen[bytes]]:
+    """The workload's name, and the static program at work on its plan."""
+    from volt.launch import handover
+
+    made, facts = _plan(manifest, variables, base, call)
+    _require(facts)
+    keep = [number for number in (call.report, call.lifeline) if isinstance(number, int)]
+    try:
+        return made.name, handover.spawn(facts.program, made, stdio, keep)
+    except OSError as error:
+        raise LaunchError(f"the static program cannot be started: {error}") from error
 
 
 def run(manifest: Source, **options: Any) -> Outcome:

@@ -110,9 +110,7 @@ def environment(workload: Workload, descriptors: int) -> tuple[Text, ...]:
     return tuple(text(f"{name}={value}") for name, value in variables.items())
 
 
-def start_part(
-    workload: Workload, facts: Facts, inherited: tuple[str, ...], bounding: tuple[str, ...]
-) -> Part:
+def start_part(workload: Workload, facts: Facts, inherited: tuple[str, ...], bounding: tuple[str, ...]) -> Part:
     """nspawn's exec. Its standard descriptors are its own: the payload's travel with the others."""
     argv = (text(facts.nspawn), *options(workload, facts, bounding), text("--"), *(text(word) for word in INIT))
     host: tuple[Step, ...] = (OpenNull(to="null"), MemoryFile(to="messages"))

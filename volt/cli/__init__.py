@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from volt import __version__
 from volt.cli.doctor import doctor
 from volt.cli.failure import RUN_FAILED, report
 from volt.cli.plan import plan
@@ -19,17 +20,34 @@ from volt.errors import VoltError
 
 __all__ = ["app", "main"]
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"volt {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+]
+
 # What typer raises for a mistake in a call; typer has kept it in several places over the years.
 MISTAKE: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="volt",
-    help="Launch what a TOML manifest describes, behind the wall that one word picks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def volt(version: Version = False) -> None:
+    """Launch what a TOML manifest describes, behind the wall that one word picks."""
+
+
 for verb in (run, plan, validate, show, schema, doctor):
     app.command(verb.__name__)(verb)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from volt.model.findings import Finding
 
 LONGEST_LINE = 160  # characters of a source line that are shown around the caret
+LONGEST_SOURCE = 1000  # characters of a source line in a document; a longer one is left out
 TAB = "    "
 
 
@@ -30,7 +32,14 @@ def _caret(source: str, column: int) -> list[str]:
     start = max(0, column - 1 - LONGEST_LINE // 2) if len(source) > LONGEST_LINE else 0
     shown = source[start : start + LONGEST_LINE]
     before = printable(shown[: column - 1 - start].replace("\t", TAB))
-    return [f"    {shown.replace(chr(9), TAB)}", f"    {' ' * len(before)}^"]
+    return [f"    {shown.replace(chr(9), TAB)}", f"    {' ' * sum(map(_width, before))}^"]
+
+
+def _width(character: str) -> int:
+    """How many columns of a terminal a printable character takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def printable(text: str) -> str:
@@ -54,5 +63,5 @@ def _values(finding: Finding) -> dict[str, Any]:
         "file": place.file if place else None,
         "line": (place.line or None) if place else None,
         "column": (place.column or None) if place else None,
-        "source": finding.source,
+        "source": finding.source if len(finding.source) <= LONGEST_SOURCE else "",
     }

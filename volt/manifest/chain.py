@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tomli
@@ -13,13 +13,13 @@ import tomli
 from volt.manifest.documents import read_toml
 from volt.manifest.locate import Key, Position, positions
 from volt.manifest.nodes import Node, TooDeepError, node_of
-from volt.manifest.reader import quote
 from volt.manifest.sources import FILE_LIMIT, Sources
-from volt.model.findings import Finding, Place
+from volt.model.findings import Finding, Place, quote
 
 LONGEST_CHAIN = 16
 STDIN = "-"
 VALUE = "<value>"
+WITHHELD = "what is wrong is not shown: the user who called sudo cannot read this file"
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Document:
     node: Node | None = None
     finding: Finding | None = None
     _positions: dict[Key, Position] | None = None
+    _lines: list[str] | None = None
 
     @property
     def digest(self) -> str:
@@ -51,9 +52,17 @@ class Document:
         return Place(self.name, *self._positions[path])
 
     def line(self, number: int) -> str:
-        """A line of the text, or "" where it may not be quoted."""
-        lines = self.data.decode("utf-8", "replace").split("\n") if self.quotable else []
-        return lines[number - 1].rstrip("\r").lstrip("\ufeff") if 0 < number <= len(lines) else ""
+        """A line of the text, "" where there is none."""
+        if self._lines is None:
+            self._lines = self.data.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
+        return self._lines[number - 1].rstrip("\r") if 0 < number <= len(self._lines) else ""
+
+    def told(self, finding: Finding) -> Finding:
+        """A finding with its line of text. Of a file that may not be quoted it says that something is wrong,
+        and where; message, hint and key could hold its words."""
+        if not self.quotable:
+            return replace(finding, key="", message=WITHHELD, hint="", source="")
+        return replace(finding, source=self.line(finding.place.line if finding.place else 0))
 
 
 @dataclass(slots=True)
@@ -67,25 +76,28 @@ class Chain:
 def read_chain(source: str | bytes | Mapping[str, Any], sources: Sources, base: str | None) -> Chain:
     """The manifest and its bases. Whatever cannot be read is a finding; what was read is still there."""
     chain = Chain([_first(source, sources, base)])
-    seen = [chain.documents[0].name]
     while (target := _extends(chain, sources)) is not None:
         node, path = target
-        trail = " → ".join([*seen, path])
-        if path in seen:
+        names = [document.name for document in chain.documents]
+        trail = " → ".join([*names, path])
+        if _absolute(path, sources) in [_absolute(name, sources) for name in names]:
             _complain(chain, node, "cycle", f"the chain of extends comes back: {trail}", "remove one of them")
             break
-        if len(seen) == LONGEST_CHAIN:
+        if len(names) == LONGEST_CHAIN:
             message = f"more than {LONGEST_CHAIN} manifests extend each other: {trail}"
             _complain(chain, node, "chain-too-long", message, "merge some of them")
             break
-        seen.append(path)
-        chain.documents.append(_read(path, len(chain.documents), sources))
+        chain.documents.append(_read(path, len(names), sources))
         broken = chain.documents[-1].finding
         if broken and broken.code == "unreadable":
             _complain(chain, node, "unreadable", broken.message, "correct the path in extends")
             chain.documents[-1].finding = None
-    chain.findings = [d.finding for d in chain.documents if d.finding] + chain.findings
+    chain.findings = [d.told(d.finding) for d in chain.documents if d.finding] + chain.findings
     return chain
+
+
+def _absolute(name: str, sources: Sources) -> str:
+    return os.path.normpath(os.path.join(sources.folder(), name))
 
 
 def _first(source: str | bytes | Mapping[str, Any], sources: Sources, base: str | None) -> Document:
@@ -108,43 +120,43 @@ def _read(path: str, number: int, sources: Sources) -> Document:
     try:
         document.data = sources.read(path)
         document.quotable = sources.quotable(path)
-    except OSError as error:
-        why = error.strerror or str(error)
-        message = f"{quote(name)} cannot be read: {why}"
-        document.finding = Finding("unreadable", "", message, "name a readable TOML file", Place(name))
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        _broken(document, "unreadable", f"{quote(name)} cannot be read: {why}", "name a readable TOML file")
         return document
     _parse(document, number)
     return document
 
 
+def _broken(document: Document, code: str, message: str, hint: str, at: Position = (0, 0)) -> None:
+    document.finding = Finding(code, "", message, hint, Place(document.name, *at))
+
+
 def _parse(document: Document, number: int) -> None:
     if len(document.data) > FILE_LIMIT:
-        hint = "a manifest has at most 1 MiB"
-        document.finding = Finding("too-large", "", "the text is longer than 1 MiB", hint, Place(document.name))
+        _broken(document, "too-large", "the text is longer than 1 MiB", "a manifest has at most 1 MiB")
         return
     try:
         _adopt(document, read_toml(document.data), number)
     except UnicodeDecodeError as error:
-        line = document.data[: error.start].count(b"\n") + 1
-        place = Place(document.name, line, 1)
-        document.finding = Finding("not-utf-8", "", "the text is not UTF-8", "save it as UTF-8", place)
+        before = document.data[: error.start].decode("utf-8-sig", "replace").split("\n")
+        _broken(document, "not-utf-8", "the text is not UTF-8", "save it as UTF-8", (len(before), len(before[-1]) + 1))
     except tomli.TOMLDecodeError as error:
-        place = Place(document.name, error.lineno, error.colno)
         message = f"this is no TOML: {error.msg}"
-        source = document.line(place.line)
-        document.finding = Finding("bad-toml", "", message, "see https://toml.io", place, source)
-    except (RecursionError, ValueError):
+        _broken(document, "bad-toml", message, "see https://toml.io", (error.lineno, error.colno))
+    except ValueError:
         # Integers of thousands of digits, and brackets in brackets in brackets.
         message = "this is no TOML that can be read: a number is too long, or it is nested too deep"
-        document.finding = Finding("bad-toml", "", message, "see https://toml.io", Place(document.name))
+        _broken(document, "bad-toml", message, "see https://toml.io")
 
 
 def _adopt(document: Document, table: Mapping[str, Any], number: int) -> None:
     try:
         document.node = node_of(table, number)
     except (TooDeepError, RecursionError):
-        hint = "no manifest needs that"
-        document.finding = Finding("too-deep", "", "more than 64 levels of tables", hint, Place(document.name))
+        _broken(document, "too-deep", "more than 64 levels of tables", "no manifest needs that")
+    except TypeError as error:
+        _broken(document, "wrong-type", str(error), "write what TOML has: strings as keys")
 
 
 def _extends(chain: Chain, sources: Sources) -> tuple[Node, str] | None:
@@ -168,12 +180,11 @@ def _extends(chain: Chain, sources: Sources) -> tuple[Node, str] | None:
         _complain(chain, node, "relative-path", message, "write an absolute path, or give a base folder")
         return None
     path = os.path.normpath(os.path.join(last.folder or "/", node.value))
-    return node, os.path.relpath(path, sources.folder()) if not os.path.isabs(
-        last.name
-    ) and last.name != VALUE else path
+    absolute = os.path.isabs(node.value) or os.path.isabs(last.name) or last.name == VALUE
+    return node, path if absolute else os.path.relpath(path, sources.folder())
 
 
 def _complain(chain: Chain, node: Node, code: str, message: str, hint: str) -> None:
     document = chain.documents[node.file]
-    place = document.place(node.path)
-    chain.findings.append(Finding(code, "extends", message, hint, place, document.line(place.line)))
+    finding = Finding(code, "extends", message, hint, document.place(node.path))
+    chain.findings.append(document.told(finding))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import tomli_w
 
 from volt.model.manifest import Manifest
 
+LONG = re.compile(rb"0[xob][0-9A-Fa-f_]{1000}")
 TAG = "$toml"  # marks a JSON object that stands for a TOML value which JSON lacks
 TIMES: Mapping[str, Any] = {
     "datetime": datetime.datetime,
@@ -30,51 +32,50 @@ def load_file(path: str | Path) -> Manifest:
 
 
 def parse(data: bytes) -> Manifest:
-    """The manifest of a TOML text. Raises tomli.TOMLDecodeError, UnicodeDecodeError."""
-    return from_table(read_toml(data))
+    """The manifest of a TOML text. Raises ValueError: tomli.TOMLDecodeError, UnicodeDecodeError, or for a number
+    of thousands of digits."""
+    return Manifest.unchecked(read_toml(data))
 
 
 def read_toml(data: bytes) -> dict[str, Any]:
     """The table of a TOML text; a UTF-8 byte order mark and CRLF are accepted."""
-    return tomli.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    try:
+        table = tomli.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if LONG.search(data):
+        _refuse_long(table)
+    return table
 
 
-def from_table(table: Mapping[str, Any]) -> Manifest:
-    """A manifest with the values of a table as tomli gives it."""
-    written = {key: value for key, value in table.items() if key != "source_path"}
-    manifest = Manifest.unchecked(written)
-    if "source_path" in table:  # a key of that name in a file is an unknown key, not where it came from
-        object.__setattr__(
-            manifest,
-            "__pydantic_extra__",
-            {**(manifest.model_extra or {}), "source_path": table["source_path"]},
-        )
-    return manifest
-
-
-def to_table(manifest: Manifest) -> dict[str, Any]:
-    """The written keys of a manifest, `source_path` left out."""
-    extra = manifest.model_extra or {}
-    table = {key: value for key, value in manifest.table().items() if key != "source_path"}
-    return table | ({"source_path": extra["source_path"]} if "source_path" in extra else {})
+def _refuse_long(value: Any) -> None:
+    """Python reads a hexadecimal integer of any length, and then cannot write it. Raises ValueError."""
+    if isinstance(value, int):
+        str(value)
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_long(item)
 
 
 def encode(manifest: Manifest) -> bytes:
     """The manifest as TOML."""
-    return tomli_w.dumps(to_table(manifest)).encode()
+    return tomli_w.dumps(manifest.table()).encode()
 
 
 def to_json(manifest: Manifest) -> str:
     """The manifest as JSON; dates, times and endless floats as tagged objects."""
-    return json.dumps(_to_json(to_table(manifest)), indent=2)
+    return json.dumps(_to_json(manifest.table()), indent=2)
 
 
 def from_json(text: str) -> Manifest:
     """The manifest of to_json's text, or of any JSON object without null. Raises ValueError."""
-    table = _from_json(json.loads(text))
+    try:
+        table = _from_json(json.loads(text))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(table, dict):
         raise ValueError("a manifest is a JSON object")
-    return from_table(table)
+    return Manifest.unchecked(table)
 
 
 def _to_json(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from volt.manifest import forms
+from volt.manifest.keys import below
 from volt.manifest.nodes import Node
 from volt.manifest.reader import (
     Parser,
@@ -17,11 +18,11 @@ from volt.manifest.reader import (
     number,
     one_of,
     parsed,
-    quote,
     string,
     text,
     truth,
 )
+from volt.model.findings import quote
 from volt.model.modes import LandlockProfile, Mode, NetworkMode, WritableLayerMode
 from volt.model.sizes import Duration, Size
 from volt.model.workload import Port, Volume
@@ -70,13 +71,18 @@ def profile(code: str, words: tuple[str, ...]) -> Parser:
 
 def ports(reader: Reader, key: str, node: Node) -> tuple[Port, ...]:
     groups = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
-    return tuple(port for group in groups(reader, key, node) for port in group or ())
+    return tuple(port for group in groups(reader, key, node) for port in group)
+
+
+def probe(reader: Reader, key: str, node: Node) -> tuple[str, ...] | None:
+    """An optional command: [] means unset."""
+    return many(string)(reader, key, node) or None
 
 
 def limits(reader: Reader, key: str, node: Node) -> dict[str, tuple[int, int]]:
     def one(reader: Reader, key: str, node: Node) -> tuple[int, int]:
         if isinstance(node.value, int) and not isinstance(node.value, bool):
-            written = str(node.value)
+            written = str(node.value) if abs(node.value) < 2**64 else quote(node.value)
         else:
             written = reader.typed(key, node, str, '"1024:4096"')
         try:
@@ -91,6 +97,7 @@ def limits(reader: Reader, key: str, node: Node) -> dict[str, tuple[int, int]]:
 
 
 def volume(reader: Reader, key: str, node: Node) -> Volume:
+    reader.typed(key, node, dict, '{ host = "…", container = "…" }')
     values, bad = read_table(reader, key, node, VOLUME)
     for required in ("host", "container"):
         if required not in bad and not values.get(required):
@@ -194,7 +201,7 @@ SECTIONS: Mapping[str, Table] = {
         "requires": ("requires", many(parsed("bad-name", forms.label, "write a workload's name"))),
     },
     "health": {
-        "command": ("command", many(string)),
+        "command": ("command", probe),
         "http": ("http", text),
         "tcp": ("tcp", text),
         "interval": ("interval", DURATION),
@@ -204,9 +211,6 @@ SECTIONS: Mapping[str, Table] = {
     },
 }
 TOP = (*SECTIONS, "limits", "extends")
-
-# Where a value of another type is a usual slip, what to write.
-Make = Callable[[Any], Any]
 
 
 def read_table(reader: Reader, key: str, node: Node, table: Table) -> tuple[dict[str, Any], set[str]]:
@@ -218,7 +222,7 @@ def read_table(reader: Reader, key: str, node: Node, table: Table) -> tuple[dict
     except WrongError:
         return {}, set()
     for name, item in items.items():
-        full = f"{key}.{name}" if key else name
+        full = below(key, name)
         if name not in table:
             unknown(reader, full, name, item, table)
             continue

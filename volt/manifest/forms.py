@@ -6,7 +6,7 @@ import ipaddress
 import posixpath
 import re
 
-from volt.manifest.reader import quote
+from volt.model.findings import quote
 from volt.model.sizes import Size
 from volt.model.steps import CAPABILITIES, LIMITS, NO_LIMIT
 from volt.model.workload import Port, Tmpfs, User
@@ -22,7 +22,7 @@ IMAGE = re.compile(
     r"(?:[a-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
-KERNEL = re.compile(r"(?:>=|<=|>|<|=)?\s*\d+(?:\.\d+){0,3}[A-Za-z0-9.+~-]*", re.ASCII)
+KERNEL = re.compile(r"(?:>=|<=|>|<|=)?\s*\d+(?:\.\d+){0,3}(?:(?:rc\d+|[-+~])[A-Za-z0-9.+~_-]*)?", re.ASCII)
 PLATFORM = re.compile(r"(?:linux/)?[a-z0-9_]+(?:/v\d+)?", re.ASCII)
 PORT = re.compile(r"(?:(?P<front>.*):)?(?P<inside>\d+(?:-\d+)?)(?:/(?P<protocol>[a-z]+))?", re.ASCII)
 SIGNALS = frozenset(
@@ -74,7 +74,7 @@ def user(written: str) -> User:
 
 def _account(written: str, part: str) -> str | int:
     if part.isascii() and part.isdecimal():
-        if int(part) > LAST_ID:
+        if len(part) > 9 or int(part) > LAST_ID:
             raise ValueError(f"{quote(part)} is above {LAST_ID}, the last id of a workload")
         return int(part)
     if not ACCOUNT.fullmatch(part):
@@ -155,7 +155,7 @@ def cores(written: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not (first.isascii() and first.isdecimal()) or (dash and not (last.isascii() and last.isdecimal())):
             raise ValueError(f"{quote(written)} is no set of cores")
-        low, high = int(first[:9]), int((last or first)[:9])
+        low, high = (int(end) if len(end) < 10 else MOST_CORES for end in (first, last or first))
         if low > high or high >= MOST_CORES:
             raise ValueError(f"{quote(written)} has a range that is empty or beyond core {MOST_CORES - 1}")
         found.update(range(low, high + 1))

@@ -29,7 +29,9 @@ class _Walker:
     def __init__(self, text: bytes) -> None:
         self.lines = text.split(b"\n")
         self.found: dict[Key, Position] = {(): (1, 1)}
+        self.implied: dict[Key, Position] = {}  # tables that only the header or key of something inside names
         self.counts: dict[Key, int] = {}
+        self.last = (0, 0, 0)  # row, bytes and characters of the place that was noted last
 
     def document(self, root: Any) -> None:
         for node in root.children:
@@ -39,12 +41,13 @@ class _Walker:
                 self.table(node, self.header(node))
             elif node.type == "table_array_element":
                 self.table(node, self.element(node))
+        self.found = self.implied | self.found
 
     def header(self, node: Any) -> Key:
         return self.current(_keys(_key_node(node)))
 
     def element(self, node: Any) -> Key:
-        keys = _keys(_key_node(node))
+        keys = _keys(_key_node(node)) or ("",)
         path = (*self.current(keys[:-1]), keys[-1])
         number = self.counts.get(path, -1) + 1
         self.counts[path] = number
@@ -61,7 +64,8 @@ class _Walker:
         return path
 
     def table(self, node: Any, path: Key) -> None:
-        self.note(path, _key_node(node))
+        self.note(path, _key_node(node) or node)
+        self.imply(path, _key_node(node) or node)
         for child in node.children:
             if child.type == "pair":
                 self.pair(child, path)
@@ -71,8 +75,7 @@ class _Walker:
         if key is None:
             return
         keys = _keys(key)
-        for depth in range(1, len(keys)):
-            self.note((*path, *keys[:depth]), key)
+        self.imply((*path, *keys), key)
         values = [child for child in node.named_children if child.id != key.id and child.type != "comment"]
         self.value(values[0] if values else key, (*path, *keys))
 
@@ -88,9 +91,22 @@ class _Walker:
                     self.pair(child, path)
 
     def note(self, path: Key, node: Any) -> None:
+        self.found.setdefault(path, self.position(node))
+
+    def imply(self, path: Key, node: Any) -> None:
+        for depth in range(1, len(path)):
+            self.implied.setdefault(path[:depth], self.position(node))
+
+    def position(self, node: Any) -> Position:
+        """Line and column of a node. The walk goes forwards, so the characters of a line are counted once."""
         row, column = node.start_point
-        before = self.lines[row][:column].decode("utf-8", "replace") if row < len(self.lines) else ""
-        self.found.setdefault(path, (row + 1, len(before) + 1))
+        known, start, characters = self.last
+        if row != known or column < start:
+            start = characters = 0
+        line = self.lines[row] if row < len(self.lines) else b""
+        characters += len(line[start:column].decode("utf-8", "replace"))
+        self.last = (row, column, characters)
+        return row + 1, characters + 1
 
 
 def _key_node(node: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from volt.manifest.locate import Key
+from volt.model.findings import quote
 
 SPREAD = "..."
 DEPTH = 64  # levels of tables
@@ -20,19 +21,23 @@ class TooDeepError(ValueError):
 @dataclass(slots=True)
 class Node:
     """`value` is a dict of Nodes, a list of Nodes, or a plain TOML value. `file` is the number of its file
-    in the chain and `path` its place there; `caller` says that a relative path in it is the caller's."""
+    in the chain and `path` its place there; `caller` says that a relative path in it is the caller's, and
+    `broken` that a reference in it means nothing, which has been reported."""
 
     value: Any
     file: int
     path: Key
     caller: bool = False
+    broken: bool = False
 
 
 def node_of(value: Any, file: int, path: Key = ()) -> Node:
-    """A TOML value as nodes. Raises TooDeepError."""
+    """A TOML value as nodes. Raises TooDeepError, TypeError for a key that is no string."""
     if len(path) > DEPTH:
         raise TooDeepError(f"more than {DEPTH} levels of tables")
     if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"the key {quote(odd[0])} is no string")
         return Node({key: node_of(item, file, (*path, key)) for key, item in value.items()}, file, path)
     if isinstance(value, (list, tuple)):
         return Node([node_of(item, file, (*path, n)) for n, item in enumerate(value)], file, path)
@@ -48,17 +53,18 @@ def plain(node: Node) -> Any:
     return node.value
 
 
-def merge(base: Node | None, child: Node, where: Key = ()) -> Node:
+def merge(base: Node | None, child: Node, twice: list[Node], where: Key = ()) -> Node:
     """The child over its base: tables key by key, volumes by container path, "..." in a list for the
-    base's list; everything else replaces."""
+    base's list; everything else replaces. `twice` receives each "..." that is not the first of its list."""
     if isinstance(child.value, dict):
         below = base.value if base is not None and isinstance(base.value, dict) else {}
         merged = {key: item for key, item in below.items() if key not in child.value}
-        both = {key: merge(below.get(key), item, (*where, key)) for key, item in child.value.items()}
+        both = {key: merge(below.get(key), item, twice, (*where, key)) for key, item in child.value.items()}
         order = [*below, *(key for key in both if key not in below)]
         return Node({key: both.get(key) or merged[key] for key in order}, child.file, child.path)
     if isinstance(child.value, list):
         below_list = base.value if base is not None and isinstance(base.value, list) else []
+        twice += [item for item in child.value if item.value == SPREAD][1:]
         if where == VOLUMES:
             return Node(_merge_volumes(below_list, child.value), child.file, child.path)
         return Node(_spread(below_list, child.value), child.file, child.path)
@@ -67,18 +73,27 @@ def merge(base: Node | None, child: Node, where: Key = ()) -> Node:
 
 def _spread(base: list[Node], child: list[Node]) -> list[Node]:
     found: list[Node] = []
+    left = [base]  # once alone: lists that double in each file of a chain grow without end
     for item in child:
-        found += base if item.value == SPREAD else [item]
+        if item.value != SPREAD:
+            found.append(item)
+        elif left:
+            found += left.pop()
     return found
 
 
 def _merge_volumes(base: list[Node], child: list[Node]) -> list[Node]:
     """The base's volumes in their order, each replaced by the child's of the same container path."""
-    own = [item for item in child if item.value != SPREAD]
-    replaced = {_container(item): item for item in own if _container(item) is not None}
-    kept = [replaced.get(_container(item), item) for item in base]
-    known = {_container(item) for item in base if _container(item) is not None}
-    return kept + [item for item in own if _container(item) not in known]
+    merged = list(base)
+    left = {_container(item): number for number, item in reversed(list(enumerate(base)))}
+    left.pop(None, None)
+    for item in child:
+        number = left.pop(_container(item), None)
+        if number is not None:
+            merged[number] = item
+        elif item.value != SPREAD:
+            merged.append(item)
+    return merged
 
 
 def _container(node: Node) -> str | None:
@@ -86,4 +101,4 @@ def _container(node: Node) -> str | None:
     path = node.value.get("container") if isinstance(node.value, dict) else None
     if path is None or not isinstance(path.value, str):
         return None
-    return "/".join(part for part in path.value.split("/") if part)
+    return "/".join(part for part in path.value.split("/") if part not in ("", "."))

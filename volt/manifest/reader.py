@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import os.path
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from volt.manifest.keys import below
 from volt.manifest.nodes import Node
+from volt.model.findings import quote
 
 T = TypeVar("T")
 Parser = Callable[["Reader", str, Node], Any]
 
+TIMES = (datetime.date, datetime.time)
 KINDS = {
     bool: "a boolean",
     int: "an integer",
@@ -21,7 +25,6 @@ KINDS = {
     list: "a list",
     dict: "a table",
 }
-LONGEST = 60  # characters of a value that a message quotes
 
 
 class WrongError(ValueError):
@@ -43,10 +46,11 @@ class Problem:
 @dataclass(slots=True)
 class Reader:
     """Collects problems. `folders` are the folders of the chain's files, None where there is no file;
-    `here` is the current folder."""
+    `here` is the current folder. `complete` says that every file was read: only then is something missing."""
 
     folders: list[str | None]
     here: str
+    complete: bool = True
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, code: str, key: str, node: Node | None, message: str, hint: str = "") -> WrongError:
@@ -57,32 +61,29 @@ class Reader:
     def note(self, code: str, key: str, node: Node | None, message: str) -> None:
         self.problems.append(Problem(code, key, node, message, severity="note"))
 
+    def reported(self, key: str) -> bool:
+        """Whether something is already known to be wrong with a value."""
+        return any(problem.key == key for problem in self.problems)
+
     def typed(self, key: str, node: Node, kind: type[T], example: str) -> T:
         """The value, if it is of this type. Raises WrongError."""
         value = node.value
+        if node.broken:
+            raise WrongError(key)
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
-        found = KINDS.get(type(value), "a date or time")
+        found = KINDS.get(type(value)) or ("a date or time" if isinstance(value, TIMES) else type(value).__name__)
         raise self.wrong("wrong-type", key, node, f"expected {KINDS[kind]}, found {found}", f"write {example}")
 
     def path(self, key: str, node: Node, written: str) -> str:
         """An absolute path: a relative one belongs to the file that wrote it. Raises WrongError."""
-        if "\0" in written:
-            raise self.wrong("bad-path", key, node, "a path cannot hold a NUL byte")
         if os.path.isabs(written):
             return os.path.normpath(written)
         folder = self.here if node.caller else self.folders[node.file]
         if folder is None:
-            message = f"'{written}' is relative, and there is no file that it could belong to"
+            message = f"{quote(written)} is relative, and there is no file that it could belong to"
             raise self.wrong("relative-path", key, node, message, "write an absolute path, or give a base folder")
         return os.path.normpath(os.path.join(folder, written))
-
-
-def quote(value: object) -> str:
-    """A value as a message quotes it: short, and harmless on a terminal."""
-    shown = str(value)
-    shown = shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + "'"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -92,10 +93,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def text(reader: Reader, key: str, node: Node) -> str | None:
     """An optional string: "" means unset."""
-    value = reader.typed(key, node, str, 'it in quotes: "…"')
-    if "\0" in value:
-        raise reader.wrong("bad-text", key, node, "a string cannot hold a NUL byte here")
-    return value or None
+    return string(reader, key, node) or None
 
 
 def truth(reader: Reader, key: str, node: Node) -> bool:
@@ -154,7 +152,9 @@ def many(item: Parser) -> Parser:
         found, bad = [], False
         for n, element in enumerate(reader.typed(key, node, list, "a list: [ … ]")):
             try:
-                found.append(item(reader, f"{key}[{n}]", element))
+                found.append(item(reader, below(key, n), element))
+                if found[-1] is None:
+                    raise reader.wrong("empty-element", below(key, n), element, "an element is empty", "remove it")
             except WrongError:
                 bad = True
         if bad:
@@ -168,7 +168,9 @@ def string(reader: Reader, key: str, node: Node) -> str:
     """A string that may be empty: an argument, a value of the environment."""
     value = reader.typed(key, node, str, 'it in quotes: "…"')
     if "\0" in value:
-        raise reader.wrong("bad-text", key, node, "a string cannot hold a NUL byte here")
+        raise reader.wrong("bad-text", key, node, "a string cannot hold a NUL byte here", "remove it")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise reader.wrong("bad-text", key, node, f"{quote(value)} is not UTF-8", "give the variable another value")
     return value
 
 
@@ -180,8 +182,8 @@ def mapping(code: str, name_rule: Callable[[str], bool], item: Parser, hint: str
         for name, element in reader.typed(key, node, dict, "a table: { NAME = … }").items():
             try:
                 if not name_rule(name):
-                    raise reader.wrong(code, f"{key}.{name}", element, f"{quote(name)} is no valid name here", hint)
-                found[name] = item(reader, f"{key}.{name}", element)
+                    raise reader.wrong(code, below(key, name), element, f"{quote(name)} is no valid name here", hint)
+                found[name] = item(reader, below(key, name), element)
             except WrongError:
                 bad = True
         if bad:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from volt.manifest.chain import Chain, read_chain
 from volt.manifest.fields import SECTIONS, TOP, limits, read_table, unknown
+from volt.manifest.keys import below, dotted, path_of
 from volt.manifest.locate import Key
 from volt.manifest.nodes import Node, merge, plain
 from volt.manifest.reader import Problem, Reader, WrongError
@@ -29,7 +29,6 @@ HOLDERS: Mapping[str, Any] = {
     "service": model.Service,
     "health": model.Health,
 }
-PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class Origins(Mapping[str, Place]):
@@ -74,8 +73,9 @@ def resolve(
 ) -> Resolved:
     """The workload of a manifest: of a file's path, of `-` for standard input, of TOML bytes, of a mapping."""
     chain = read_chain(source, sources, base)
-    reader = Reader([document.folder for document in chain.documents], sources.folder())
-    root = _merged(chain)
+    folders = [document.folder for document in chain.documents]
+    reader = Reader(folders, sources.folder(), complete=not chain.findings)
+    root = _merged(chain, reader)
     _substitute(root, reader, sources, variables or {})
     found = _read(root, reader, sources)
     findings = chain.findings + [_finding(problem, chain) for problem in reader.problems]
@@ -93,32 +93,36 @@ def locate(findings: tuple[Finding, ...], resolved: Resolved) -> tuple[Finding, 
 
 
 def _placed(finding: Finding, resolved: Resolved) -> Finding:
-    key = finding.key
-    while key and key not in resolved.origins:
-        key = key.rpartition(".")[0]
+    path = path_of(finding.key)
+    while path and dotted(path) not in resolved.origins:
+        path = path[:-1]
     first = resolved._chain.documents[0]  # noqa: SLF001 (one module's own)
-    place = resolved.origins[key] if key else Place(first.name)
+    place = resolved.origins[dotted(path)] if path else Place(first.name)
     document = next((d for d in resolved._chain.documents if d.name == place.file), first)  # noqa: SLF001
-    return replace(finding, place=place, source=document.line(place.line))
+    return document.told(replace(finding, place=place))
 
 
-def _merged(chain: Chain) -> Node:
+def _merged(chain: Chain, reader: Reader) -> Node:
     root: Node | None = None
+    twice: list[Node] = []
     for document in reversed(chain.documents):
         if document.node is not None:
-            root = merge(root, document.node)
+            root = merge(root, document.node, twice)
+    for node in twice:
+        message = '"..." stands for the list of the base, once'
+        reader.wrong("spread-twice", dotted(node.path), node, message, "remove one of them")
     return root or Node({}, 0, ())
 
 
 def _substitute(root: Node, reader: Reader, sources: Sources, variables: Mapping[str, str]) -> None:
     lookup = lookup_in(variables, sources.builtins(), sources.variable)
 
-    def complain(node: Node, code: str, message: str, hint: str) -> None:
-        reader.problems.append(Problem(code, _dotted(node.path), node, message, hint))
+    def complain(path: Key, node: Node, code: str, message: str, hint: str) -> None:
+        reader.wrong(code, dotted(path), node, message, hint)
 
     for key, node in root.value.items():
         if key != "extends":
-            substitute(node, lookup, complain)
+            substitute(node, lookup, complain, (key,))
 
 
 def _read(root: Node, reader: Reader, sources: Sources) -> dict[str, dict[str, Any]]:
@@ -133,7 +137,7 @@ def _read(root: Node, reader: Reader, sources: Sources) -> dict[str, dict[str, A
             except WrongError:
                 continue
         elif key not in TOP:
-            unknown(reader, key, key, node, TOP)
+            unknown(reader, below("", key), key, node, TOP)
     check(reader, found, lambda key: find(root, key), sources.exists)
     return found
 
@@ -152,8 +156,7 @@ def _finding(problem: Problem, chain: Chain) -> Finding:
     document = chain.documents[node.file]
     place = document.place(node.path)
     severity: Any = problem.severity
-    line = document.line(place.line)
-    return Finding(problem.code, problem.key, problem.message, problem.hint, place, line, severity)
+    return document.told(Finding(problem.code, problem.key, problem.message, problem.hint, place, severity=severity))
 
 
 def _order(chain: Chain, finding: Finding) -> int:
@@ -164,13 +167,12 @@ def _order(chain: Chain, finding: Finding) -> int:
 def find(root: Node, key: str) -> Node | None:
     """The node at a dotted key, as `storage.volumes[0].host`."""
     node: Node | None = root
-    for match in PART.finditer(key):
+    for part in path_of(key):
         value = node.value if node is not None else None
-        if match[1] is not None:
-            node = value.get(match[1]) if isinstance(value, dict) else None
+        if isinstance(part, str):
+            node = value.get(part) if isinstance(value, dict) else None
         else:
-            number = int(match[2])
-            node = value[number] if isinstance(value, list) and number < len(value) else None
+            node = value[part] if isinstance(value, list) and part < len(value) else None
     return node
 
 
@@ -178,16 +180,9 @@ def leaves(node: Node, key: str = "") -> Iterator[str]:
     """The dotted key of every value below."""
     if isinstance(node.value, dict):
         for name, item in node.value.items():
-            yield from leaves(item, f"{key}.{name}" if key else name)
+            yield from leaves(item, below(key, name))
     elif isinstance(node.value, list) and any(isinstance(item.value, dict) for item in node.value):
         for number, item in enumerate(node.value):
-            yield from leaves(item, f"{key}[{number}]")
+            yield from leaves(item, below(key, number))
     elif key:
         yield key
-
-
-def _dotted(path: Key) -> str:
-    key = ""
-    for part in path:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
-    return key

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from volt.manifest.forms import ports
+from volt.manifest.nodes import Node
 from volt.manifest.reader import Reader
+from volt.model.findings import quote
 from volt.model.modes import Mode, NetworkMode
+from volt.model.workload import Port
 
 Sections = Mapping[str, Mapping[str, Any]]
 Find = Any  # dotted key → Node | None
@@ -25,19 +29,16 @@ def check(reader: Reader, sections: Sections, find: Find, exists: Any) -> None:
 
 def _required(reader: Reader, sections: Sections, find: Find) -> None:
     for name, hint in (("name", 'write name = "web"'), ("mode", 'write mode = "container"')):
-        if sections["workload"].get(name) is None and not _reported(reader, f"workload.{name}"):
-            node = find(f"workload.{name}") or find("workload")
-            reader.wrong(
-                "missing-key",
-                f"workload.{name}",
-                node,
-                f"workload.{name} is missing",
-                f"in [workload], {hint}",
-            )
+        key = f"workload.{name}"
+        if sections["workload"].get(name) is None and not _unknown(reader, key):
+            node = find(key) or find("workload")
+            reader.wrong("missing-key", key, node, f"{key} is missing", f"in [workload], {hint}")
 
 
-def _reported(reader: Reader, key: str) -> bool:
-    return any(problem.key == key for problem in reader.problems)
+def _unknown(reader: Reader, key: str) -> bool:
+    """Whether a value that is not there means nothing: it was wrong, or stands in a file that was not read."""
+    section = key.partition(".")[0]
+    return not reader.complete or reader.reported(key) or reader.reported(section)
 
 
 def _kernel(reader: Reader, sections: Sections, find: Find) -> None:
@@ -58,7 +59,8 @@ def _security(reader: Reader, sections: Sections, find: Find) -> None:
         key = "security.no_new_privs"
         reader.wrong("wrong-mode", key, find(key), "only hybrid-native can do without no_new_privs", "remove it")
     profile = security.get("landlock_profile")
-    if security.get("landlock_policy") and profile != "custom":
+    undecided = profile is None and _unknown(reader, "security.landlock_profile")
+    if security.get("landlock_policy") and profile != "custom" and not undecided:
         key = "security.landlock_policy"
         hint = 'write landlock_profile = "custom", or remove the policy'
         reader.wrong("unused-policy", key, find(key), "a policy goes with the custom profile alone", hint)
@@ -72,59 +74,51 @@ def _resources(reader: Reader, sections: Sections, find: Find) -> None:
         if mine is not None and other is not None and mine >= other:
             key = "resources.memory_soft"
             hint = "write a smaller size than memory_limit"
-            reader.wrong("soft-above-limit", key, find(key), f"{soft} is not below the limit of {limit}", hint)
+            reader.wrong("soft-above-limit", key, find(key), f"{soft} is not below memory_limit", hint)
 
 
 def _network(reader: Reader, sections: Sections, find: Find) -> None:
     network = sections["network"]
     mode = network.get("mode")
     if network.get("address") and mode in (NetworkMode.HOST, NetworkMode.NONE):
-        message = f'there is no address to choose with mode = "{mode}"'
+        message = "there is no address to choose without a network, or in the host's"
         reader.wrong("wrong-network-mode", "network.address", find("network.address"), message, "remove it")
     if network.get("dns") and mode == NetworkMode.NONE:
-        reader.wrong(
-            "wrong-network-mode",
-            "network.dns",
-            find("network.dns"),
-            "with no network there is no resolver",
-            "remove it",
-        )
-    if network.get("name") and mode != NetworkMode.CUSTOM:
+        key = "network.dns"
+        reader.wrong("wrong-network-mode", key, find(key), "with no network there is no resolver", "remove it")
+    undecided = mode is None and _unknown(reader, "network.mode")
+    if network.get("name") and mode != NetworkMode.CUSTOM and not undecided:
+        key = "network.name"
         hint = 'write mode = "custom", or remove the name'
-        reader.wrong(
-            "wrong-network-mode",
-            "network.name",
-            find("network.name"),
-            "only custom joins a named network",
-            hint,
-        )
+        reader.wrong("wrong-network-mode", key, find(key), "only custom joins a named network", hint)
     if network.get("ports"):
-        _ports(reader, network, mode, find)
+        _ports(reader, mode, find("network.ports"))
 
 
-def _ports(reader: Reader, network: Mapping[str, Any], mode: Any, find: Find) -> None:
-    key, node = "network.ports", find("network.ports")
+def _ports(reader: Reader, mode: Any, node: Node) -> None:
+    taken: set[tuple[str | None, int, str]] = set()
     if mode == NetworkMode.NONE:
-        reader.wrong("wrong-network-mode", key, node, "with no network nothing can be published", "remove them")
-    if mode == NetworkMode.HOST:
-        if any(port.host is not None or port.address for port in network["ports"]):
-            hint = "under host write the container's port alone: it declares what may be bound"
-            reader.wrong("published-under-host", key, node, "nothing is published in the host's network", hint)
-        if any(port.container < UNPRIVILEGED for port in network["ports"]):
-            message = f"ports below {UNPRIVILEGED} cannot be bound in the host's network from a user namespace"
-            reader.wrong("privileged-port", key, node, message, f"write a port from {UNPRIVILEGED} up")
-    seen = set()
-    for port in network["ports"]:
-        place = (port.address, port.host, port.protocol)
-        if port.host is not None and place in seen:
-            reader.wrong(
-                "port-twice",
-                key,
-                node,
-                f"host port {port.host}/{port.protocol} is published twice",
-                "remove one",
-            )
-        seen.add(place)
+        message = "with no network nothing can be published"
+        reader.wrong("wrong-network-mode", "network.ports", node, message, "remove them")
+    for number, element in enumerate(node.value):
+        published = ports(element.value)
+        key = f"network.ports[{number}]"
+        if mode == NetworkMode.HOST:
+            _declared(reader, key, element, published)
+        outside = {(port.address, port.host, port.protocol) for port in published if port.host is not None}
+        if twice := sorted(f"{host}/{protocol}" for _, host, protocol in outside & taken):
+            reader.wrong("port-twice", key, element, f"host port {twice[0]} is published twice", "remove one")
+        taken |= outside
+
+
+def _declared(reader: Reader, key: str, node: Node, published: tuple[Port, ...]) -> None:
+    """Under host nothing is published: a port declares what may be bound there."""
+    if any(port.host is not None or port.address for port in published):
+        hint = "under host write the container's port alone: it declares what may be bound"
+        reader.wrong("published-under-host", key, node, "nothing is published in the host's network", hint)
+    if any(port.container < UNPRIVILEGED for port in published):
+        message = f"ports below {UNPRIVILEGED} cannot be bound in the host's network from a user namespace"
+        reader.wrong("privileged-port", key, node, message, f"write a port from {UNPRIVILEGED} up")
 
 
 def _mounts(reader: Reader, sections: Sections, find: Find, exists: Any) -> None:
@@ -134,21 +128,11 @@ def _mounts(reader: Reader, sections: Sections, find: Find, exists: Any) -> None
     places += [(f"storage.volumes[{n}].container", volume.container) for n, volume in enumerate(volumes)]
     for key, path in places:
         if path in taken:
-            reader.wrong(
-                "mounted-twice",
-                key,
-                find(key),
-                f"{path} is mounted twice, also by {taken[path]}",
-                "remove one",
-            )
+            message = f"{quote(path)} is mounted twice, also by {taken[path]}"
+            reader.wrong("mounted-twice", key, find(key), message, "remove one")
         taken.setdefault(path, key)
     for n, volume in enumerate(volumes):
         key = f"storage.volumes[{n}].host"
         if not exists(volume.host):
-            reader.wrong(
-                "missing-volume",
-                key,
-                find(key),
-                f"{volume.host} does not exist",
-                "make it first, or correct the path",
-            )
+            message = f"{quote(volume.host)} does not exist"
+            reader.wrong("missing-volume", key, find(key), message, "make it first, or correct the path")

@@ -8,15 +8,17 @@ from typing import Any
 
 import tomli_w
 
+from volt.manifest.keys import below
 from volt.manifest.resolve import Resolved
 from volt.model.findings import Finding, Place
+from volt.model.modes import Mode
 from volt.model.steps import NO_LIMIT
 from volt.model.workload import Port, Tmpfs, User, Volume, Workload
 
 SECTIONS = ("kernel", "security", "resources", "network", "storage", "log", "service", "health")
 # What an absent field means, where that does not depend on other fields.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "security": {"seccomp_profile": "default", "no_new_privs": True},
+    "security": {"seccomp_profile": "default"},
     "storage": {"shm_size": "64M"},
 }
 Table = dict[str, Any]
@@ -68,8 +70,8 @@ class Shown:
         for key, value in table.items():
             line = f"{_key(key)} = {_inline(value)}"
             if origins:
-                place = self._place(f"{prefix}.{key}")
-                line += f"  # {place}" if place else "  # default"
+                place = self._place(below(prefix, key))
+                line += f"  # {escaped(str(place))}" if place else "  # default"
             yield line
 
 
@@ -85,6 +87,7 @@ def table(workload: Workload) -> dict[str, Table]:
     found = {"workload": _workload(workload)}
     for section in SECTIONS:
         found[section] = {**DEFAULTS.get(section, {})} | _section(getattr(workload, section))
+    found["security"] = {"no_new_privs": workload.mode != Mode.HYBRID_NATIVE} | found["security"]
     found["limits"] = {name: _limit(pair) for name, pair in workload.limits.items()}
     return {section: values for section, values in found.items() if values}
 
@@ -168,16 +171,16 @@ def _keys(prefix: str, value: Any) -> Iterator[str]:
     """The dotted key of every value that stands on a line of its own."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _keys(f"{prefix}.{key}", item)
+            yield from _keys(below(prefix, key), item)
     elif _nested(value):
         for number, item in enumerate(value):
-            yield from _keys(f"{prefix}[{number}]", item)
+            yield from _keys(below(prefix, number), item)
     else:
         yield prefix
 
 
 def _key(name: str) -> str:
-    return tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
+    return escaped(tomli_w.dumps({name: 0}).removesuffix(" = 0\n"))
 
 
 def _inline(value: Any) -> str:
@@ -185,4 +188,13 @@ def _inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     plain = value.replace("$", "$$") if isinstance(value, str) else value
-    return tomli_w.dumps({"v": plain}).removeprefix("v = ").removesuffix("\n")
+    return escaped(tomli_w.dumps({"v": plain}).removeprefix("v = ").removesuffix("\n"))
+
+
+def escaped(text: str) -> str:
+    """TOML that no terminal obeys: what is not printable stands as its code point."""
+    return "".join(c if c.isprintable() else _code_point(ord(c)) for c in text)
+
+
+def _code_point(number: int) -> str:
+    return f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"

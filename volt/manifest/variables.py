@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from volt.manifest.locate import Key
 from volt.manifest.nodes import Node
+from volt.model.findings import LONGEST, quote
 
-REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_.]*)(?::-([^}]*))?\}|\$\{")
+REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_.]*)(?::-((?:(?!\$\{)[^}])*))?\}|\$\{")
 
 # What a lookup gives: the value, and whether it came from --set; None where nobody defines the name.
 Lookup = Callable[[str], "tuple[str, bool] | None"]
-Complaint = Callable[[Node, str, str, str], None]
+# The path in the merged manifest, the node, code, message and hint of what cannot be replaced.
+Complaint = Callable[[Key, Node, str, str, str], None]
 
 
 def lookup_in(
@@ -29,39 +32,43 @@ def lookup_in(
     return lookup
 
 
-def substitute(node: Node, lookup: Lookup, complain: Complaint) -> None:
+def substitute(node: Node, lookup: Lookup, complain: Complaint, path: Key = ()) -> None:
     """Replace the references in every string below `node`, in place; `complain` of those that cannot be."""
     if isinstance(node.value, dict):
-        for item in node.value.values():
-            substitute(item, lookup, complain)
+        for name, item in node.value.items():
+            substitute(item, lookup, complain, (*path, name))
     elif isinstance(node.value, list):
-        for item in node.value:
-            substitute(item, lookup, complain)
+        for number, item in enumerate(node.value):
+            substitute(item, lookup, complain, (*path, number))
     elif isinstance(node.value, str) and "$" in node.value:
-        _replace(node, lookup, complain)
+        _replace(node, lookup, complain, path)
 
 
-def _replace(node: Node, lookup: Lookup, complain: Complaint) -> None:
+def _replace(node: Node, lookup: Lookup, complain: Complaint, path: Key) -> None:
     written: str = node.value
+    said: set[str] = set()
+
+    def wrong(code: str, message: str, hint: str) -> None:
+        node.broken = True
+        if message not in said:  # once for a string, however often it is there
+            complain(path, node, code, message, hint)
+        said.add(message)
 
     def value_of(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
         if match[0] == "$$":
             return "$"
-        if match[1] is None:
-            rest = written[match.start() :].partition("}")
-            complain(
-                node,
-                "bad-variable",
-                f"'{rest[0]}{rest[1]}' is no reference",
-                "write ${NAME}, or $$ for a dollar sign",
-            )
+        if name is None:
+            rest = written[match.start() : match.start() + LONGEST].partition("}")
+            message = f"{quote(rest[0] + rest[1])} is no reference"
+            wrong("bad-variable", message, "write ${NAME}, or $$ for a dollar sign")
             return match[0]
-        found = lookup(match[1])
-        if found is None and match[2] is None:
-            hint = f"pass --set {match[1]}=VALUE, or write ${{{match[1]}:-default}}"
-            complain(node, "undefined-variable", f"nothing defines ${{{match[1]}}}", hint)
+        found = lookup(name)
+        if found is None and default is None:
+            hint = f"pass --set {name}=VALUE, or write ${{{name}:-default}}"
+            wrong("undefined-variable", f"nothing defines {quote(match[0])}", hint)
             return match[0]
-        text, given = found or (match[2] or "", False)
+        text, given = found or ((default or "").replace("$$", "$"), False)
         if given and match.start() == 0:
             node.caller = True
         return text

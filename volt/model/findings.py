@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "note"]
+LONGEST = 60  # characters of a value that a message quotes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,3 +37,13 @@ class Finding:
     place: Place | None = None
     source: str = ""
     severity: Severity = "error"
+
+
+def quote(value: object) -> str:
+    """A value as a message quotes it: short, and harmless on a terminal."""
+    try:
+        shown = str(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+    shown = shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + "'"

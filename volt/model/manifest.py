@@ -64,28 +64,40 @@ class Section(BaseModel):
     @classmethod
     def unchecked(cls, table: dict[str, Any]) -> Self:
         """A section with these values, whatever they are."""
-        values: dict[str, Any] = {}
-        for key, value in table.items():
-            section = _section_of(cls, key)
-            if section and isinstance(value, dict):
-                values[key] = section.unchecked(value)
-            elif section and isinstance(value, list):
-                values[key] = [section.unchecked(v) if isinstance(v, dict) else v for v in value]
-            else:
-                values[key] = value
-        return cls.model_construct(_fields_set=set(values), **values)
+        made = cls.model_construct()
+        fields = cls.keys()
+        known = {name: _sections(cls, name, table[key]) for key, name in fields.items() if key in table}
+        made.__dict__.update(known)
+        object.__setattr__(made, "__pydantic_fields_set__", set(known))
+        # Not by keyword: a key of a file may have the name of a parameter.
+        object.__setattr__(made, "__pydantic_extra__", {k: v for k, v in table.items() if k not in fields})
+        return made
+
+    @classmethod
+    def keys(cls) -> dict[str, str]:
+        """Key in a file → name of the attribute. `source_path` is where a manifest came from, and no key."""
+        fields = cls.model_fields.items()
+        return {field.alias or name: name for name, field in fields if not field.exclude}
 
     def table(self) -> dict[str, Any]:
         """The keys that were written, with their values."""
-        written = {key: getattr(self, key) for key in type(self).model_fields if key in self.model_fields_set}
-        return {key: _plain(value) for key, value in (written | (self.model_extra or {})).items()}
+        written = self.model_fields_set
+        known = {key: getattr(self, name) for key, name in self.keys().items() if name in written}
+        return {key: _plain(value) for key, value in (known | (self.model_extra or {})).items()}
 
 
-def _section_of(cls: type[Section], key: str) -> type[Section] | None:
-    field = cls.model_fields.get(key)
-    if field is None:
-        return None
-    pending = [field.annotation]
+def _sections(cls: type[Section], name: str, value: Any) -> Any:
+    """A value with its tables as sections, where the field has sections."""
+    section = _section_of(cls, name)
+    if section and isinstance(value, dict):
+        return section.unchecked(value)
+    if section and isinstance(value, list):
+        return [section.unchecked(item) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _section_of(cls: type[Section], name: str) -> type[Section] | None:
+    pending: list[Any] = [cls.model_fields[name].annotation]
     while pending:
         one = pending.pop()
         if isinstance(one, type) and issubclass(one, Section):
@@ -294,5 +306,6 @@ class Manifest(Section):
         return str(self.storage.rootfs)[len(CAS) :] if self.has_cas_rootfs else ""
 
     @property
-    def _mode(self) -> object:
-        return getattr(self.workload, "mode", None)
+    def _mode(self) -> str:
+        mode = getattr(self.workload, "mode", None)
+        return mode if isinstance(mode, str) else ""

@@ -1,0 +1,112 @@
+"""The table findings.toml, and what each of its examples comes to, in a world made up for them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from volt.manifest import locate, resolve
+from volt.model.facts import Call, Facts, Folders, PathFact
+from volt.model.findings import Finding
+from volt.plan.check import Accounts, check
+
+TABLE = Path(__file__).parent / "findings.toml"
+COMPLETE = '[workload]\nname = "web"\nmode = "container"\n'
+FOLDER = PathFact("folder", 1, 42, 1000, 1000, "ext4", idmappable=True)
+PATHS = {
+    "/srv/root": FOLDER,
+    "/srv/data": FOLDER,
+    "/srv/of-root": PathFact("folder", 1, 43, 0, 0, "ext4", idmappable=True),
+    "/srv/nfs": PathFact("folder", 1, 44, 1000, 1000, "nfs4"),
+    "/srv/absent": PathFact("missing"),
+    "/dev/null": PathFact("device"),
+}
+LAYERS = {"moved": '{"version": 1, "root": "/srv/before", "inode": 42}\n'}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One entry of the table."""
+
+    code: str
+    rule: str
+    example: str
+    by: str = "validate"
+    files: dict[str, str] = field(default_factory=dict)
+    encoding: str = "utf-8"
+    padding: int = 0
+    stdin: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole manifest."""
+        own = self.example.strip()
+        head, tail = (own, "") if own.startswith("extends") else ("", own)
+        complete = "" if "[workload]" in own or self.code == "bad-toml" else COMPLETE
+        return "\n".join(part.strip() for part in (head, complete, tail) if part) + "\n"
+
+    @property
+    def data(self) -> bytes:
+        return self.text.encode(self.encoding).ljust(self.padding, b"#")
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All that is found, the plan's refusals too where the plan is asked."""
+        resolved = resolve("-" if self.stdin else "web.toml", self)
+        workload = resolved.workload
+        if self.by != "plan" or workload is None:
+            return resolved.findings
+        facts = Facts(
+            architecture="x86_64",
+            kernel=(6, 1),
+            kernel_release="6.1.0",
+            root=True,
+            capabilities=0,
+            nspawn="/usr/bin/systemd-nspawn",
+            nspawn_version=252,
+            cgroup_root="/sys/fs/cgroup",
+            cgroup="/",
+            landlock_abi=2,
+            program="/usr/lib/volt",
+            boot_id="b",
+            libseccomp="libseccomp.so.2",
+            folders=Folders(),
+            limits={"nofile": (1024, 524288)},
+            paths=PATHS,
+            layer=LAYERS.get(workload.name),
+        )
+        refused = check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", ""))
+        return locate(refused, resolved)
+
+    def finding(self) -> Finding:
+        """The one that the entry is about."""
+        return next(finding for finding in self.findings() if finding.code == self.code)
+
+    # What volt.manifest.Sources asks for.
+
+    def read(self, path: str) -> bytes:
+        if path in ("-", "web.toml"):
+            return self.data
+        if path not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return self.files[path].encode()
+
+    def quotable(self, path: str) -> bool:  # noqa: ARG002 (the protocol's)
+        return True
+
+    def exists(self, path: str) -> bool:
+        return path in PATHS
+
+    def variable(self, name: str) -> None:
+        """No variable is defined."""
+
+    def builtins(self) -> dict[str, str]:
+        return {}
+
+    def folder(self) -> str:
+        return "/home/ada"
+
+
+def examples() -> list[Example]:
+    """The table in its order."""
+    return [Example(**entry) for entry in tomllib.loads(TABLE.read_text())["finding"]]
