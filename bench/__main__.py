@@ -1,0 +1,126 @@
+"""The command line of scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import imports, peers, plot, report
+from bench.measure import BenchFailed, Measure, interleaved
+from bench.world import world
+
+TOP = Path(__file__).parents[1]
+REFERENCE = TOP / "docs/reference"
+PAGE, PLOT = "benchmarks.md", "benchmarks.svg"
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 1 when a measurement failed, which is then told on standard error."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.verb(options))
+    except BenchFailed as failed:
+        sys.stderr.write(f"scripts/bench: {failed}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
+    verbs = top.add_subparsers(required=True, metavar="launch|imports")
+    launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
+    launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
+    launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
+    launch.set_defaults(verb=measure_launch)
+    modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
+    modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
+    modules.set_defaults(verb=measure_imports)
+    for verb in (launch, modules):
+        verb.add_argument("--json", action="store_true", help="print a JSON document")
+    return top
+
+
+def positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def measure_launch(options: argparse.Namespace) -> int:
+    where = machine()  # before the measurement makes a load of its own
+    with world() as own, Measure(own.folder) as measure:
+        cases = peers.cases(own)
+        rounds = interleaved(cases, options.rounds, measure, progress(options.rounds))
+    words = ["scripts/bench", "launch", f"--rounds={options.rounds}", *(["--write"] if options.write else [])]
+    titles = {case.name: case.title for case in cases}
+    done = report.Report(shlex.join(words), where, titles, peers.OURS, peers.PEERS, rounds)
+    if options.write:
+        (REFERENCE / PAGE).write_text(report.page(done, PLOT))
+        (REFERENCE / PLOT).write_text(plot.svg(done))
+    show(json.dumps(report.document(done)) if options.json else report.table(done))
+    return 0
+
+
+def measure_imports(options: argparse.Namespace) -> int:
+    with world() as own:
+        manifest = peers.manifest(own)
+        modules = imports.measure(manifest, own.environment, options.rounds)
+    show(json.dumps(imports.document(modules)) if options.json else imports.table(modules))
+    return 0
+
+
+def show(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def progress(rounds: int) -> Callable[[int], None]:
+    """Tells a terminal how far it is."""
+
+    def tell(number: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rround {number} of {rounds}" if number < rounds else "\r\033[K")
+
+    return tell
+
+
+def machine() -> report.Machine:
+    return report.Machine(
+        commit=commit(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        kernel=f"Linux {platform.release()} {platform.machine()}",
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)),
+        load=os.getloadavg()[0],
+        versions=peers.versions(),
+    )
+
+
+def commit() -> str:
+    """The tree's, and whether what is measured differs from it."""
+    head = git("rev-parse", "--short=12", "HEAD")
+    changed = git("status", "--porcelain", "--", "volt", "profiles")
+    return (head or "unknown") + (", with changes" if changed else "")
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(TOP), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
