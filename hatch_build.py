@@ -15,6 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PLATFORMS = ("linux-x86_64", "linux-aarch64")
 PROGRAM = "volt/native/volt"
+COMMAND = "volt"  # on PATH: the same program again
 COMPILERS = ("gcc", "musl-gcc")  # musl-gcc is a wrapper around gcc: both have to be there
 
 
@@ -28,12 +29,15 @@ class StaticProgram(BuildHookInterface[Any]):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform.replace('-', '_')}"
         if version == "editable":
-            self.compile(Path(self.root, PROGRAM))
+            program = Path(self.root, PROGRAM)
+            self.compile(program)
+            build_data["shared_scripts"][str(program)] = COMMAND
             return
         self.folder = tempfile.mkdtemp(prefix="volt-build-")
         target = Path(self.folder, "volt")
         self.compile(target)
         build_data["force_include"][str(target)] = PROGRAM
+        build_data["shared_scripts"][str(target)] = COMMAND
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         del build_data, artifact_path

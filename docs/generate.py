@@ -49,7 +49,7 @@ def cli_page() -> str:
     """Every verb with its arguments and options, as `volt VERB --help` has them."""
     import typer
 
-    from volt.cli import app
+    from volt.cli.app import app
 
     group: Any = typer.main.get_command(app)
     lines = [

@@ -13,22 +13,24 @@ a Python mapping. Nothing here changes the calling process: launching happens in
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from volt.errors import HostUnfit, LaunchError, ManifestError, StateError, VoltError
-from volt.model.doctor import Check
 from volt.model.facts import Call, Facts
 from volt.model.findings import Finding
 from volt.model.plan import LaunchPlan
 from volt.model.run import Outcome
 
 if TYPE_CHECKING:
+    import subprocess
+
+    from volt.host.watch import Watch
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
+    from volt.model.doctor import Check
     from volt.model.manifest import Manifest
 
 __all__ = [
@@ -65,14 +67,16 @@ __all__ = [
     "validate",
 ]
 
-PIPE = subprocess.PIPE
-DEVNULL = subprocess.DEVNULL
+# subprocess.PIPE and subprocess.DEVNULL, whose import a launch can do without.
+PIPE = -1
+DEVNULL = -3
 
 Source = str | Path | bytes | Mapping[str, Any]
 Stream = int | None
 
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
+    "Check": "volt.model.doctor",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
@@ -93,12 +97,18 @@ def resolve(
     `base` is the folder that relative paths belong to where there is no file. Raises nothing for what is
     wrong in the manifest: that is a finding.
     """
+    return _resolve(manifest, variables, base, None)
+
+
+def _resolve(
+    manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, watch: Watch | None
+) -> Resolved:
     from volt.host.sources import FileSources
     from volt.manifest import resolve as resolve_manifest
 
     source = str(manifest) if isinstance(manifest, Path) else manifest
     folder = None if base is None else str(base)
-    return resolve_manifest(source, FileSources(), variables=variables or {}, base=folder)
+    return resolve_manifest(source, FileSources(watch), variables=variables or {}, base=folder)
 
 
 def validate(manifests: Sequence[Source], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
@@ -214,24 +224,55 @@ def become(
     variables: Mapping[str, str] | None = None,
     base: str | Path | None = None,
     call: Call | None = None,
+    words: Sequence[str] | None = None,
 ) -> NoReturn:
     """Launch in the place of this process, on its standard streams: what `volt run` does.
 
-    Raises ManifestError, HostUnfit, LaunchError; does not return.
+    `words` is the whole command line that asks for this launch, the program first: the plan is kept for it, and
+    the same words are answered without Python as long as nothing has changed that the plan was made from. Raises
+    ManifestError, HostUnfit, LaunchError; does not return.
     """
     from dataclasses import replace
 
+    from volt.host.facts import folders
+    from volt.host.watch import Watch, watch_code
     from volt.launch import handover
+    from volt.launch.cache import open_cache
+    from volt.model.binary import encode
 
     sweep()
     wanted = call or Call()
     wanted = replace(wanted, terminal=_terminals(0, 1, 2), term=os.environ.get("TERM", ""))
-    made, facts = _plan(manifest, variables, base, wanted)
+    cache = open_cache(folders()) if words and manifest != STDIN else None
+    watch = Watch(cache.key) if cache else None
+    made, facts = _plan(manifest, variables, base, wanted, watch)
     _require(facts)
+    plan = encode(made)
+    if cache and watch:
+        watch_code(watch)
+        if watch.certain:
+            cache.keep(_question(words or (), wanted, facts.program), watch.dependencies(), plan)
     try:
-        handover.become(facts.program, made)
+        handover.become(facts.program, plan)
     except OSError as error:
         raise LaunchError(f"the static program cannot be started: {error}") from error
+
+
+def _question(words: Sequence[str], call: Call, program: str) -> bytes:
+    """The command line as the static program asks for its plan: it lies beside `volt-python`, or in the package."""
+    from volt.host.facts import folders
+    from volt.model.entry import question
+
+    started = Path(words[0] if Path(words[0]).name == PYTHON_ENTRY else program)
+    return question(
+        [os.fsencode(word) for word in words[1:]],
+        program=os.fsencode(started.parent.resolve()),
+        path=os.environb.get(b"PYTHONPATH", b""),
+        folder=os.fsencode(Path.cwd()),
+        root=os.fsencode(folders().root),
+        terminal=call.terminal,
+        term=os.environb.get(b"TERM", b""),
+    )
 
 
 def sweep() -> tuple[str, ...]:
@@ -251,22 +292,34 @@ def doctor() -> tuple[Check, ...]:
 
 
 VOLT_FAILED = 125
+STDIN = "-"
+PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
 
 
 def _plan(
-    manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, call: Call
+    manifest: Source,
+    variables: Mapping[str, str] | None,
+    base: str | Path | None,
+    call: Call,
+    watch: Watch | None = None,
 ) -> tuple[LaunchPlan, Facts]:
     from volt.host.facts import folders, probe, probe_machine
-    from volt.host.profiles import shipped_profile
+    from volt.host.profiles import profile_path, shipped_profile
+    from volt.host.watch import watch_facts, watch_machine, watch_workload
     from volt.manifest import locate
     from volt.plan.assemble import make_plan
     from volt.plan.seccomp_profile import parse_profile
 
-    resolved = resolve(manifest, variables=variables, base=base)
+    if watch:
+        watch_machine(watch, profile_path("seccomp", "default"))
+    resolved = _resolve(manifest, variables, base, watch)
     facts = probe_machine(folders())
     errors = tuple(finding for finding in resolved.findings if finding.severity == "error")
     if resolved.workload is None or errors:
         raise ManifestError(resolved.findings)
+    if watch:
+        watch_facts(watch, facts)
+        watch_workload(watch, resolved.workload, facts.folders, fresh=call.fresh)
     facts = probe(resolved.workload, facts, fresh=call.fresh)
     try:
         profile = parse_profile(shipped_profile("seccomp", "default"))

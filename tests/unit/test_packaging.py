@@ -91,6 +91,17 @@ def test_the_wheel_carries_the_program_the_profiles_and_the_sources(wheel):
     assert not [name for name in names if not name.startswith(("volt/", "volt-"))]
 
 
+def test_volt_on_path_is_the_program_and_volt_python_the_entry_that_it_starts(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (script,) = (one for one in archive.infolist() if ".data/scripts/" in one.filename)
+        (entries,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+        assert script.filename.endswith(".data/scripts/volt")
+        assert archive.read(script) == archive.read("volt/native/volt")
+        assert script.external_attr >> 16 & stat.S_IXUSR
+        named = archive.read(entries).decode()
+    assert [line.partition(" ")[0] for line in named.splitlines() if "=" in line] == ["volt-python"]
+
+
 def test_the_program_is_static_and_small(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         program = Path(archive.extract("volt/native/volt", tmp_path))
@@ -133,6 +144,44 @@ def test_a_failing_compiler_is_shown_without_a_traceback(tmp_path):
 
 def test_the_installed_command_works(installed):
     assert "run" in run(installed, "volt", "--help")
+
+
+def test_the_installed_command_is_no_script(installed):
+    assert (installed / "bin/volt").read_bytes()[:4] == ELF
+    assert (installed / "bin/volt-python").read_bytes()[:2] == b"#!"
+
+
+def through_a_folder(installed, top):
+    (top / "commands").symlink_to(installed / "bin")
+    return [top / "commands/volt"]
+
+
+def through_a_link(installed, top):
+    (top / "volt").symlink_to(installed / "bin/volt")
+    return [top / "volt"]
+
+
+def through_links_on_path(installed, top):
+    (top / "first").symlink_to(installed / "bin/volt")
+    (top / "commands").mkdir()
+    (top / "commands/volt").symlink_to("../first")
+    return ["env", f"PATH={top}/commands:{os.environ['PATH']}", "volt"]
+
+
+@pytest.mark.parametrize("way", [through_a_folder, through_a_link, through_links_on_path], ids=lambda way: way.__name__)
+def test_the_installed_command_works_through_links(installed, tmp_path, way):
+    done = subprocess.run(
+        [*way(installed, tmp_path), "--version"], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("volt ")
+
+
+def test_an_installed_command_without_its_python_part_says_so(installed, tmp_path):
+    shutil.copy(installed / "bin/volt", tmp_path)
+    done = subprocess.run([tmp_path / "volt", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert done.stderr.endswith("volt-python: No such file or directory\nhint: install volt again\n")
 
 
 def test_the_installed_package_is_the_one_from_the_wheel_and_finds_its_program(installed):

@@ -4,64 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
 
-import typer
-
-from volt import __version__
-from volt.cli.doctor import doctor
-from volt.cli.failure import RUN_FAILED, report
-from volt.cli.plan import plan
-from volt.cli.run import run
-from volt.cli.schema import schema
-from volt.cli.show import show
-from volt.cli.validate import validate
-from volt.errors import VoltError
-
-__all__ = ["app", "main"]
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"volt {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
-]
-
-# What typer raises for a mistake in a call; typer has kept it in several places over the years.
-MISTAKE: type[Exception] = typer.BadParameter.__mro__[2]
-
-app = typer.Typer(
-    name="volt",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback()
-def volt(version: Version = False) -> None:
-    """Launch what a TOML manifest describes, behind the wall that one word picks."""
-
-
-for verb in (run, plan, validate, show, schema, doctor):
-    app.command(verb.__name__)(verb)
+__all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` with 125."""
+    """Run one command line; the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # what is no text in a name or a variable is shown escaped
             stream.reconfigure(errors="backslashreplace")
     try:
-        return int(app(arguments, prog_name="volt", standalone_mode=False) or 0)
-    except MISTAKE as mistake:
-        return _refuse(mistake, arguments)
-    except (KeyboardInterrupt, typer.Abort):
+        return _main(arguments)
+    except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader has gone: nothing more to say, and nothing to flush into.
@@ -69,11 +23,15 @@ def main(arguments: list[str]) -> int:
         return 141
 
 
-def _refuse(mistake: Any, arguments: list[str]) -> int:
-    """Say what is wrong with the call: as typer does, or as JSON where that was asked for."""
-    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--json" in own:
-        report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
-    else:
-        mistake.show()
-    return RUN_FAILED if own[:1] == ["run"] else int(mistake.exit_code)
+def _main(arguments: list[str]) -> int:
+    """A plain `volt run` is read here, since typer and what it imports take longer than the launch itself."""
+    from volt.cli.words import read_run
+
+    request = read_run(arguments)
+    if request is not None:
+        from volt.cli.launching import launch
+
+        return launch(request)
+    from volt.cli.app import command_line
+
+    return command_line(arguments)

@@ -6,7 +6,8 @@ import json
 
 from volt import api
 from volt.cli.failure import FAILED, failing
-from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Variables, call_of, pairs
+from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Variables
+from volt.cli.words import Request, call_of, pairs
 
 
 @failing(FAILED)
@@ -20,6 +21,7 @@ def plan(
     json_: Json = False,
 ) -> int:
     """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
-    made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(command, env, fresh, outcome))
+    request = Request(file, tuple(command or ()), tuple(set_ or ()), tuple(env or ()), fresh, outcome)
+    made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(request))
     print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
     return 0

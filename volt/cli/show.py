@@ -11,7 +11,8 @@ import typer
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import document, render
-from volt.cli.options import File, Json, Variables, pairs
+from volt.cli.options import File, Json, Variables
+from volt.cli.words import pairs
 
 Origin = Annotated[bool, typer.Option("--origin", help="Name the file and line of each value.")]
 

@@ -11,7 +11,8 @@ import typer
 from volt import api
 from volt.cli.failure import BAD_MANIFEST, FAILED, failing
 from volt.cli.findings import document, printable, render
-from volt.cli.options import Json, Variables, pairs
+from volt.cli.options import Json, Variables
+from volt.cli.words import pairs
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Manifests; - for standard input.", show_default=False)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from volt.errors import StateError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from importlib.resources.abc import Traversable
-
+_PACKAGE = Path(__file__).parents[1]
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -27,6 +24,11 @@ def shipped_profile(kind: str, name: str) -> bytes:
     return _folder(kind).joinpath(f"{name}.toml").read_bytes()
 
 
+def profile_path(kind: str, name: str) -> str:
+    """The path of the profile's file. Raises as shipped_profile does."""
+    return str(_folder(kind).joinpath(f"{name}.toml"))
+
+
 def shipped_profiles(kind: str) -> tuple[str, ...]:
     """The names of the profiles of a kind that volt ships. Raises StateError when there is none."""
     files = (entry.name for entry in _folder(kind).iterdir())
@@ -34,7 +36,7 @@ def shipped_profiles(kind: str) -> tuple[str, ...]:
     return tuple(name for name in names if _NAME.fullmatch(name))
 
 
-def _folder(kind: str) -> Traversable:
+def _folder(kind: str) -> Path:
     for folder in _folders():
         found = folder.joinpath(kind)
         if found.is_dir():
@@ -42,9 +44,8 @@ def _folder(kind: str) -> Traversable:
     raise StateError(f"volt's own {kind} profiles are missing", hint="install volt again")
 
 
-def _folders() -> Iterator[Traversable]:
+def _folders() -> Iterator[Path]:
     """Installed, profiles/ lies inside the package; in a source tree, beside it."""
-    package = resources.files("volt")
-    yield package.joinpath("profiles")
-    if package.joinpath("../pyproject.toml").is_file():
-        yield package.joinpath("../profiles")
+    yield _PACKAGE / "profiles"
+    if (_PACKAGE.parent / "pyproject.toml").is_file():
+        yield _PACKAGE.parent / "profiles"

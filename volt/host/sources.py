@@ -10,6 +10,7 @@ from pathlib import Path
 from volt.errors import VoltError
 from volt.host.facts import folders
 from volt.host.files import MOST
+from volt.host.watch import Watch
 
 STDIN = "-"
 SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
@@ -18,18 +19,23 @@ SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
 class FileSources:
     """The world as volt.manifest.Sources asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch | None = None) -> None:
         self._withheld: set[str] = set()
+        self._watch = watch
 
     def read(self, path: str) -> bytes:
         """A regular file's bytes, one more than 1 MiB at the most; a FIFO or a device is never waited for.
         Raises OSError."""
         if path == STDIN:
+            if self._watch:
+                self._watch.certain = False
             return sys.stdin.buffer.read(MOST + 1) if sys.stdin else b""
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no regular file", path)
+            if self._watch:
+                self._watch.opened(str(Path(path).absolute()), descriptor)
             if not _may_quote(descriptor):
                 self._withheld.add(path)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -45,7 +51,10 @@ class FileSources:
         return os.path.lexists(path)
 
     def variable(self, name: str) -> str | None:
-        return os.environ.get(name)
+        value = os.environ.get(name)
+        if self._watch:
+            self._watch.variable(name, value)
+        return value
 
     def builtins(self) -> dict[str, str]:
         """HOSTNAME, and volt's own folders."""

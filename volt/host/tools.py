@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +62,8 @@ def _names(folder: str) -> list[str]:
 
 
 def _asked(program: str) -> int:
+    import subprocess
+
     try:
         done = subprocess.run(
             [program, "--version"],

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from volt.model.binary import encode
 from volt.model.plan import LaunchPlan
 
+if TYPE_CHECKING:
+    import subprocess
+
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-def seal(plan: LaunchPlan) -> int:
-    """A descriptor of a sealed memfd (memfd_create(2)) with the plan's binary form, close-on-exec."""
+def seal(plan: bytes) -> int:
+    """A descriptor of a sealed memfd (memfd_create(2)) with a plan's binary form, close-on-exec."""
     descriptor = os.memfd_create("volt-plan", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(encode(plan))
+            file.write(plan)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
     except BaseException:
         os.close(descriptor)
@@ -27,7 +29,7 @@ def seal(plan: LaunchPlan) -> int:
     return descriptor
 
 
-def become(program: str, plan: LaunchPlan) -> NoReturn:
+def become(program: str, plan: bytes) -> NoReturn:
     """execve(2) the static program in this process: Python is gone. Raises OSError when it cannot."""
     descriptor = seal(plan)
     try:
@@ -45,7 +47,9 @@ def spawn(
     Each of `stdio` is a descriptor, subprocess.PIPE, subprocess.DEVNULL, or None for this process's own.
     The program gets an empty environment, so that it performs the plan and nothing else. Raises OSError.
     """
-    descriptor = seal(plan)
+    import subprocess
+
+    descriptor = seal(encode(plan))
     try:
         return subprocess.Popen(
             ["volt", "perform", str(descriptor)],

@@ -10,10 +10,10 @@ from typing import Any
 
 import tomli
 
-from volt.manifest.documents import read_toml
 from volt.manifest.locate import Key, Position, positions
 from volt.manifest.nodes import Node, TooDeepError, node_of
 from volt.manifest.sources import FILE_LIMIT, Sources
+from volt.manifest.toml import read_toml
 from volt.model.findings import Finding, Place, quote
 
 LONGEST_CHAIN = 16

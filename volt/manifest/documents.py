@@ -5,17 +5,15 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli
 import tomli_w
 
+from volt.manifest.toml import read_toml
 from volt.model.manifest import Manifest
 
-LONG = re.compile(rb"0[xob][0-9A-Fa-f_]{1000}")
 TAG = "$toml"  # marks a JSON object that stands for a TOML value which JSON lacks
 TIMES: Mapping[str, Any] = {
     "datetime": datetime.datetime,
@@ -35,26 +33,6 @@ def parse(data: bytes) -> Manifest:
     """The manifest of a TOML text. Raises ValueError: tomli.TOMLDecodeError, UnicodeDecodeError, or for a number
     of thousands of digits."""
     return Manifest.unchecked(read_toml(data))
-
-
-def read_toml(data: bytes) -> dict[str, Any]:
-    """The table of a TOML text; a UTF-8 byte order mark and CRLF are accepted."""
-    try:
-        table = tomli.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    if LONG.search(data):
-        _refuse_long(table)
-    return table
-
-
-def _refuse_long(value: Any) -> None:
-    """Python reads a hexadecimal integer of any length, and then cannot write it. Raises ValueError."""
-    if isinstance(value, int):
-        str(value)
-    elif isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _refuse_long(item)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import os.path
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -88,6 +87,8 @@ class Reader:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known name that is most like the word, or ""."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, list(known), 1, 0.6)), "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from volt.model.findings import Place
-from volt.model.manifest import Mode, NetworkMode, WritableLayerMode
+from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.sizes import Duration, Size
 
 

@@ -9,7 +9,7 @@ import errno
 import re
 from pathlib import Path
 
-from volt.model import binary, protocol
+from volt.model import binary, entry, protocol
 from volt.model.steps import MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
 from volt.model.text import SlotKind
 
@@ -61,11 +61,17 @@ def _ident(operation: type[Step]) -> str:
 def _numbers() -> str:
     opcodes = (f"    OP_{_ident(op).upper()} = {number}," for op, number in OPCODES.items())
     frames = (f"    FRAME_{frame.name} = {frame.value}," for frame in protocol.Frame)
+    depends = (f"    DEPENDS_{kind.name} = {kind.value}," for kind in entry.Depends)
     slots = (f"    SLOT_{slot.name} = {slot.value}," for slot in SlotKind)
     constants = {
         "TABLE_VERSION": f"{table_version()}u",
         "PROGRAM_MAGIC": f'"{binary.MAGIC.decode()}"',
         "PROGRAM_HEADER": f"{binary.HEADER.size}u",
+        "ENTRY_MAGIC": f'"{entry.MAGIC.decode()}"',
+        "ENTRY_VERSION": f"{entry.entry_version()}u",
+        "ENTRY_HEADER": f"{entry.HEADER.size}u",
+        "ENTRY_MOST": f"{entry.MOST}u",
+        "ENTRY_NUMBERS": f"{entry.NUMBERS}",
         "FRAME_MAGIC": f"{protocol.MAGIC:#x}u",
         "FRAME_VERSION": f"{protocol.VERSION}u",
         "FRAME_LIMIT": f"{protocol.FRAME_LIMIT}u",
@@ -79,6 +85,7 @@ def _numbers() -> str:
             *(*defines, "", "enum opcode {", *opcodes, "};", ""),
             *("enum frame_type {", *frames, "};", ""),
             *("enum slot_kind {", *slots, "};", ""),
+            *("enum depends {", *depends, "};", ""),
         ]
     )
 

@@ -1,6 +1,8 @@
-// The static program: `volt perform FD` performs a plan and supervises it; `volt init FD FD` is PID 1 inside.
+// The static program: `volt perform FD` performs a plan and supervises it; `volt init FD FD` is PID 1 inside; with
+// any other words it is the `volt` of the command line.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +12,12 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "lookup.h"
 #include "volt.h"
 #include "table.h"
 
+#define PYTHON_ENTRY "volt-python"
+#define ASKED_BY "python:" // volt/__main__.py
 #define STAT_START_TIME 22 // proc(5), /proc/PID/stat: the field's number
 
 int do_lifeline(struct context *context, const struct step_lifeline *step) {
@@ -56,23 +61,26 @@ static uint64_t start_clock(void) {
     return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-static int begin(struct context *context, int plan) {
+// Everything but the plan itself.
+static int begin(struct context *context) {
     if (hold_signals(context) < 0 || k_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
     context->callers_umask = umask(0); // modes are as the plan has them
     context->slots.pid = (uint64_t)getpid();
     context->slots.started = (uint64_t)time(NULL);
     context->slots.clock = start_clock();
-    if (load_program(context, plan, false) < 0) return -1;
-    for (unsigned i = 1; i <= context->program.registers; i++) context->registers[i] = (int)i - 1;
-    close(plan);
     return 0;
 }
 
-static int perform_main(int plan) {
+// The plan in a descriptor, or where that is -1 in `whole`.
+static int perform_main(int plan, struct bytes whole) {
     static struct context context;
     hold_standard();
     context_init(&context);
-    if (begin(&context, plan) < 0) {
+    int result = begin(&context);
+    if (result == 0) result = plan >= 0 ? load_program(&context, plan, false) : load_bytes(&context, whole, false);
+    close_held(&plan);
+    for (unsigned i = 1; result == 0 && i <= context.program.registers; i++) context.registers[i] = (int)i - 1;
+    if (result < 0) {
         context.failure.happened = true;
         context.failure.error = errno;
     } else if (perform_section(&context, false) == 0 && context.guard > 0) {
@@ -83,6 +91,41 @@ static int perform_main(int plan) {
     return exit_status(&context);
 }
 
+static int say_missing(const char *entry) {
+    const char *text = format_text("volt: its Python part cannot be started: %s: %s\nhint: install volt again\n", entry,
+                                   strerror(errno));
+    write_all(STDERR_FILENO, text, strlen(text));
+    return VOLT_FAILED;
+}
+
+// The interpreter's own name goes before the words where it was `python -m volt` that asked; else the Python entry
+// lies beside this program.
+static int start_python(char **words) {
+    if (strncmp(words[0], ASKED_BY, sizeof ASKED_BY - 1) == 0) {
+        size_t count = 0;
+        while (words[count]) count++;
+        char **more = keep((count + 3) * sizeof *more);
+        char module[] = "volt.cli", flag[] = "-m";
+        more[0] = words[0] + sizeof ASKED_BY - 1;
+        more[1] = flag;
+        more[2] = module;
+        memcpy(more + 3, words + 1, count * sizeof *more);
+        execv(more[0], more);
+        return say_missing(more[0]);
+    }
+    char *entry = format_text("%s/" PYTHON_ENTRY, own_folder());
+    execv(entry, words);
+    return say_missing(entry);
+}
+
+// What a user starts: a cached launch, or Python for everything else.
+static int front_main(char **words) {
+    struct bytes plan;
+    hold_standard();
+    if (lookup(words, &plan)) return perform_main(-1, plan);
+    return start_python(words);
+}
+
 static int descriptor_number(const char *text) {
     char *end;
     long number = strtol(text, &end, 10);
@@ -91,9 +134,7 @@ static int descriptor_number(const char *text) {
 
 int main(int count, char **words) {
     int first = count > 2 ? descriptor_number(words[2]) : -1, second = count > 3 ? descriptor_number(words[3]) : -1;
-    if (count == 3 && strcmp(words[1], "perform") == 0 && first >= 0) return perform_main(first);
+    if (count == 3 && strcmp(words[1], "perform") == 0 && first >= 0) return perform_main(first, (struct bytes){0});
     if (count == 4 && strcmp(words[1], "init") == 0 && first >= 0 && second >= 0) return init_main(first, second);
-    static const char usage[] = "volt: this program performs launch plans: volt perform FD, volt init FD FD\n";
-    write_all(STDERR_FILENO, usage, sizeof usage - 1);
-    return VOLT_FAILED;
+    return count > 0 ? front_main(words) : VOLT_FAILED;
 }

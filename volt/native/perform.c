@@ -100,7 +100,11 @@ int load_program(struct context *context, int descriptor, bool inner) {
     uint8_t *memory = keep((size_t)status.st_size + 1);
     ssize_t length = read_up_to(descriptor, memory, (size_t)status.st_size);
     if (length < 0) return -1;
-    struct bytes whole = {memory, (size_t)length};
+    return load_bytes(context, (struct bytes){memory, (size_t)length}, inner);
+}
+
+// A program that lies in memory, which it keeps needing.
+int load_bytes(struct context *context, struct bytes whole, bool inner) {
     if (inner && !take_slots(context, &whole)) return refuse(context, EBADMSG, "the plan is cut short");
     if (!parse_program(&context->program, whole) || !check_program(context))
         return refuse_plan(context, whole);

@@ -126,6 +126,7 @@ __attribute__((format(printf, 3, 4))) size_t format_into(char *to, size_t size, 
 
 // perform.c
 int load_program(struct context *context, int descriptor, bool inner);
+int load_bytes(struct context *context, struct bytes whole, bool inner);
 bool parse_program(struct program *program, struct bytes whole);
 bool check_program(struct context *context);
 int perform_section(struct context *context, bool second);

@@ -2,7 +2,7 @@
 
 import pytest
 
-from volt.cli.options import pairs
+from volt.cli.words import pairs
 from volt.errors import VoltError
 
 

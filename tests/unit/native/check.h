@@ -38,5 +38,8 @@ _Noreturn void failed_text(const char *file, int line, const char *got, const ch
 // Commands of the program beside its tests: what Python asks of single functions.
 int outcome_command(int count, char **words);
 int harmless_command(void);
+int digest_command(void);
+int lookup_command(char **words);
+int damaged_command(int count, char **words);
 
 #endif

@@ -42,5 +42,8 @@ int main(int count, char **words) {
     if (count == 3 && strcmp(words[1], "test") == 0) return run_test(words[2]);
     if (count > 1 && strcmp(words[1], "outcome") == 0) return outcome_command(count, words);
     if (count == 2 && strcmp(words[1], "harmless") == 0) return harmless_command();
+    if (count == 2 && strcmp(words[1], "digest") == 0) return digest_command();
+    if (count > 2 && strcmp(words[1], "lookup") == 0) return lookup_command(words);
+    if (count > 5 && strcmp(words[1], "damaged") == 0) return damaged_command(count, words);
     return program_main(count, words);
 }

@@ -17,7 +17,7 @@ from volt.model.text import text
 from volt.native import build
 
 LIMIT = 100 * 1024
-USAGE = "volt: this program performs launch plans: volt perform FD, volt init FD FD\n"
+MISSING = "volt: its Python part cannot be started: "  # where it stands alone
 C_FILES = sorted(path for suffix in ("*.c", "*.h") for path in build.SOURCES.glob(suffix) if path.name != "table.h")
 
 
@@ -56,7 +56,7 @@ def test_the_program_carries_no_names_of_ours(program):
 
 def test_the_program_starts(volt):
     done = subprocess.run([volt], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (125, USAGE)
+    assert (done.returncode, done.stderr.startswith(MISSING)) == (125, True)
 
 
 def test_the_program_for_arm64_is_one_and_starts(arm_volt):
@@ -64,7 +64,7 @@ def test_the_program_for_arm64_is_one_and_starts(arm_volt):
     qemu = shutil.which("qemu-aarch64-static")
     assert qemu, "qemu-user-static is not installed: scripts/setup"
     done = subprocess.run([qemu, arm_volt], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (125, USAGE)
+    assert (done.returncode, done.stderr.startswith(MISSING)) == (125, True)
 
 
 def test_a_plan_is_made_for_no_architecture(arm_volt, tmp_path):

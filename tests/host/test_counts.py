@@ -1,0 +1,80 @@
+"""What a launch costs, in things that can be counted and not in time: so that the path cannot grow unnoticed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.host import front, trace
+
+# Of a cached launch of the manifest below, from the exec of volt until it starts the guard: what was counted when
+# this was written, in the comment, and a tenth more. To raise one is to make every launch slower: say in the
+# changelog what is gained for it.
+CALLS = 325  # 295: system calls of the static program; a module of volt that a first run loads is one stat of them
+OPENED = 38  # 34: files that it opens, by whatever call
+PROCESSES = 6  # in all, and no more: volt, systemd-nspawn and its three, one of which becomes the init, the payload
+# Of a first launch, until Python is gone.
+MODULES = 122  # 111: top-level ones, most of them the interpreter's own
+HEAVY = """
+    asyncio concurrent cryptography email html http logging multiprocessing pkg_resources pydantic
+    pydantic_core pygments rich setuptools socket ssl sqlite3 tomli_w tree_sitter tree_sitter_toml typer click
+    unittest uuid xml yaml zoneinfo
+""".split()
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory, busybox):
+    folder = tmp_path_factory.mktemp("counted")
+    one = front.Front(folder, front.Installation(folder))
+    root = front.small_root(folder / "root", busybox)
+    one.manifest(workload={"command": ["true"]}, storage={"rootfs": str(root), "writable_layer": "tmpfs"})
+    front.let_age()
+    return one
+
+
+@pytest.fixture(scope="module")
+def calls(ready):
+    """Every call of a cached launch, and those of the static program before the guard."""
+    ready("run", "m1.toml")
+    for _ in range(front.TRIES):
+        before = ready.installed.starts()
+        argv = ["strace", "-f", "-qq", "-o", "trace", *ready.command(["run", "m1.toml"])]
+        subprocess.run(argv, env=ready.environment, cwd=ready.folder, check=True)
+        if ready.installed.starts() == before:
+            break
+    every = trace.read(ready.folder / "trace")
+    own = [call for call in every if call.pid == every[0].pid]
+    return every, own[: next(n for n, call in enumerate(own) if call.kind == "clone3")]
+
+
+def test_the_system_calls_before_the_guard(calls):
+    assert 100 < len(calls[1]) <= CALLS
+
+
+def test_the_files_that_are_opened_before_the_guard(calls):
+    opened = [call.arguments for call in calls[1] if call.kind == "openat" and not call.failed]
+    assert 10 < len(opened) <= OPENED, opened
+
+
+def test_the_processes_of_a_launch(calls):
+    started = [call for call in calls[0] if call.kind == "clone3" and not call.failed]
+    assert 1 + len(started) == PROCESSES
+
+
+def test_what_a_first_launch_imports(ready):
+    """-X importtime names each module as it is imported, up to the exec that is the hand-over."""
+    argv = [sys.executable, "-X", "importtime", "-m", "volt.cli", "run", "m1.toml"]
+    done = subprocess.run(argv, env=ready.environment, cwd=ready.folder, capture_output=True, check=True)
+    names = re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr.decode(), re.MULTILINE)
+    assert "volt.launch.handover" in names
+    assert sorted({*names} & {*HEAVY}) == []
+    assert len({name.partition(".")[0] for name in names}) <= MODULES
+
+
+def test_a_heavy_module_would_be_noticed(ready):
+    argv = [sys.executable, "-X", "importtime", "-c", "import email"]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert "email" in re.findall(r"(\S+)$", done.stderr.decode(), re.MULTILINE)

@@ -1,0 +1,195 @@
+"""What a plan was made from, as dependencies: each kind as the static program will ask for it again."""
+
+import os
+import resource
+import socket
+import time
+
+import pytest
+
+from volt.host import watch as watching
+from volt.host.watch import FRESH, Watch, watch_code, watch_machine, watch_workload
+from volt.model.entry import Dependency, Depends, numbers_of
+from volt.model.facts import Folders
+from volt.model.modes import Mode, WritableLayerMode
+from volt.model.workload import Storage, Volume, Workload
+
+KEY = bytes(range(16))
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """A watch for which everything is old enough."""
+    monkeypatch.setattr(watching, "FRESH", -(2**62))
+    return Watch(KEY)
+
+
+def status_numbers(status):
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def found(watch):
+    return {(one.kind.name, os.fsdecode(one.name)) for one in watch.dependencies()}
+
+
+def test_a_file_is_its_identity_size_and_times(watch, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    watch.file(str(path))
+    assert watch.dependencies() == (Dependency(Depends.FILE, os.fsencode(path), status_numbers(path.stat())),)
+    assert watch.certain
+
+
+def test_a_file_behind_a_link_is_what_the_link_leads_to(watch, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("file")
+    watch.file(str(tmp_path / "link"))
+    (one,) = watch.dependencies()
+    assert one.numbers == status_numbers((tmp_path / "file").stat())
+    assert watch.certain
+
+
+def test_a_link_where_none_is_followed_is_uncertain(watch, tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    watch.link(str(tmp_path / "link"))
+    assert not watch.certain
+
+
+@pytest.mark.parametrize("name", ["missing", "file/below"])
+@pytest.mark.parametrize("how", [Watch.file, Watch.link, Watch.place])
+def test_what_is_not_there_has_to_stay_away(watch, tmp_path, name, how):
+    (tmp_path / "file").touch()
+    how(watch, str(tmp_path / name))
+    assert found(watch) == {("ABSENT", str(tmp_path / name))}
+    assert watch.certain
+
+
+def test_a_link_to_nowhere_is_neither_there_nor_away(watch, tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    watch.file(str(tmp_path / "link"))
+    assert not watch.certain
+
+
+def test_what_cannot_be_looked_at_is_uncertain(watch, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    watch.file(str(tmp_path / "loop"))
+    assert not watch.certain
+
+
+@pytest.mark.parametrize(("age", "certain"), [(FRESH // 2, False), (FRESH * 2, True), (-FRESH, False)])
+def test_what_has_just_changed_or_will_is_uncertain(monkeypatch, tmp_path, age, certain):
+    """A time in the future is a clock that was set back."""
+    (tmp_path / "file").touch()
+    at = (tmp_path / "file").stat().st_ctime_ns + age
+    monkeypatch.setattr(time, "time_ns", lambda: at)
+    watch = Watch(KEY)
+    watch.file(str(tmp_path / "file"))
+    assert watch.certain is certain
+
+
+def test_the_first_look_counts(watch, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    before = status_numbers(path.stat())
+    watch.file(str(path))
+    path.write_text("longer")
+    watch.file(str(path))
+    assert [one.numbers for one in watch.dependencies()] == [before]
+
+
+def test_a_file_that_was_opened_counts_as_it_was_then(watch, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with path.open() as file:
+        path.rename(tmp_path / "other")
+        path.write_text("another")
+        watch.opened(str(path), file.fileno())
+    (one,) = watch.dependencies()
+    assert one.numbers == status_numbers((tmp_path / "other").stat())
+
+
+def test_a_place_is_what_it_is_and_not_what_is_in_it(watch, tmp_path):
+    watch.place(str(tmp_path))
+    status = tmp_path.stat()
+    (tmp_path / "new").touch()
+    (one,) = watch.dependencies()
+    assert one.kind == Depends.PLACE
+    assert one.numbers == (status.st_dev, status.st_ino, 0o040000, status.st_uid, status.st_gid)
+
+
+def test_a_text_is_the_digest_of_what_it_says(watch):
+    watch.text("/proc/sys/kernel/random/boot_id")
+    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        assert watch.dependencies()[0].numbers == numbers_of(file.read(), KEY)
+    watch.text("/proc/no-such")
+    assert not watch.certain
+
+
+def test_a_variable_that_is_set_is_never_depended_on(watch):
+    watch.variable("HOME", None)
+    assert found(watch) == {("UNSET", "HOME")}
+    assert watch.certain
+    watch.variable("SECRET", "")
+    assert not watch.certain
+    assert found(watch) == {("UNSET", "HOME")}
+
+
+def test_the_machine_is_its_texts_and_files(watch):
+    watch_machine(watch, "/proc/self/comm")
+    names = {os.fsdecode(one.name) for one in watch.dependencies()}
+    assert {*watching.TEXTS, *watching.FILES, "/proc/self/comm"} == names
+    kinds = [one.kind for one in watch.dependencies()]
+    assert kinds == sorted(kinds, key=lambda kind: kind == Depends.TEXT)  # the cheapest first
+
+
+def test_the_code_is_what_is_loaded_of_it(watch):
+    watch_code(watch)
+    names = {os.fsdecode(one.name) for one in watch.dependencies()}
+    assert watching.__file__ in names
+    assert socket.__file__ not in names
+    assert all(name.endswith((".py", ".so")) for name in names)
+
+
+def work(**storage):
+    volumes = (Volume(host="/srv/data", container="/data"),)
+    given = Storage(**{"rootfs": "/srv/root", "volumes": volumes, **storage})
+    return Workload(name="w", mode=Mode.CONTAINER, storage=given, env_file="/srv/values")
+
+
+WHERE = Folders("/srv/volt/state", "/srv/volt/run", "/srv/volt/log", "/srv/volt")
+
+
+def named(watch):
+    return {os.fsdecode(one.name) for one in watch.dependencies()}
+
+
+def test_a_workload_is_its_paths_and_the_accounts_of_its_root(watch):
+    watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, fresh=False)
+    accounts = {f"/srv/root/{name}" for name in ("etc", "etc/passwd", "etc/group")}
+    assert named(watch) == {"/srv/root", "/srv/data", "/srv/values", *accounts}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_kept_layer_counts_unless_it_is_discarded(watch, fresh):
+    watch_workload(watch, work(writable_layer=WritableLayerMode.OVERLAY), WHERE, fresh=fresh)
+    layer = {
+        f"/srv/volt/state/layers/w/{name}" for name in ("root", "upper/etc", "upper/etc/passwd", "upper/etc/group")
+    }
+    assert (named(watch) & layer == layer) is not fresh
+    assert bool(named(watch) & layer) is not fresh
+
+
+def test_the_hosts_own_root_is_what_is_shown_of_it(watch):
+    watch_workload(watch, work(rootfs="host", writable_layer=WritableLayerMode.TMPFS), WHERE, fresh=False)
+    assert {"/usr", "/usr/local", "/etc", "/etc/ssl"} <= named(watch)
+    assert not [name for name in named(watch) if name.endswith("passwd")]
+
+
+def test_only_the_limits_that_are_asked_for_count(watch):
+    from dataclasses import replace
+
+    workload = replace(work(), limits={"nofile": (10, 20)})
+    watch_workload(watch, workload, WHERE, fresh=False)
+    (one,) = [one for one in watch.dependencies() if one.kind == Depends.LIMIT]
+    soft, hard = (value % 2**64 for value in resource.getrlimit(resource.RLIMIT_NOFILE))
+    assert one.numbers == (resource.RLIMIT_NOFILE, soft, hard)

@@ -1,0 +1,76 @@
+"""The words of a plain `volt run`, read without typer; whatever is not plain is left to typer, mistakes above all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volt import api
+from volt.errors import VoltError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `volt run` was asked for, as it was written."""
+
+    file: str
+    command: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    fresh: bool = False
+    outcome: str | None = None
+
+
+def read_run(words: Sequence[str]) -> Request | None:
+    """The request in `run [OPTION VALUE]... FILE [OPTION VALUE]... [-- COMMAND...]`; None for anything else.
+
+    Options are written out in full, `-e` alone in short, and take their value as the next word.
+    """
+    if words[:1] != ["run"]:
+        return None
+    split = words.index("--") if "--" in words else len(words)
+    request, files = Request("", tuple(words[split + 1 :])), []
+    own = iter(words[1:split])
+    for word in own:
+        if word == "--fresh":
+            request = replace(request, fresh=True)
+        elif word in ("--set", "--env", "-e", "--outcome"):
+            value = next(own, None)
+            if value is None:
+                return None
+            request = _with(request, word, value)
+        elif word.startswith("-") and word != "-":
+            return None
+        else:
+            files.append(word)
+    return replace(request, file=files[0]) if len(files) == 1 else None
+
+
+def _with(request: Request, option: str, value: str) -> Request:
+    if option == "--set":
+        return replace(request, variables=(*request.variables, value))
+    if option == "--outcome":
+        return replace(request, outcome=value)
+    return replace(request, env=(*request.env, value))
+
+
+def call_of(request: Request) -> api.Call:
+    """What the command line adds to the manifest. Raises VoltError."""
+    return api.Call(
+        command=request.command,
+        env=tuple(pairs(request.env, "--env").items()),
+        fresh=request.fresh,
+        report=None if request.outcome is None else str(Path(request.outcome).absolute()),
+    )
+
+
+def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE words as a mapping; a later one wins. Raises VoltError."""
+    found = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise VoltError(f"{option} {word}: not of the form NAME=VALUE", hint=f"write {option} NAME=VALUE")
+        found[name] = value
+    return found

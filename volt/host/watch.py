@@ -1,0 +1,157 @@
+"""Watching what a plan is made from: every file, place and setting that was looked at, as an entry's dependencies.
+
+Each is noted before it is read, so that a change in between makes the entry stale, not wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from dataclasses import dataclass, field
+
+from volt.host.etc import RESOLV_CONF
+from volt.model.entry import Dependency, Depends, numbers_of
+from volt.model.facts import Facts, Folders
+from volt.model.steps import LIMITS
+from volt.model.workload import Workload
+
+# A change within the resolution of a file system's clock leaves no trace: what has just been changed is not
+# remembered. The coarsest that is met, vfat's, is 2 s.
+FRESH = 2_000_000_000  # ns
+
+# What the facts of every launch come from, beside the programs and libraries themselves.
+TEXTS = (
+    "/proc/self/mountinfo",  # where cgroup v2 is, and what can be idmapped
+    "/proc/self/cgroup",  # the caller's own
+    "/proc/sys/kernel/random/boot_id",  # the record's; and with it the kernel
+    "/proc/sys/kernel/hostname",  # ${HOSTNAME}
+)
+FILES = (RESOLV_CONF, "/etc/subuid", "/etc/subgid")
+# Packages whose code decides what is in a plan.
+CODE = ("volt", "pyseccomp", "tomli")
+ACCOUNTS = ("etc", "etc/passwd", "etc/group")
+
+
+@dataclass(slots=True)
+class Watch:
+    """Dependencies so far. `certain` is False when something was seen that no entry can depend on."""
+
+    key: bytes
+    certain: bool = True
+    found: dict[tuple[Depends, str], Dependency] = field(default_factory=dict)
+
+    def file(self, path: str) -> None:
+        """A file that is read, or a folder whose entries count; also where there is none."""
+        self._status(Depends.FILE, path)
+
+    def link(self, path: str) -> None:
+        """What lies at a path, itself; a symbolic link there leads further than an entry can watch."""
+        self._status(Depends.LINK, path)
+
+    def opened(self, path: str, descriptor: int) -> None:
+        """A file that has just been opened to be read."""
+        self._note_status(Depends.FILE, path, os.fstat(descriptor))
+
+    def place(self, path: str) -> None:
+        """Something that is mounted: what it is counts, not what is in it."""
+        try:
+            status = os.stat(path)  # noqa: PTH116 (paths are text here)
+        except OSError:
+            self.link(path)
+            return
+        kind = stat.S_IFMT(status.st_mode)
+        self._note(Depends.PLACE, path, (status.st_dev, status.st_ino, kind, status.st_uid, status.st_gid))
+
+    def text(self, path: str) -> None:
+        """A small file of /proc, by what it says."""
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 (paths are text here)
+                self._note(Depends.TEXT, path, numbers_of(file.read(), self.key))
+        except OSError:
+            self.certain = False
+
+    def variable(self, name: str, value: str | None) -> None:
+        """A variable of the environment. Its value may be a secret, and would stand in the plan: no entry then."""
+        if value is None:
+            self._note(Depends.UNSET, name, ())
+        else:
+            self.certain = False
+
+    def _status(self, kind: Depends, path: str) -> None:
+        try:
+            status = os.stat(path, follow_symlinks=kind == Depends.FILE)  # noqa: PTH116 (paths are text here)
+        except (FileNotFoundError, NotADirectoryError):
+            self.certain &= not os.path.lexists(path)
+            self._note(Depends.ABSENT, path, ())
+        except OSError:
+            self.certain = False
+        else:
+            self._note_status(kind, path, status)
+
+    def _note_status(self, kind: Depends, path: str, status: os.stat_result) -> None:
+        age = time.time_ns() - status.st_ctime_ns
+        self.certain &= age > FRESH and not stat.S_ISLNK(status.st_mode)
+        numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        self._note(kind, path, numbers)
+
+    def _note(self, kind: Depends, name: str, numbers: tuple[int, ...]) -> None:
+        self.found.setdefault((kind, name), Dependency(kind, os.fsencode(name), numbers))
+
+    def dependencies(self) -> tuple[Dependency, ...]:
+        """All of them, the cheapest to check first."""
+        return tuple(sorted(self.found.values(), key=lambda one: one.kind == Depends.TEXT))
+
+
+def watch_machine(watch: Watch, profile: str) -> None:
+    """What every plan depends on; before the machine is probed."""
+    for path in TEXTS:
+        watch.text(path)
+    for path in (*FILES, profile):
+        watch.file(path)
+
+
+def watch_facts(watch: Watch, facts: Facts) -> None:
+    """The tools that the facts name, and the caller's capabilities."""
+    for path in (facts.nspawn, facts.libseccomp, facts.program):
+        watch.file(path)
+    watch._note(Depends.CAPABILITIES, "", (facts.capabilities,))  # noqa: SLF001 (one module's own)
+
+
+def watch_workload(watch: Watch, workload: Workload, where: Folders, *, fresh: bool) -> None:
+    """What one workload names; before its paths are looked at."""
+    root = workload.storage.rootfs or ""
+    single = [root] if root.startswith("/") else ["/usr", "/usr/local"]
+    for path in (*single, *(volume.host for volume in workload.storage.volumes), workload.env_file):
+        if path:
+            watch.place(path)
+    trees = [root] if root.startswith("/") else []
+    if root == "host":
+        watch.file("/etc")
+        watch.file("/etc/ssl")
+    if workload.kept and not fresh:
+        layer = f"{where.state}/layers/{workload.name}"
+        watch.link(f"{layer}/root")
+        trees.append(f"{layer}/upper")
+    for tree in trees:
+        for name in ACCOUNTS:
+            watch.link(f"{tree}/{name}")
+    _watch_limits(watch, workload)
+
+
+def _watch_limits(watch: Watch, workload: Workload) -> None:
+    import resource
+
+    for name in workload.limits:
+        soft, hard = (value & (2**64 - 1) for value in resource.getrlimit(LIMITS[name]))
+        number = str(LIMITS[name])
+        watch._note(Depends.LIMIT, number, (LIMITS[name], soft, hard))  # noqa: SLF001 (one module's own)
+
+
+def watch_code(watch: Watch) -> None:
+    """volt's own code, as far as it is loaded."""
+    for name, module in tuple(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if path and name.partition(".")[0] in CODE:
+            watch.file(path)

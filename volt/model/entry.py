@@ -1,0 +1,101 @@
+"""An entry of the plan cache: a launch plan, the command line it answers, and everything that it depended on.
+
+An entry is found by its command line and checked by the static program (volt/native/lookup.c) before it is
+performed; whatever differs, or is not understood, is no hit. The form, little-endian:
+
+    magic "VOLTCACH"   8 bytes
+    version            u32        entry_version()
+    length             u32        of the whole entry
+    seal               16 bytes   of all that follows, under the folder's key
+    question           blob       the command line: question()
+    dependencies       u32        how many; each: kind u32, name blob, 5 × u64
+    plan               blob       volt/model/binary.py
+
+A blob is u32 length and bytes. Digests are BLAKE2s (RFC 7693) of 16 bytes, keyed with the 16 bytes of the file
+`key` beside the entries, which root alone may read: an entry that nobody else can make, and values that nobody
+can guess from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from volt.model.steps import table_version
+
+MAGIC = b"VOLTCACH"
+HEADER = struct.Struct("<8sII16s")
+DIGEST = 16  # bytes of a digest, and of the key
+MOST = 4 << 20  # bytes of an entry
+NUMBERS = 5
+
+
+class Depends(IntEnum):
+    """What an entry can depend on, with the meaning of the name and of the numbers: the one table of what makes
+    an entry stale."""
+
+    FILE = 1  # a path, followed: device, inode, size, mtime and ctime in ns
+    LINK = 2  # a path, not followed: the same
+    ABSENT = 3  # a path, not followed: nothing is there
+    PLACE = 4  # a path, followed: device, inode, kind (S_IFMT bits), uid, gid; what is in it may change
+    TEXT = 5  # a path of /proc or /sys: the digest of what it says, as two numbers
+    UNSET = 6  # a name that is not in the environment; an entry never depends on a value from there
+    CAPABILITIES = 7  # nothing: the caller's effective set
+    LIMIT = 8  # nothing: a resource of getrlimit(2), its soft and its hard limit
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One thing that has to be as it was."""
+
+    kind: Depends
+    name: bytes = b""
+    numbers: tuple[int, ...] = ()
+
+    def encode(self) -> bytes:
+        padded = (*self.numbers, *(0,) * (NUMBERS - len(self.numbers)))
+        return struct.pack("<I", self.kind) + blob(self.name) + struct.pack(f"<{NUMBERS}Q", *padded)
+
+
+def question(  # noqa: PLR0913 (each by its name)
+    words: Sequence[bytes], *, program: bytes, path: bytes, folder: bytes, root: bytes, terminal: int, term: bytes
+) -> bytes:
+    """The command line as an entry answers it: for the static program in the folder `program` and PYTHONPATH as
+    `path`, since another installation plans otherwise; for `root` as VOLT_ROOT, in `folder`, with these standard
+    descriptors on a terminal (bits) called `term`."""
+    return b"\0".join((program, path, root, folder, str(terminal).encode(), term, *words)) + b"\0"
+
+
+def entry_version() -> int:
+    """31 bits that change with the form of entries and of plans."""
+    rows = f"1 {NUMBERS} {[(kind.name, kind.value) for kind in Depends]} {table_version()}"
+    return int.from_bytes(hashlib.sha256(rows.encode()).digest()[:4], "little") >> 1
+
+
+def digest(data: bytes, key: bytes) -> bytes:
+    return hashlib.blake2s(data, digest_size=DIGEST, key=key).digest()
+
+
+def numbers_of(data: bytes, key: bytes) -> tuple[int, int]:
+    """A digest as two numbers of a dependency."""
+    low, high = struct.unpack("<QQ", digest(data, key))
+    return low, high
+
+
+def file_name(asked: bytes, key: bytes) -> str:
+    """The name of the entry that answers a question."""
+    return digest(asked, key).hex()
+
+
+def encode_entry(asked: bytes, dependencies: Sequence[Dependency], plan: bytes, key: bytes) -> bytes:
+    """The entry's bytes."""
+    listed = b"".join(dependency.encode() for dependency in dependencies)
+    body = blob(asked) + struct.pack("<I", len(dependencies)) + listed + blob(plan)
+    return HEADER.pack(MAGIC, entry_version(), HEADER.size + len(body), digest(body, key)) + body
+
+
+def blob(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
