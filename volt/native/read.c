@@ -10,7 +10,9 @@
 #define NUMBER_DIGITS 21 // of a slot's number, at most
 
 struct reader reader_of(struct context *context, struct bytes bytes) {
-    return (struct reader){.at = bytes.start, .end = bytes.start + bytes.length, .context = context};
+    // Nothing may be added to a null pointer, not even nothing.
+    const uint8_t *end = bytes.length ? bytes.start + bytes.length : bytes.start;
+    return (struct reader){.at = bytes.start, .end = end, .context = context};
 }
 
 bool reader_ended(const struct reader *in) { return !in->damaged && in->at == in->end; }
