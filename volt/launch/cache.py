@@ -38,7 +38,7 @@ class PlanCache:
 
     def _bound(self) -> None:
         """Make room for one more."""
-        found = [(path.lstat().st_mtime_ns, path) for path in self.folder.iterdir() if path.name != "key"]
+        found = [(path.lstat().st_mtime_ns, path) for path in self.folder.glob("[!.]*") if path.name != "key"]
         for _, path in sorted(found)[: max(0, len(found) + 1 - ENTRIES)]:
             path.unlink(missing_ok=True)
 

@@ -199,7 +199,7 @@ class PinFile(Step):
     fails with `otherwise` as the message."""
 
     name = "pin-file"
-    calls = ("openat", "write", "linkat", "unlinkat")
+    calls = ("openat", "write", "renameat2")
     undo = "remove the file, if this run made it"
     path: Text
     content: Text

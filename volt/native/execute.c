@@ -83,7 +83,9 @@ int do_execute(struct context *context, const struct step_execute *step) {
     if (step->argv.count == 0) return refuse(context, 0, "there is nothing to run");
     char **environment = build_environment(context, step->defaults, step->env_files, step->env);
     if (!environment) return -1;
-    if (place_all(context, step) < 0) return context->failure.text[0] ? -1 : explain(context, "descriptors");
+    // Without an errno: one here would say that the command cannot be run.
+    if (place_all(context, step) < 0)
+        return context->failure.text[0] ? -1 : refuse(context, 0, "descriptors: %s", strerror(errno));
     char **paths = candidates(step->argv.items[0], environment);
     int error = ENOENT;
     umask(022);

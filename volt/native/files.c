@@ -35,6 +35,10 @@ int undo_make_folder(struct context *context, const struct step_make_folder *ste
     return rmdir(step->path) == 0 || errno == ENOTEMPTY || errno == ENOENT ? 0 : -1;
 }
 
+static int rename_new(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
 // A new file with `content` at `path`, on disk before anyone sees its name.
 static int write_new(const char *path, const char *content, mode_t mode, bool sync) {
     int file = open(path, NEW_FILE, mode);
@@ -89,11 +93,14 @@ int do_pin_file(struct context *context, const struct step_pin_file *step) {
     if (errno != ENOENT) return explain(context, "%s", step->path);
     char *temporary = format_text("%s.new-%d", step->path, getpid());
     if (write_new(temporary, step->content, 0600, true) < 0) return explain(context, "%s", step->path);
-    int result = link(temporary, step->path);
-    int error = errno;
-    unlink(temporary);
-    errno = error;
-    if (result < 0) return explain(context, "%s", step->path);
+    // Renamed and not linked: there is no second name that could be left behind.
+    if (rename_new(temporary, step->path) < 0) {
+        explain(context, "%s", step->path);
+        int error = errno;
+        unlink(temporary);
+        errno = error;
+        return -1;
+    }
     context->deed->made = true;
     return 0;
 }
@@ -103,10 +110,6 @@ int undo_pin_file(struct context *context, const struct step_pin_file *step, str
     (void)context;
     if (ending == FINISHED || !deed->made) return 0;
     return unlink(step->path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
-static int rename_new(const char *from, const char *to) {
-    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
 int do_set_aside(struct context *context, const struct step_set_aside *step) {

@@ -66,7 +66,9 @@ int undo_start_guard(struct context *context, const struct step_start_guard *ste
 int forbid_orphan(struct context *context) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -1;
     struct pollfd socket = {.fd = context->control_far};
-    if (socket.fd < 0 || poll(&socket, 1, 0) <= 0 || !(socket.revents & POLLHUP)) return 0;
+    int ready = socket.fd < 0 ? 0 : poll(&socket, 1, 0);
+    if (ready < 0) return -1;
+    if (!(socket.revents & POLLHUP)) return 0;
     errno = ESRCH;
     return -1;
 }

@@ -83,7 +83,7 @@ int do_seal_file(struct context *context, const struct step_seal_file *step) {
 
 int do_memory_file(struct context *context, const struct step_memory_file *step) {
     int file = memory_file("volt-messages", MFD_NOEXEC_SEAL);
-    if (file >= 0) context->messages = fcntl(file, F_DUPFD_CLOEXEC, 3);
+    if (file >= 0 && (context->messages = fcntl(file, F_DUPFD_CLOEXEC, 3)) < 0) close_held(&file);
     return publish(context, step->to, file);
 }
 

@@ -57,6 +57,7 @@ def sweep(folders: Folders, *, uids: str = UIDS) -> Swept:
             problems.append(f"run {run}: what is left of it cannot be removed: {_cause(error)}")
     for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids):
         problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
+    _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
 
 
@@ -143,6 +144,14 @@ def _record(folders: Folders, run: str) -> Record | None:
 
     with os.fdopen(descriptor, "rb") as file:
         return parse_record(file.read(_MOST), run)
+
+
+def _sweep_entries(folder: str) -> None:
+    """Entries of the plan cache whose writer was killed before they had their name: .NAME-PID."""
+    for name in _names(folder):
+        if name.startswith(".") and not os.path.lexists(f"/proc/{name.rpartition('-')[2]}"):
+            with suppress(OSError):
+                os.unlink(f"{folder}/{name}")
 
 
 def _cause(error: OSError) -> str:

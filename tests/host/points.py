@@ -1,0 +1,405 @@
+"""The kill-test harness: one verb, one process, one system call; kill the process there, or let the call fail.
+
+A Stage runs a verb under inject.c, which logs each call that changes something outside its process. Each line of
+that log is a point. `kill` and `fail` run the verb again and hit that point; what they return is what was wrong.
+Processes that wait make no calls: so each is killed too while one below it is at a point.
+
+A later verb is one more line of VERBS. Its words are what follows `volt`; {work} and {host} in them are manifests
+that Stage writes. `again` is the manifest of the next run of the same name, `finds` what that may find in its layer,
+`before` brings about, before each point, what the verb finds when it starts.
+"""
+
+import errno
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import CGROUPS, Volt
+from tests.host.test_undo import tree
+from volt import api
+from volt.host import watch
+from volt.host.tools import static_program
+
+SOURCE = Path(__file__).with_name("inject.c")
+SECONDS = 20  # that a run may take to end after the hit: the machine may be busy
+TRIES = 3  # another volt of the machine may have swept a claim of ours, and with it a call
+ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
+STATIC_PROGRAM = static_program()
+STATIC = ("supervisor", "guard", "init", "payload")  # the static program's roles
+MARKS = ("mark", "srv/a/mark")  # what an earlier run left in the kept layer
+WHOLE = b"kept\n" * len(MARKS)
+PAYLOAD = 7  # its exit status
+
+# They change nothing outside their process: killing there is killing at the next call. They can fail, though.
+INWARD = {"memfd_create", "socketpair", "pipe", "pipe2", "fsopen", "fsconfig", "fsmount"}
+# So do these, unless what the process becomes is the wall around the payload.
+ABOUT_ITSELF = {"prctl", "seccomp", "prlimit64"}
+# Killed before the payload has begun they take all below them along: a payload that would stay proves it.
+STRICT = ("supervisor", "guard", "nspawn", "init")
+STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each launch
+# Who waits above a process of this role.
+WAITING = {"guard": ("supervisor",), "nspawn": ("supervisor",), "nspawn-outer": ("supervisor", "nspawn")}
+WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "nspawn")}
+WAITING |= {"payload": ("supervisor", "nspawn", "init")}
+STEP = re.compile(r"^volt: step \d+, [a-z-]+")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `number`-th call of `process`, made in `role`; `begun`: the payload's command ran by then."""
+
+    process: str
+    number: int
+    name: str
+    about: str
+    role: str
+    begun: bool
+
+    @property
+    def kind(self):
+        """What points of one kind share: whose call it is, which, and what it is about, by its folder."""
+        about = re.sub(r"[0-9a-f]{8,}|\d+", "#", self.about)
+        return self.role, self.name, about.rpartition("/")[0] or about
+
+    @property
+    def outward(self):
+        """Whether it changes something that outlives its process."""
+        if self.name in ABOUT_ITSELF:
+            return self.role in ("init", "payload")
+        return self.name not in INWARD and not self.about.startswith("/memfd:")
+
+    def __str__(self):
+        return f"{self.role} {self.process}:{self.number} {self.name} {self.about}".rstrip()
+
+
+@dataclass(frozen=True)
+class Kill:
+    """`process`, in `role`, killed when `point` is reached: its own, or one of a process below it."""
+
+    point: Point
+    process: str
+    role: str
+
+    @property
+    def kind(self):
+        waits = self.process != self.point.process
+        return (self.role, *self.point.kind[:2]) if waits else self.point.kind
+
+    @property
+    def strict(self):
+        return self.role in STRICT and not self.point.begun
+
+    def __str__(self):
+        return f"{self.role} {self.process} killed at {self.point}"
+
+
+@dataclass
+class Log:
+    """What inject.c wrote."""
+
+    points: list[Point] = field(default_factory=list)
+    hit: Point | None = None
+    ended: dict[str, int] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def status(self):
+        return self.ended.get("1")
+
+    @property
+    def runs(self):
+        """The ids of all runs that were made, or would have been."""
+        names = [match[1] for point in self.points if (match := re.search(r"/([0-9a-f]{12})\.lock$", point.about))]
+        return set(names)
+
+
+def child_role(parent, call):
+    """The role of a process that `parent` has just forked by `call`."""
+    if parent == "supervisor":
+        return "mapper" if int(call.about, 16) & 0x10000000 else "guard"  # CLONE_NEWUSER
+    return {"launcher": "helper", "nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "init": "payload"}.get(
+        parent, "other"
+    )
+
+
+def role_after_exec(role, program):
+    """The role of a process once it runs `program`."""
+    name = program.rpartition("/")[2]
+    if role == "launcher":
+        return "supervisor" if name == "volt" else "launcher"
+    if role in ("guard", "nspawn-inner"):
+        return {"systemd-nspawn": "nspawn", "3": "init"}.get(name, role)
+    return "command" if role == "payload" else role
+
+
+def read_log(path):
+    log, role, last = Log(), {"1": "launcher"}, {}
+    for line in path.read_text(errors="surrogateescape").splitlines():
+        word, process, *rest = line.split(" ", 2)
+        text = rest[0] if rest else ""
+        if word == "call":
+            number, name, about = text.split(" ", 2)
+            begun = "command" in role.values()
+            last[process] = Point(process, int(number), name, about, role[process], begun)
+            log.points.append(last[process])
+        elif word == "born" and "." in process:
+            parent = process.rpartition(".")[0]
+            role[process] = child_role(role[parent], last[parent])
+        elif word == "born":
+            role.setdefault(process, "other")
+        elif word == "exec":
+            role[process] = role_after_exec(role[process], text)
+        elif word == "hit":
+            log.hit = last[process]
+        elif word == "ended":
+            log.ended[process] = int(text)
+        elif word == "left":
+            log.left.append(f"{role[process]} {process}")
+    return log
+
+
+@dataclass(frozen=True)
+class Verb:
+    name: str
+    words: tuple[str, ...]
+    again: str = "again"
+    finds: tuple[bytes, ...] = (WHOLE,)
+    before: Callable | None = None  # of the stage
+    roles: tuple[str, ...] = ()  # the only ones to look at; none: all
+    program: tuple[str, ...] = ()  # what runs it: Python, which plans anew, unless said
+
+
+def crash(stage):
+    """Everything that a run can leave: its supervisor is killed before it has released anything."""
+    stage.inject(FRESH, f"{stage.first_release()}:kill")
+
+
+def forget(stage):
+    """An empty plan cache, and files that are old enough to be remembered."""
+    plans = stage.volt.state / "state/plans"
+    if plans.stat().st_mode & 0o077:
+        time.sleep(1.1 * watch.FRESH / 1e9)
+        plans.chmod(0o700)
+    for path in plans.iterdir():
+        path.unlink()
+
+
+def remember(stage):
+    """A plan in the cache for the command line that is going to be tried."""
+    plans = stage.volt.state / "state/plans"
+    if len(list(plans.iterdir())) < 2:
+        forget(stage)
+        argv = [sys.executable, "-m", "volt.cli", "run", stage.paths["host"]]
+        subprocess.run(argv, env=stage.volt.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert len(list(plans.iterdir())) == 2
+
+
+RUN = Verb("run", ("run", "{work}"))
+FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
+VERBS = (
+    RUN,
+    FRESH,
+    Verb("host", ("run", "{host}"), again="host", finds=(b"",)),
+    Verb("sweep", ("run", "{work}"), finds=(b"",), before=crash, roles=("launcher",)),
+    Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
+    Verb("cached", ("run", "{host}"), again="host", finds=(b"",), before=remember, program=(STATIC_PROGRAM,)),
+    Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
+)
+
+
+class Stage:
+    """A volt with a state of its own, the two workloads, and what they find on the machine."""
+
+    def __init__(self, folder, busybox, injector):
+        self.folder, self.injector = folder, injector
+        self.volt = Volt(folder)
+        self.volt.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        share = folder / "share"
+        share.mkdir()
+        os.chown(share, 1000, 1000)
+        (folder / "values").write_text(LEAVES)
+        name = f"points{os.getpid()}"
+        root = shutil.copytree(busybox, folder / "root", symlinks=True)
+        command = ["/bin/sh", "-c", f"sleep $STAY; exit {PAYLOAD}"]
+        everything = {
+            "rootfs": str(root),
+            "writable_layer": "overlay",
+            "tmpfs": ["/cache"],
+            "volumes": [{"host": str(share), "container": "/data"}],
+        }
+        work = {"name": name, "env_file": str(folder / "values"), "command": command}
+        self.paths = {
+            "work": self.volt.manifest(
+                workload={**work, "user": "user"}, storage=everything, limits={"nofile": "64:128"}
+            ),
+            "again": self.volt.manifest(workload=work, storage=everything),  # its user may write the marks
+            "host": self.volt.manifest(workload={**work, "name": f"{name}h"}, network={"mode": "host"}),
+            "outcome": folder / "outcome.json",
+        }
+        # A cache that others can look into is not used: else what a run does would depend on the time of day.
+        (self.volt.state / "state/plans").mkdir(mode=0o755, parents=True)
+        self._first_release = None
+        assert self.run_again(FRESH) == []
+
+    def first_release(self):
+        """PROCESS:N of the supervisor's first call of a fresh run once the payload has ended."""
+        if self._first_release is None:
+            log, _ = self.inject(FRESH)
+            self.run_again(FRESH)
+            first = next(point for point in log.points if point.role == "supervisor" and point.begun)
+            self._first_release = f"{first.process}:{first.number}"
+        return self._first_release
+
+    # ── running
+
+    def inject(self, verb, point="-"):
+        """The verb under the injector; its log and what it said."""
+        path = self.folder / "log"
+        words = [word.format(**self.paths) for word in verb.words]
+        program = verb.program or (sys.executable, "-m", "volt.cli")
+        argv = [self.injector, path, str(SECONDS), point, *program, *words]
+        done = subprocess.run(
+            argv, env=self.volt.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True
+        )
+        return read_log(path), done.stderr.decode(errors="replace")
+
+    def points(self, verb):
+        """The verb's points, from a run that nothing happens to."""
+        self.prepare(verb)
+        log, said = self.inject(verb)
+        assert (log.status, log.left) == (PAYLOAD, []), said
+        self.run_again(verb)
+        wanted = verb.roles or {point.role for point in log.points} - {"command", "other"}
+        return [point for point in log.points if point.role in wanted]
+
+    def prepare(self, verb):
+        if verb.before:
+            verb.before(self)
+
+    # ── what has to hold
+
+    def try_point(self, hit, *arguments):
+        """What `hit` finds wrong, None where the point was not reached; from a new state after anything wrong."""
+        wrong = next((wrong for _ in range(TRIES) if (wrong := hit(*arguments)) is not None), None)
+        if wrong and not self.mounts():
+            shutil.rmtree(self.volt.state)
+            self.run_again(FRESH)
+        return wrong
+
+    def kill(self, verb, kill):
+        """Kill, then run the workload once more: what was wrong, None if it did not come to that."""
+        self.prepare(verb)
+        before = self.runs_here()
+        (self.folder / "values").write_text(STAYS if kill.strict else LEAVES)
+        log, _ = self.inject(verb, f"{kill.point.process}:{kill.point.number}:kill:{kill.process}")
+        (self.folder / "values").write_text(LEAVES)
+        wrong = [f"lives on: {one}" for one in log.left if log.hit] + self.mounts()
+        wrong += self.run_again(verb) + self.left(log.runs | before)
+        return wrong if wrong or (log.hit and log.hit.kind == kill.point.kind) else None
+
+    def fail(self, verb, point, error):
+        """Let the call fail: a clean error with all undone, or a run that cannot have needed it."""
+        self.prepare(verb)
+        before, others, beside = self.tree(), self.runs_here(), self.beside()
+        log, said = self.inject(verb, f"{point.process}:{point.number}:{error}")
+        wrong = [f"lives on: {one}" for one in log.left] + self.mounts()
+        if not log.hit or log.hit.kind != point.kind:
+            return wrong + self.run_again(verb) or None
+        clean = log.status == 125 and STEP.match(said)
+        no_command = log.status == 126 and point.name == "execve" and "cannot run" in said
+        if clean or no_command:
+            wrong += changed(before, self.tree())
+        else:
+            wrong += self.run_again(verb)  # it sweeps what could not be released
+            tried_again = (error, point.name) == (errno.EINTR, "write")
+            if log.status != PAYLOAD or not (log.hit.begun or tried_again):
+                wrong.append(f"status {log.status}: {said!r}")
+        return wrong + self.left(log.runs | others) + [f"left: {name}" for name in self.beside() - beside]
+
+    def run_again(self, verb):
+        """The next run of the name; what it finds of the marks has to be whole. It makes them anew."""
+        script = "cat $0 $1 2>&-; mkdir -p /srv/a && echo kept > $0 && echo kept > $1"
+        command = ["sh", "-c", script, *(f"/{mark}" for mark in MARKS)]
+        try:
+            with api.launch(self.paths[verb.again], command=command, stdout=api.PIPE, stderr=api.PIPE) as run:
+                out, err, outcome = run.communicate(timeout=60)
+        except api.VoltError as failure:
+            return [f"the next run cannot start: {failure}"]
+        if outcome.status != 0:
+            return [f"the next run ended with {outcome.status}: {err.decode(errors='replace')} {outcome.message}"]
+        return [] if out in verb.finds else [f"the next run found in its layer {out!r}"]
+
+    # ── what is left
+
+    def tree(self):
+        """All of the state but the plan cache, which a failed launch may have filled."""
+        return {path: what for path, what in tree(self.volt.state).items() if "/state/plans" not in path}
+
+    def mounts(self):
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return [f"a mount is left: {line}" for line in lines if str(self.folder) in line]
+
+    def beside(self):
+        """Files of an outcome that never got their name."""
+        return {path.name for path in self.folder.glob("outcome.json.*")}
+
+    def runs_here(self):
+        return {path.name.removesuffix(".lock") for path in self.volt.state.glob("run/runs/*")}
+
+    def left(self, runs):
+        """What a finished run must not leave; of what all volts of the machine share only that of `runs`."""
+        state = self.volt.state
+        found = [*state.glob("run/*/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
+        found += state.glob("state/plans/.*")
+        found += [root / f"volt-{run}" for run in runs for root in CGROUPS if (root / f"volt-{run}").exists()]
+        for claim in Path("/run/volt/uids").iterdir():
+            try:
+                content = claim.read_text()
+            except FileNotFoundError:  # another volt's, released meanwhile
+                continue
+            if any(run in content for run in runs):
+                found.append(claim)
+        return [f"left: {path}" for path in found] + self.mounts()
+
+
+def kills(points):
+    """At each point its own process, and each that waits above it."""
+    process = {point.role: point.process for point in points}
+    found = []
+    for point in points:
+        roles = [point.role, *(role for role in WAITING.get(point.role, ()) if role in process)]
+        found += [Kill(point, process[role], role) for role in roles]
+    return found
+
+
+def changed(before, after):
+    """What is not undone."""
+    paths = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return [f"not undone: {path}" for path in paths]
+
+
+def one_of_each(found, seen):
+    """The first of each kind that is not in `seen`, which grows."""
+    chosen = []
+    for one in found:
+        if one.kind not in seen:
+            seen.add(one.kind)
+            chosen.append(one)
+    return chosen
+
+
+def compile_injector(folder):
+    if platform.machine() != "x86_64":
+        pytest.skip("tests/host/inject.c knows the system calls of x86-64 only")
+    program = folder / "inject"
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", SOURCE, "-o", program], check=True)
+    return program

@@ -1,0 +1,127 @@
+"""Killed before any of its changing calls, in any process, a run leaves nothing; a call that fails is a clean error.
+
+An ordinary run takes one point of each kind: a role, a call, what that is about. Every call of every process, and in
+the static program each with every errno, is
+
+    VOLT_EXHAUSTIVE=1 .venv/bin/python -m pytest -rP [-n 2] tests/host/test_points.py      half an hour
+    VOLT_POINT=1.5:30 .venv/bin/python -m pytest -rP tests/host/test_points.py -k run      one, as a failure names it
+
+-rP shows how many points there were. What a verb is, and how one is added: tests/host/points.py.
+"""
+
+import os
+import subprocess
+import sys
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from tests.host import points
+from tests.host.points import ERRORS, FRESH, RUN, STATIC, VERBS, Stage
+from tests.host.test_kill import gone, start_time
+
+EXHAUSTIVE = bool(os.environ.get("VOLT_EXHAUSTIVE"))
+ONLY = os.environ.get("VOLT_POINT", "")
+MISSED = 0.03  # of the points, since systemd-nspawn need not do the same each time
+SEEN_KILLS, SEEN_FAILURES = set(), set()  # what earlier verbs have covered in an ordinary run
+
+
+@pytest.fixture(scope="module")
+def injector(tmp_path_factory):
+    return points.compile_injector(tmp_path_factory.mktemp("inject"))
+
+
+@pytest.fixture
+def stage(tmp_path, busybox, injector, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(tmp_path / "volt"))
+    one = Stage(tmp_path, busybox, injector)
+    yield one
+    assert one.left(one.runs_here()) == []
+
+
+def judge(verb, tried):
+    """`tried`: (what was hit, what was wrong, None where it was not reached)."""
+    missed = [text for text, wrong in tried if wrong is None]
+    broken = [f"{text}: {wrong}" for text, wrong in tried if wrong]
+    counts = f"{verb.name}: {len(tried)} points, {len(missed)} not reached, {len(broken)} broken"
+    sys.stdout.write("\n  ".join([counts, *missed]) + "\n")
+    assert broken == []
+    assert len(missed) <= max(1, MISSED * len(tried)), missed
+
+
+def wanted(point):
+    return ONLY in ("", f"{point.process}:{point.number}")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_killed_at_a_changing_call_nothing_lives_on_and_the_next_run_works(stage, verb):
+    outward = [point for point in stage.points(verb) if point.outward]
+    kills = [kill for kill in points.kills(outward) if wanted(kill.point)]
+    if not (EXHAUSTIVE or ONLY):
+        kills = points.one_of_each(kills, SEEN_KILLS)
+    judge(verb, [(str(kill), stage.try_point(stage.kill, verb, kill)) for kill in kills])
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.roles != ("launcher",)], ids=lambda verb: verb.name)
+def test_a_call_that_fails_is_a_clean_error_with_all_undone(stage, verb):
+    found = [point for point in stage.points(verb) if point.role in STATIC and wanted(point)]
+    if EXHAUSTIVE or ONLY:
+        pairs = [(point, error) for point in found for error in ERRORS]
+    else:  # with one errno each, in turn
+        pairs = list(zip(points.one_of_each(found, SEEN_FAILURES), cycle(ERRORS), strict=False))
+    tried = [
+        (f"{point}, {os.strerror(error)}", stage.try_point(stage.fail, verb, point, error)) for point, error in pairs
+    ]
+    judge(verb, tried)
+
+
+# ── the harness itself
+
+
+def test_the_roles_are_all_found_and_their_calls_counted_alike_in_each_run(stage):
+    first, second = stage.points(RUN), stage.points(RUN)
+    assert {point.role for point in first} >= {"launcher", "nspawn", "nspawn-outer", "nspawn-inner", *STATIC}
+    apart = {(point.process, point.number, *point.kind) for point in first} ^ {
+        (point.process, point.number, *point.kind) for point in second
+    }
+    assert len(apart) <= MISSED * len(first), apart
+
+
+def test_a_process_that_survives_is_noticed_and_ended(injector, tmp_path):
+    script = "sleep 100 & /bin/sleep 1; exec true"
+    log = tmp_path / "log"
+    subprocess.run([injector, log, "2", "1:3:kill", "sh", "-c", script], check=True, timeout=60)
+    found = points.read_log(log)
+    assert (found.hit.name, found.status) == ("execve", 128 + 9)
+    assert found.left == ["helper 1.1"]
+    pid = int(next(line.split()[2] for line in log.read_text().splitlines() if line.startswith("left")))
+    assert gone([(pid, start_time(pid))]) == []
+
+
+def test_what_a_kill_leaves_is_seen_before_the_next_run_sweeps_it(stage):
+    points.crash(stage)
+    runs = stage.runs_here()
+    left = "\n".join(stage.left(runs))
+    for part in ("run/names/", "run/runs/", "/volt-", "state/layers/.old-"):  # the uids any volt may have swept
+        assert part in left
+    assert stage.run_again(FRESH) == []
+    assert stage.left(runs) == []
+
+
+def test_a_layer_that_is_not_whole_is_noticed(stage):
+    mark = next(Path(stage.volt.state).glob("state/layers/*/upper/mark"))
+    mark.unlink()
+    assert "found in its layer" in stage.run_again(FRESH)[0]
+
+
+def test_what_is_not_undone_and_what_is_no_clean_error_is_noticed(stage):
+    found = stage.points(RUN)
+    rename = next(point for point in found if point.role == "supervisor" and point.name == "rename")
+    assert stage.fail(RUN, rename, ERRORS[0]) == []
+    before = points.tree(stage.volt.state)
+    (stage.volt.state / "state/stray").write_text("")
+    assert points.changed(before, points.tree(stage.volt.state)) == [f"not undone: {stage.volt.state}/state/stray"]
+    (stage.volt.state / "state/stray").unlink()
+    execve = next(point for point in found if point.role == "launcher" and point.name == "execve")
+    assert "status" in stage.fail(RUN, execve, ERRORS[0])[0]  # Python's own message names no step
