@@ -31,7 +31,7 @@ from volt.host.tools import static_program
 
 SOURCE = Path(__file__).with_name("inject.c")
 SECONDS = 20  # that a run may take to end after the hit: the machine may be busy
-TRIES = 3  # another volt of the machine may have swept a claim of ours, and with it a call
+TRIES = 5  # a claim of another volt of this machine that has died is one more call of ours, or one of ours less
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
 STATIC_PROGRAM = static_program()
 STATIC = ("supervisor", "guard", "init", "payload")  # the static program's roles
@@ -185,19 +185,16 @@ def crash(stage):
 
 def forget(stage):
     """An empty plan cache, and files that are old enough to be remembered."""
-    plans = stage.volt.state / "state/plans"
-    if plans.stat().st_mode & 0o077:
-        time.sleep(1.1 * watch.FRESH / 1e9)
-        plans.chmod(0o700)
-    for path in plans.iterdir():
+    stage.age()
+    for path in stage.plans(0o700).iterdir():
         path.unlink()
 
 
 def remember(stage):
-    """A plan in the cache for the command line that is going to be tried."""
-    plans = stage.volt.state / "state/plans"
-    if len(list(plans.iterdir())) < 2:
-        forget(stage)
+    """A plan in the cache, for the command line that is going to be tried, of files that are old enough."""
+    plans = stage.plans(0o700)
+    if not [path for path in plans.iterdir() if path.name != "key"]:
+        stage.age()
         argv = [sys.executable, "-m", "volt.cli", "run", stage.paths["host"]]
         subprocess.run(argv, env=stage.volt.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert len(list(plans.iterdir())) == 2
@@ -247,7 +244,7 @@ class Stage:
         }
         # A cache that others can look into is not used: else what a run does would depend on the time of day.
         (self.volt.state / "state/plans").mkdir(mode=0o755, parents=True)
-        self._first_release = None
+        self._first_release, self._aged = None, False
         assert self.run_again(FRESH) == []
 
     def first_release(self):
@@ -281,7 +278,21 @@ class Stage:
         wanted = verb.roles or {point.role for point in log.points} - {"command", "other"}
         return [point for point in log.points if point.role in wanted]
 
+    def age(self):
+        """Wait, once, until no file of the stage is too new for a plan that is kept."""
+        if not self._aged:
+            time.sleep(1.1 * watch.FRESH / 1e9)
+        self._aged = True
+
+    def plans(self, mode):
+        """The folder of the plan cache, with this mode."""
+        folder = self.volt.state / "state/plans"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
+        return folder
+
     def prepare(self, verb):
+        self.plans(0o755)  # where others may look nothing is kept: so Python always makes the same calls
         if verb.before:
             verb.before(self)
 

@@ -119,14 +119,6 @@ def test_the_oldest_make_room(kept, tmp_path):
     assert "0005" not in found
 
 
-def test_leftovers_of_dead_writers_go_as_entries_do(kept, tmp_path):
-    for number in range(ENTRIES):
-        (tmp_path / f".dead-{number}").touch()
-        os.utime(tmp_path / f".dead-{number}", (number, number))
-    kept.keep(b"asked", [], b"plan")
-    assert len(names(tmp_path)) == ENTRIES
-
-
 @pytest.mark.parametrize("obstacle", ["missing", "file", "folder-of-that-name"])
 def test_what_cannot_be_written_is_not_kept_and_no_failure(tmp_path, obstacle):
     folder = tmp_path / "plans"

@@ -223,6 +223,15 @@ def dead_pid():
     return process.pid
 
 
+def test_an_entry_of_the_plan_cache_that_never_had_its_name_goes_with_its_writer(folders):
+    plans = f"{folders.root}/state/plans"
+    os.makedirs(plans)
+    dead, living = write(f"{plans}/.key-{dead_pid()}"), write(f"{plans}/.0123-1")
+    entry = write(f"{plans}/0123")
+    assert swept(folders) == Swept()
+    assert [os.path.exists(path) for path in (dead, living, entry)] == [False, True, True]
+
+
 @pytest.mark.parametrize("where", ["run/names", "run/runs", "uids"])
 def test_without_o_tmpfile_a_claim_that_was_never_named_goes_with_its_maker(folders, where):
     """Such a file is made under its maker's number, and locked only then."""
