@@ -48,7 +48,13 @@ def judge(verb, tried):
     counts = f"{verb.name}: {len(tried)} points, {len(missed)} not reached, {len(broken)} broken"
     sys.stdout.write("\n  ".join([counts, *missed]) + "\n")
     assert broken == []
-    assert len(missed) <= max(1, MISSED * len(tried)), missed
+    ours = [text for text in missed if not in_nspawn(text)]
+    assert len(ours) <= max(1, MISSED * len(tried)), ours
+
+
+def in_nspawn(text):
+    """Whether a point is a call of systemd-nspawn's: at its end it races with the supervisor, who kills it."""
+    return text.rpartition(" killed at ")[2].startswith("nspawn")
 
 
 def wanted(point):
