@@ -14,8 +14,8 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 NOT_OURS = {".git", ".venv", "build", "dist", ".hypothesis", "__pycache__"}
-LINES = {"volt": 400, "tests": 600}
-FUNCTION_LINES = {"volt": 45, "tests": 80}
+LINES = {"volt": 400, "bench": 400, "tests": 600}
+FUNCTION_LINES = {"volt": 45, "bench": 45, "tests": 80}
 TABLES = {"volt/model/steps.py"}  # one table, read line by line: to split it would split the definition
 
 # Written so that this file does not contain what it looks for.

@@ -50,7 +50,3 @@ def _limit(pair: tuple[int, int]) -> tuple[int, int]:
 def in_first_namespace(path: str = "/proc/self/uid_map") -> bool:
     """Whether ids here are the machine's own: the initial user namespace maps all of them to themselves."""
     return read_text(path).split() == ["0", "0", str(2**32 - 1)]
-
-
-def release() -> str:
-    return os.uname().release

@@ -9,6 +9,10 @@ from typing import Literal
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
 
 
+# The machine's, wherever VOLT_ROOT moves the rest: two states must not hand out the same ids.
+UIDS_FOLDER = "/run/volt/uids"
+
+
 @dataclass(frozen=True, slots=True)
 class PathFact:
     """What lies at a host path that the workload names, links followed.

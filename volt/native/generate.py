@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from volt.model import binary, entry, protocol
+from volt.model.facts import UIDS_FOLDER, Folders
 from volt.model.steps import MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
 from volt.model.text import SlotKind
 
@@ -72,6 +73,9 @@ def _numbers() -> str:
         "ENTRY_HEADER": f"{entry.HEADER.size}u",
         "ENTRY_MOST": f"{entry.MOST}u",
         "ENTRY_NUMBERS": f"{entry.NUMBERS}",
+        "STATE_FOLDER": f'"{Folders().state}"',
+        "RUN_FOLDER": f'"{Folders().run}"',
+        "UIDS_FOLDER": f'"{UIDS_FOLDER}"',
         "FRAME_MAGIC": f"{protocol.MAGIC:#x}u",
         "FRAME_VERSION": f"{protocol.VERSION}u",
         "FRAME_LIMIT": f"{protocol.FRAME_LIMIT}u",

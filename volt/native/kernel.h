@@ -91,9 +91,6 @@ struct clone_args {
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4u
 #endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER 0x5441
 #endif

@@ -18,9 +18,6 @@
 #include "read.h"
 #include "table.h"
 
-#define STATE "/var/lib/volt"
-#define RUN "/run/volt"
-#define UIDS "/run/volt/uids" // the machine's, wherever VOLT_ROOT moves the rest
 #define TEXT_LIMIT (1u << 20)
 
 struct cache {
@@ -217,10 +214,10 @@ static bool something_left(const char *path, const char *prefix) {
 }
 
 static bool clean(const struct cache *cache) {
-    const char *run = cache->root[0] ? format_text("%s/run", cache->root) : RUN;
-    const char *state = cache->root[0] ? format_text("%s/state", cache->root) : STATE;
+    const char *run = cache->root[0] ? format_text("%s/run", cache->root) : RUN_FOLDER;
+    const char *state = cache->root[0] ? format_text("%s/state", cache->root) : STATE_FOLDER;
     return !something_left(format_text("%s/runs", run), NULL) && !something_left(format_text("%s/names", run), NULL) &&
-           !something_left(UIDS, NULL) && !something_left(format_text("%s/layers", state), ".old-");
+           !something_left(UIDS_FOLDER, NULL) && !something_left(format_text("%s/layers", state), ".old-");
 }
 
 // ── the entry
@@ -232,7 +229,7 @@ static bool open_cache(struct cache *cache) {
     while (length > 0 && root[length - 1] == '/') length--;
     if (root[0] && (root[0] != '/' || length == 0)) return false;
     cache->root = format_text("%.*s", (int)length, root);
-    cache->folder = open_trusted(length ? format_text("%s/state/plans", cache->root) : STATE "/plans");
+    cache->folder = open_trusted(length ? format_text("%s/state/plans", cache->root) : STATE_FOLDER "/plans");
     if (cache->folder < 0 || !read_trusted(cache->folder, "key", DIGEST_LENGTH, &key)) return false;
     if (key.length != DIGEST_LENGTH) return false;
     memcpy(cache->key, key.start, sizeof cache->key);

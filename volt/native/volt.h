@@ -177,6 +177,5 @@ int forbid_orphan(struct context *context);
 // supervise.c, init.c
 void supervise(struct context *context);
 int init_main(int control, int program);
-int await_payload(struct context *context);
 
 #endif

@@ -6,7 +6,7 @@ import json
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
-from volt.model.facts import Call, Facts
+from volt.model.facts import UIDS_FOLDER, Call, Facts
 from volt.model.part import STAGE, Part
 from volt.model.plan import LaunchPlan
 from volt.model.steps import (
@@ -47,8 +47,6 @@ from volt.plan.seccomp import LibraryMissingError, Profile, compile_filter
 from volt.plan.uids import candidates
 from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
 
-# The machine's, wherever VOLT_ROOT moves the rest: two states must not hand out the same ids.
-UIDS_FOLDER = "/run/volt/uids"
 STANDARD = ("stdin", "stdout", "stderr")
 
 

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
+from volt.model.facts import UIDS_FOLDER
 from volt.runs.claims import is_held, remove_dead, take_dead
 
 if TYPE_CHECKING:
     from volt.model.facts import Folders
     from volt.runs.record import Record
-
-# The machine's: VOLT_ROOT does not move the claims on user ids.
-UIDS = "/run/volt/uids"
 
 _ID_LENGTH = 12
 _HEX = frozenset("0123456789abcdef")
@@ -40,7 +38,7 @@ class Swept:
     problems: tuple[str, ...] = ()
 
 
-def sweep(folders: Folders, *, uids: str = UIDS) -> Swept:
+def sweep(folders: Folders, *, uids: str = UIDS_FOLDER) -> Swept:
     """Remove what dead runs left: processes, cgroup, folder, set-aside layer, claims.
 
     Raises nothing: what cannot be removed, or not be understood, is left as it is and told. A caller who

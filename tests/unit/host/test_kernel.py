@@ -52,7 +52,7 @@ def test_no_limit_has_one_number(monkeypatch):
 
 
 def test_this_machine():
-    assert kernel.version(kernel.release()) >= (5, 0)
+    assert kernel.version(os.uname().release) >= (5, 0)
     assert re.fullmatch(r"[0-9a-f-]{36}", kernel.boot_id())
     assert kernel.own_limits()["nofile"] == resource.getrlimit(resource.RLIMIT_NOFILE)
     assert bool(kernel.effective_capabilities()) or os.geteuid() != 0

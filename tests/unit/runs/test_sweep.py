@@ -284,4 +284,4 @@ def test_a_living_run_whose_record_is_none_is_an_error(folders):
 
 
 def test_the_claims_on_ids_are_the_machines():
-    assert module.UIDS == "/run/volt/uids"
+    assert module.UIDS_FOLDER == "/run/volt/uids"
