@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 TESTS = Path(__file__).parent
-LAUNCHING = ("host", "attack")  # the folders whose tests launch containers
+LAUNCHING = ("host", "attack", "vm")  # the folders whose tests launch containers
 
 # Reasons, word for word, for which CI may skip a test: what no installation can mend.
 ALLOWED_SKIPS: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 NOT_OURS = {".git", ".venv", "build", "dist", ".hypothesis", "__pycache__"}
-LINES = {"volt": 400, "bench": 400, "tests": 600}
-FUNCTION_LINES = {"volt": 45, "bench": 45, "tests": 80}
+LINES = {"volt": 400, "bench": 400, "guest": 400, "tests": 600}
+FUNCTION_LINES = {"volt": 45, "bench": 45, "guest": 45, "tests": 80}
 TABLES = {"volt/model/steps.py"}  # one table, read line by line: to split it would split the definition
 
 # Written so that this file does not contain what it looks for.
@@ -38,7 +38,7 @@ def files() -> Iterator[Path]:
     """Every file of the repository, as a clone would hold it."""
     for folder, folders, names in os.walk(TOP):
         folders[:] = [name for name in folders if name not in NOT_OURS and not name.endswith("_cache")]
-        yield from (Path(folder, name) for name in names)
+        yield from (Path(folder, name) for name in names if name not in NOT_OURS)  # .git is a file in a worktree
 
 
 def python(folder: str) -> dict[str, str]:

@@ -1,0 +1,5 @@
+"""scripts/ci-vm: Debian guests in which the tests run that need another kernel, or systemd as PID 1."""
+
+
+class GuestFailed(Exception):
+    """The tests could not be run to their end; the message says why, and what to do about it."""
