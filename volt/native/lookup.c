@@ -19,12 +19,12 @@
 #include "table.h"
 
 #define TEXT_LIMIT (1u << 20)
+#define PIECE 4000 // bytes: for a read of /proc/sys the kernel allocates, and clears, as much as is asked for
 
 struct cache {
     const char *root; // VOLT_ROOT without slashes at its end, or ""
     uint8_t key[DIGEST_LENGTH];
     int folder;
-    struct context context; // for the reader alone
 };
 
 struct dependency {
@@ -129,20 +129,28 @@ static bool same_place(const struct dependency *on, const struct stat *now) {
     return memcmp(found, on->numbers, sizeof found) == 0;
 }
 
-static bool same_digest(const struct cache *cache, const void *data, size_t length, const uint64_t numbers[2]) {
+static bool same_digest(struct digest *read, const uint64_t numbers[2]) {
     uint8_t found[DIGEST_LENGTH];
     uint64_t halves[2] = {0, 0};
-    digest(data, length, cache->key, found);
+    digest_end(read, found);
     for (unsigned i = 0; i < DIGEST_LENGTH; i++) halves[i / 8] |= (uint64_t)found[i] << (8 * (i % 8));
     return memcmp(halves, numbers, sizeof halves) == 0;
 }
 
 static bool same_text(const struct cache *cache, const struct dependency *on) {
+    uint8_t piece[PIECE];
+    struct digest text;
+    size_t length = 0;
+    ssize_t got;
     int file = open(on->name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    uint8_t *text = file < 0 ? NULL : keep(TEXT_LIMIT);
-    ssize_t length = file < 0 ? -1 : read_up_to(file, text, TEXT_LIMIT);
+    if (file < 0) return false;
+    digest_begin(&text, cache->key);
+    while (length < TEXT_LIMIT && ((got = read(file, piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR))) {
+        if (got > 0) digest_add(&text, piece, (size_t)got);
+        if (got > 0) length += (size_t)got;
+    }
     close_held(&file);
-    return length >= 0 && length < (ssize_t)TEXT_LIMIT && same_digest(cache, text, (size_t)length, on->numbers);
+    return got == 0 && same_digest(&text, on->numbers);
 }
 
 static bool same_capabilities(const struct dependency *on) {
@@ -174,13 +182,16 @@ static bool unchanged(const struct cache *cache, const struct dependency *on) {
 }
 
 static bool all_unchanged(const struct cache *cache, struct reader *entry) {
+    char path[PATH_MAX];
     uint32_t count = read_u32(entry);
     for (uint32_t i = 0; i < count; i++) {
         struct dependency on = {.kind = read_u32(entry)};
         struct bytes name = read_bytes(entry);
         for (int n = 0; n < ENTRY_NUMBERS; n++) on.numbers[n] = read_u64(entry);
-        if (entry->damaged || memchr(name.start, 0, name.length)) return false;
-        on.name = format_text("%.*s", (int)name.length, (const char *)name.start);
+        if (entry->damaged || name.length >= sizeof path || memchr(name.start, 0, name.length)) return false;
+        memcpy(path, name.start, name.length);
+        path[name.length] = '\0';
+        on.name = path;
         if (!unchanged(cache, &on)) return false;
     }
     return true;
@@ -199,17 +210,20 @@ static bool left_behind(int folder, const char *name) {
     return free;
 }
 
+static bool is_left(int folder, const char *name, const char *prefix) {
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return false;
+    return prefix ? strncmp(name, prefix, strlen(prefix)) == 0 : left_behind(folder, name);
+}
+
+// Listed without opendir(3): what malloc(3) takes would stay as long as the run.
 static bool something_left(const char *path, const char *prefix) {
-    DIR *entries = opendir(path);
-    struct dirent *entry;
+    _Alignas(struct dirent) char entries[PIECE];
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool left = false;
-    while (!left && entries && (entry = readdir(entries))) {
-        const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
-        if (prefix) left = strncmp(name, prefix, strlen(prefix)) == 0;
-        else left = left_behind(dirfd(entries), name);
-    }
-    if (entries) closedir(entries);
+    for (ssize_t got; !left && folder >= 0 && (got = getdents64(folder, (void *)entries, sizeof entries)) > 0;)
+        for (ssize_t at = 0; !left && at < got; at += ((struct dirent *)(void *)(entries + at))->d_reclen)
+            left = is_left(folder, ((struct dirent *)(void *)(entries + at))->d_name, prefix);
+    close_held(&folder);
     return left;
 }
 
@@ -244,8 +258,7 @@ static bool open_entry(const struct cache *cache, struct bytes asked, struct byt
     digest(asked.start, asked.length, cache->key, name);
     for (unsigned i = 0; i < DIGEST_LENGTH; i++) format_into(hex + 2 * i, 3, "%02x", name[i]);
     if (!read_trusted(cache->folder, hex, ENTRY_MOST, &whole) || whole.length < ENTRY_HEADER) return false;
-    struct context nobody = {.checking = true};
-    struct reader header = reader_of(&nobody, (struct bytes){whole.start + 8, ENTRY_HEADER - 8});
+    struct reader header = reader_of(NULL, (struct bytes){whole.start + 8, ENTRY_HEADER - 8});
     uint32_t version = read_u32(&header), length = read_u32(&header);
     if (memcmp(whole.start, ENTRY_MAGIC, 8) != 0 || version != ENTRY_VERSION || length != whole.length) return false;
     *body = (struct bytes){whole.start + ENTRY_HEADER, whole.length - ENTRY_HEADER};
@@ -255,13 +268,13 @@ static bool open_entry(const struct cache *cache, struct bytes asked, struct byt
 
 // True with the plan where an entry answers these words.
 bool lookup(char **words, struct bytes *plan) {
-    static struct cache cache;
+    struct cache cache;
     struct bytes body;
     if (geteuid() != 0 || getuid() != 0 || !words[1] || strcmp(words[1], "run") != 0 || !open_cache(&cache)) return false;
     struct bytes asked = question(&cache, words);
     bool hit = asked.length > 0 && open_entry(&cache, asked, &body);
     if (hit) {
-        struct reader entry = reader_of(&cache.context, body);
+        struct reader entry = reader_of(NULL, body);
         hit = same_bytes(read_bytes(&entry), asked) && all_unchanged(&cache, &entry) && clean(&cache);
         *plan = read_bytes(&entry);
         hit = hit && reader_ended(&entry);
