@@ -39,7 +39,7 @@ static int rename_new(const char *from, const char *to) {
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
-// A new file with `content` at `path`, on disk before anyone sees its name.
+// A new file with `content` at `path`; with `sync` it is on disk when this returns.
 static int write_new(const char *path, const char *content, mode_t mode, bool sync) {
     int file = open(path, NEW_FILE, mode);
     if (file < 0) return -1;
@@ -56,7 +56,7 @@ static int write_new(const char *path, const char *content, mode_t mode, bool sy
 
 int do_write_file(struct context *context, const struct step_write_file *step) {
     char *temporary = format_text("%s.new-%d", step->path, getpid());
-    if (write_new(temporary, step->content, step->mode, true) < 0) return explain(context, "%s", step->path);
+    if (write_new(temporary, step->content, step->mode, false) < 0) return explain(context, "%s", step->path);
     if (rename(temporary, step->path) < 0) {
         explain(context, "%s", step->path);
         int error = errno;

@@ -133,7 +133,8 @@ def _remove_unfinished(folders: Folders, record: Record) -> None:
 
 
 def _record(folders: Folders, run: str) -> Record | None:
-    """The run's record, None before it was written. Raises StateError."""
+    """The run's record, None before it was written, or when a power failure left it empty: its processes and its
+    cgroup went with the power. Raises StateError."""
     try:
         descriptor = os.open(f"{folders.run}/runs/{run}/record.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -141,7 +142,8 @@ def _record(folders: Folders, run: str) -> Record | None:
     from volt.runs.record import parse_record
 
     with os.fdopen(descriptor, "rb") as file:
-        return parse_record(file.read(_MOST), run)
+        data = file.read(_MOST)
+    return parse_record(data, run) if data else None
 
 
 def _sweep_entries(folder: str) -> None:

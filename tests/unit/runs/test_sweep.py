@@ -139,7 +139,7 @@ def test_a_name_that_is_a_path_leads_nowhere(folders):
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ("", "its record is torn"),
+        ("{", "its record is torn"),
         ('{"version": 2}', "its record has version 2"),
         (json.dumps({**WHOLE, "id": OTHER}), "its record is another run's"),
         (json.dumps({**WHOLE, "cgroup": "/"}), "names a cgroup that is not its own"),
@@ -155,6 +155,15 @@ def test_a_record_that_is_not_understood_is_left_and_told(folders, record, probl
     assert problem in told
     assert told.endswith(f"it is left as it is, see {folder}")
     assert everything(folders) == before
+
+
+def test_a_record_that_a_power_failure_left_empty_is_as_none(folders):
+    """The static program does not wait for the disk: what the record tells of would not outlive the power either."""
+    folder = make_run(folders, aside=True)
+    write(f"{folder}/record.json", "")
+    found = swept(folders)
+    assert (found.runs, found.problems) == ((RUN,), ())
+    assert not os.path.exists(folder)
 
 
 def test_one_problem_keeps_no_other_run_from_being_swept(folders):
