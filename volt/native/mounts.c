@@ -1,6 +1,7 @@
 // Steps that clone, map, make and attach mounts, all of them through descriptors.
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -10,6 +11,8 @@
 #include "kernel.h"
 #include "volt.h"
 #include "table.h"
+
+#define WAITING_STACK (16u << 10) // bytes
 
 static int write_map(pid_t pid, const char *name, const char *map) {
     char path[64];
@@ -29,16 +32,21 @@ static int open_namespace(pid_t pid, const struct step_make_idmap *step) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-// The namespace lives on in its descriptor; the child that made it waits for our end of a pipe to close.
+// The child that makes a user namespace waits for our end of a pipe to close. It writes to its own stack alone, for
+// it shares our memory: a copy would cost more than all else here.
+static int wait_at_gate(void *ends) {
+    const int *gate = ends;
+    char byte;
+    close(gate[1]);
+    return read(gate[0], &byte, 1) == 0 ? 0 : 1;
+}
+
+// The namespace lives on in its descriptor.
 int do_make_idmap(struct context *context, const struct step_make_idmap *step) {
     int gate[2];
-    char byte;
+    char *stack = keep(WAITING_STACK);
     if (pipe2(gate, O_CLOEXEC) < 0) return -1;
-    pid_t pid = start_child(CLONE_NEWUSER, NULL, -1);
-    if (pid == 0) {
-        close(gate[1]);
-        _exit(read(gate[0], &byte, 1) == 0 ? 0 : 1);
-    }
+    pid_t pid = clone(wait_at_gate, stack + WAITING_STACK, CLONE_VM | CLONE_NEWUSER | SIGCHLD, gate);
     int error = errno, namespace = pid < 0 ? -1 : open_namespace(pid, step);
     if (pid >= 0) error = errno;
     close(gate[0]);
