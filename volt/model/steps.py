@@ -183,7 +183,8 @@ class ClaimUids(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFile(Step):
-    """Write `content` to a temporary file beside `path`, fsync(2) and rename(2) it there."""
+    """Write `content` to a temporary file beside `path` and rename(2) it there: whoever sees the name sees all of
+    it. A power failure may leave it empty; what it tells of ends with the power too."""
 
     name = "write-file"
     calls = ("openat", "write", "renameat2")
@@ -264,7 +265,9 @@ class SealInside(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealProgram(Step):
-    """A sealed, executable memfd with the static program itself, read from /proc/self/exe."""
+    """The static program itself, /proc/self/exe, for the init to run: its file through a detached read-only mount, so
+    that all inits share its pages. A sealed, executable memfd with a copy where the file is not root's alone to write
+    and everyone's to run, or lies on a file system that is not local."""
 
     name = "seal-program"
     to: Out
