@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,9 +9,11 @@
 #include "kernel.h"
 #include "volt.h"
 
+// Of one in static memory: what is zero there from the start is not written, for a written page stays in memory.
 void context_init(struct context *context) {
-    memset(context, 0, sizeof *context);
-    for (int i = 0; i < REGISTERS; i++) context->registers[i] = -1;
+    memset(context, 0, offsetof(struct context, failure.text));
+    context->failure.text[0] = '\0';
+    if (context->left[0]) context->left[0] = '\0';
     context->control = context->control_far = context->messages = context->signals = -1;
     context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = -1;
     context->guard = context->payload = -1;
@@ -20,11 +21,31 @@ void context_init(struct context *context) {
     context->begun = now();
 }
 
+// The descriptor under a number, -1 where there is none.
+int held(const struct context *context, unsigned number) { return context->held ? context->held[number] - 1 : -1; }
+
+void hold(struct context *context, unsigned number, int descriptor) {
+    if (!context->held) context->held = keep(REGISTERS * sizeof *context->held);
+    context->held[number] = descriptor + 1;
+    if (number >= context->held_end) context->held_end = number + 1;
+}
+
+// Closes what is held under the numbers from `first` on, except `kept`.
+void close_all_held(struct context *context, unsigned first, int kept) {
+    for (unsigned number = first; number < context->held_end; number++) {
+        int descriptor = held(context, number);
+        if (descriptor < 0 || descriptor == kept) continue;
+        close_held(&descriptor);
+        hold(context, number, -1);
+    }
+}
+
 // The descriptor under the number that later steps know it by; -1 passes through with its errno.
 int publish(struct context *context, uint16_t to, int descriptor) {
     if (descriptor < 0) return -1;
-    close_held(&context->registers[to]);
-    context->registers[to] = descriptor;
+    int before = held(context, to);
+    close_held(&before);
+    hold(context, to, descriptor);
     return 0;
 }
 
@@ -61,31 +82,6 @@ uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-// Memory is kept until the end: a launch is short, and a decoded step may live as long as its undo.
-static struct block {
-    struct block *before;
-    _Alignas(16) char memory[];
-} *blocks;
-
-void *keep(size_t size) {
-    struct block *block = calloc(1, sizeof *block + size);
-    if (!block) {
-        static const char message[] = "volt: out of memory\n";
-        write_all(STDERR_FILENO, message, sizeof message - 1);
-        _exit(VOLT_FAILED);
-    }
-    block->before = blocks;
-    blocks = block;
-    return block->memory;
-}
-
-void forget_all(void) {
-    while (blocks) {
-        struct block *block = blocks;
-        blocks = block->before;
-        free(block);
-    }
-}
 
 char *format_text(const char *format, ...) {
     va_list arguments;

@@ -25,18 +25,14 @@ static _Noreturn void guard_main(struct context *context) {
     _exit(VOLT_FAILED);
 }
 
-// What the guard has now is nothing to the supervisor: held on, it would hide the ends of pipes.
-static void close_registers(struct context *context) {
-    for (unsigned i = context->program.registers + 1; i < REGISTERS; i++) close_held(&context->registers[i]);
-    context->control_far = -1;
-}
-
 int do_start_guard(struct context *context, const struct step_start_guard *step) {
     context->guard = start_child(CLONE_NEWPID | CLONE_NEWNS, &context->guard_pidfd, step->cgroup);
     if (context->guard == 0) guard_main(context);
     if (context->guard < 0) return -1;
     context->deed->made = true;
-    close_registers(context);
+    // What the guard has now is nothing to the supervisor: held on, it would hide the ends of pipes.
+    close_all_held(context, context->program.registers + 1, -1);
+    context->control_far = -1;
     return 0;
 }
 

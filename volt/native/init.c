@@ -85,12 +85,6 @@ int do_start_payload(struct context *context, const struct step_start_payload *s
     return result;
 }
 
-// The payload has its own copies: held here they would hide the end of a pipe from its other end.
-static void close_inherited(struct context *context) {
-    for (unsigned i = 1; i < REGISTERS; i++)
-        if (context->registers[i] != context->control) close_held(&context->registers[i]);
-}
-
 // Every child that has ended; true when the payload is among them.
 static bool reap(const struct context *context, int *payload_status) {
     bool ended = false;
@@ -101,6 +95,12 @@ static bool reap(const struct context *context, int *payload_status) {
             ended = true;
         }
     return ended;
+}
+
+// Nothing of the program is needed any more: memory is what the init costs from here on.
+static void rest(void) {
+    forget_all();
+    drop_stack();
 }
 
 // Until the payload has ended, or the supervisor has.
@@ -131,24 +131,25 @@ static int prepare_init(struct context *context, int program) {
     context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (context->signals < 0 || load_program(context, program, true) < 0) return -1;
     for (unsigned i = 1; i <= context->program.registers; i++)
-        context->registers[i] = FIRST_INHERITED + (int)i - 1;
+        hold(context, i, FIRST_INHERITED + (int)i - 1);
     return 0;
 }
 
-int init_main(int control, int program) {
-    static struct context context;
-    context_init(&context);
-    context.control = control;
-    int result = prepare_init(&context, program);
-    if (result < 0) context.failure.error = errno;
-    else result = perform_section(&context, false);
+int init_main(struct context *context, int control, int program) {
+    context_init(context);
+    context->control = control;
+    int result = prepare_init(context, program);
+    if (result < 0) context->failure.error = errno;
+    else result = perform_section(context, false);
     if (result < 0) {
-        send_failure(control, &context.failure);
+        send_failure(control, &context->failure);
         return VOLT_FAILED;
     }
-    close_inherited(&context);
+    // The payload has its own copies: held here they would hide the end of a pipe from its other end.
+    close_all_held(context, 1, context->control);
     send_frame(control, FRAME_STARTED, NULL, 0, -1);
     for (uint32_t number = 1; number <= 64; number++)
-        if (context.early_signals >> (number - 1) & 1) signal_payload(&context, number);
-    return tend(&context) < 0 ? VOLT_FAILED : 0;
+        if (context->early_signals >> (number - 1) & 1) signal_payload(context, number);
+    rest();
+    return tend(context) < 0 ? VOLT_FAILED : 0;
 }

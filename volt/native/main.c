@@ -72,23 +72,22 @@ static int begin(struct context *context) {
 }
 
 // The plan in a descriptor, or where that is -1 in `whole`.
-static int perform_main(int plan, struct bytes whole) {
-    static struct context context;
+static int perform_main(struct context *context, int plan, struct bytes whole) {
     hold_standard();
-    context_init(&context);
-    int result = begin(&context);
-    if (result == 0) result = plan >= 0 ? load_program(&context, plan, false) : load_bytes(&context, whole, false);
+    context_init(context);
+    int result = begin(context);
+    if (result == 0) result = plan >= 0 ? load_program(context, plan, false) : load_bytes(context, whole, false);
     close_held(&plan);
-    for (unsigned i = 1; result == 0 && i <= context.program.registers; i++) context.registers[i] = (int)i - 1;
+    for (unsigned i = 1; result == 0 && i <= context->program.registers; i++) hold(context, i, (int)i - 1);
     if (result < 0) {
-        context.failure.happened = true;
-        context.failure.error = errno;
-    } else if (perform_section(&context, false) == 0 && context.guard > 0) {
-        supervise(&context);
+        context->failure.happened = true;
+        context->failure.error = errno;
+    } else if (perform_section(context, false) == 0 && context->guard > 0) {
+        supervise(context);
     }
-    undo_all(&context, context.failure.happened && !context.result.started ? FAILED : FINISHED);
-    print_failure(&context);
-    return exit_status(&context);
+    undo_all(context, context->failure.happened && !context->result.started ? FAILED : FINISHED);
+    print_failure(context);
+    return exit_status(context);
 }
 
 static int say_missing(const char *entry) {
@@ -119,10 +118,10 @@ static int start_python(char **words) {
 }
 
 // What a user starts: a cached launch, or Python for everything else.
-static int front_main(char **words) {
+static int front_main(struct context *context, char **words) {
     struct bytes plan;
     hold_standard();
-    if (lookup(words, &plan)) return perform_main(-1, plan);
+    if (lookup(words, &plan)) return perform_main(context, -1, plan);
     return start_python(words);
 }
 
@@ -133,8 +132,9 @@ static int descriptor_number(const char *text) {
 }
 
 int main(int count, char **words) {
+    static struct context context; // small and zero at first: what is never written to takes no memory
     int first = count > 2 ? descriptor_number(words[2]) : -1, second = count > 3 ? descriptor_number(words[3]) : -1;
-    if (count == 3 && strcmp(words[1], "perform") == 0 && first >= 0) return perform_main(first, (struct bytes){0});
-    if (count == 4 && strcmp(words[1], "init") == 0 && first >= 0 && second >= 0) return init_main(first, second);
-    return count > 0 ? front_main(words) : VOLT_FAILED;
+    if (count == 3 && strcmp(words[1], "perform") == 0 && first >= 0) return perform_main(&context, first, (struct bytes){0});
+    if (count == 4 && strcmp(words[1], "init") == 0 && first >= 0 && second >= 0) return init_main(&context, first, second);
+    return count > 0 ? front_main(&context, words) : VOLT_FAILED;
 }

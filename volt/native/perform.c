@@ -36,6 +36,7 @@ bool parse_program(struct program *program, struct bytes whole) {
     program->whole = whole;
     program->steps = (struct bytes){whole.start + PROGRAM_HEADER, steps};
     program->inner = (struct bytes){whole.start + PROGRAM_HEADER + steps, inner};
+    program->outer = inner > 0;
     return true;
 }
 
@@ -65,11 +66,13 @@ static bool check_steps(struct context *context, const struct program *program) 
 bool check_program(struct context *context) {
     const struct program *program = &context->program;
     struct program inner;
+    struct mark before = mark_memory();
     context->checking = true;
     bool good = check_steps(context, program);
     if (good && program->inner.length)
         good = parse_program(&inner, program->inner) && inner.inner.length == 0 && check_steps(context, &inner);
     context->checking = false;
+    forget_since(before);
     return good;
 }
 
@@ -109,12 +112,14 @@ int load_bytes(struct context *context, struct bytes whole, bool inner) {
     if (!parse_program(&context->program, whole) || !check_program(context))
         return refuse_plan(context, whole);
     context->deeds = keep((context->program.first + context->program.second + 1) * sizeof *context->deeds);
+    if (!context->held) context->held = keep(REGISTERS * sizeof *context->held);
     return 0;
 }
 
 static int perform_step(struct context *context, struct bytes step, unsigned opcode, struct reader *arguments,
                         uint32_t number) {
     struct deed *deed = &context->deeds[context->deed_count];
+    struct mark before = mark_memory();
     *deed = (struct deed){.step = step, .number = number, .descriptor = -1};
     context->deed = deed;
     context->failure.text[0] = '\0';
@@ -130,6 +135,8 @@ static int perform_step(struct context *context, struct bytes step, unsigned opc
         return -1;
     }
     context->deed_count++;
+    // What was decoded goes with its step, but for what a deed or the exec at the end needs.
+    if (!deed->path && !context->filter.length) forget_since(before);
     return 0;
 }
 
@@ -145,6 +152,31 @@ int perform_section(struct context *context, bool second) {
         if (perform_step(context, step, opcode, &arguments, program->number + i) < 0) return -1;
     }
     return 0;
+}
+
+static void *copy(const void *from, size_t length) {
+    void *to = keep(length);
+    if (length) memcpy(to, from, length);
+    return to;
+}
+
+// The launch is over. What the undo and a message need moves together, and all other memory is given back: for as
+// long as the payload runs it is what this process costs.
+void keep_for_undo(struct context *context) {
+    struct mark before = set_memory_aside();
+    struct program *program = &context->program;
+    const uint8_t *steps = program->steps.start;
+    context->deeds = copy(context->deeds, (context->deed_count + 1) * sizeof *context->deeds);
+    program->steps.start = copy(steps, program->steps.length);
+    program->whole = program->inner = (struct bytes){0};
+    for (struct deed *deed = context->deeds; deed < context->deeds + context->deed_count; deed++) {
+        deed->step.start = program->steps.start + (deed->step.start - steps);
+        if (deed->path) deed->path = copy(deed->path, strlen(deed->path) + 1);
+    }
+    const int *held = context->held;
+    context->held = keep(REGISTERS * sizeof *held);
+    memcpy(context->held, held, context->held_end * sizeof *held);
+    forget_aside(before);
 }
 
 static void undo_deed(struct context *context, struct deed *deed, enum ending ending) {
@@ -165,8 +197,7 @@ void undo_all(struct context *context, enum ending ending) {
 }
 
 static bool find_in(const struct program *program, uint32_t number, struct found *found) {
-    struct context nobody = {.checking = true};
-    struct reader steps = reader_of(&nobody, program->steps), arguments;
+    struct reader steps = reader_of(NULL, program->steps), arguments;
     struct bytes step, note;
     for (uint32_t i = 0; i < program->first + program->second; i++) {
         if (!next_step(&steps, &found->opcode, &step, &note, &arguments)) return false;
@@ -182,7 +213,7 @@ static bool find_in(const struct program *program, uint32_t number, struct found
 bool find_step(const struct program *program, uint32_t number, struct found *found) {
     struct program inner;
     if (find_in(program, number, found)) {
-        found->payload = found->payload && program->inner.length == 0;
+        found->payload = found->payload && !program->outer;
         return true;
     }
     return parse_program(&inner, program->inner) && find_in(&inner, number, found);

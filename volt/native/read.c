@@ -131,7 +131,7 @@ int read_descriptor(struct reader *in) {
     uint16_t number = read_u16(in);
     if (number >= REGISTERS) in->damaged = true;
     if (in->damaged || number == 0 || in->context->checking) return -1;
-    int descriptor = in->context->registers[number];
+    int descriptor = held(in->context, number);
     // No step has opened it. For an undo it may be closed by now: it has what it needs in its deed.
     if (descriptor < 0 && !in->context->undoing) in->damaged = true;
     return descriptor;

@@ -19,7 +19,7 @@ struct watch {
     struct context *context;
     struct terminal terminal;
     uint64_t start_by, end_at, kill_at; // 0: not set
-    bool killed, over;
+    bool killed, over, resting;
 };
 
 static void fail(struct watch *watch, int error, const char *text) {
@@ -183,6 +183,12 @@ static int until_deadline(const struct watch *watch) {
     return least <= time ? 0 : least - time > INT32_MAX ? INT32_MAX : (int)(least - time);
 }
 
+static void rest(struct watch *watch) {
+    watch->resting = true;
+    keep_for_undo(watch->context);
+    drop_stack();
+}
+
 static void watch_once(struct watch *watch) {
     struct context *context = watch->context;
     struct pollfd polls[POLLS] = {
@@ -204,6 +210,7 @@ static void watch_once(struct watch *watch) {
     }
     terminal_copy(&watch->terminal, polls + TERMINAL);
     if (!watch->over) meet_deadlines(watch);
+    if (!watch->over && !watch->resting && context->result.started) rest(watch);
 }
 
 // What the payload wrote last is still in its terminal. A signal says that the reader will not take it.
@@ -221,8 +228,7 @@ static void drain_terminal(struct watch *watch) {
 }
 
 void supervise(struct context *context) {
-    static struct watch watch;
-    watch = (struct watch){.context = context, .start_by = now() + START_LIMIT};
+    struct watch watch = {.context = context, .start_by = now() + START_LIMIT};
     terminal_init(&watch.terminal);
     if (context->time_limit) watch.end_at = context->begun + context->time_limit;
     while (!watch.over) watch_once(&watch);

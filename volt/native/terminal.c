@@ -91,7 +91,8 @@ int undo_take_terminal(struct context *context, const struct step_take_terminal 
 }
 
 void terminal_init(struct terminal *terminal) {
-    memset(terminal, 0, sizeof *terminal);
+    static char typed[FLOW_SIZE], shown[FLOW_SIZE];
+    *terminal = (struct terminal){.input.data = typed, .output.data = shown};
     terminal->master = terminal->outer = -1;
     terminal->input.from = terminal->input.to = terminal->output.from = terminal->output.to = -1;
 }
@@ -163,7 +164,7 @@ static bool only_later(void) { return errno == EAGAIN || errno == EINTR; }
 
 static void fill(struct flow *flow) {
     if (flow->from < 0 || !empty(flow)) return;
-    ssize_t got = read(flow->from, flow->data, sizeof flow->data);
+    ssize_t got = read(flow->from, flow->data, FLOW_SIZE);
     flow->at = flow->filled = 0;
     if (got > 0) flow->filled = (size_t)got;
     else if (got == 0 || !only_later()) flow->from = -1; // hung up; EIO of a master without a slave

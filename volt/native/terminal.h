@@ -11,7 +11,7 @@
 struct flow {
     int from, to; // -1: that end is gone
     size_t at, filled;
-    char data[FLOW_SIZE];
+    char *data; // FLOW_SIZE bytes
 };
 
 struct terminal {

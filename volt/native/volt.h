@@ -39,6 +39,7 @@ struct slots {
 struct program {
     struct bytes whole, steps, inner;
     uint32_t registers, first, second, number;
+    bool outer; // it has an inner program, or had one
 };
 
 enum ending {
@@ -73,17 +74,14 @@ struct result {
 struct context {
     struct program program;
     struct slots slots;
-    int registers[REGISTERS];
     bool checking; // the program is being looked through: nothing is performed, slots are unknown
     bool undoing;  // descriptors may be closed by now
 
     struct deed *deeds;
     size_t deed_count;
     struct deed *deed; // of the step being performed
-    struct failure failure;
     struct result result;
     bool undone;                       // so far nothing was left behind
-    char left[FAILURE_TEXT];           // what was
 
     int control, control_far;          // the control socket; the guard's end
     int messages;                      // what systemd-nspawn writes to standard error
@@ -102,6 +100,12 @@ struct context {
     pid_t payload;
     uint64_t early_signals;            // that came before there was a payload
     struct bytes filter;               // seccomp, for the exec
+    int *held;                         // one more than the descriptor under that number, 0 for none; or NULL
+    unsigned held_end;                 // no number from here on holds anything
+
+    // What is large, and hardly ever written to.
+    struct failure failure;
+    char left[FAILURE_TEXT];           // what was left behind
 };
 
 // context.c
@@ -110,15 +114,29 @@ int publish(struct context *context, uint16_t to, int descriptor);
 __attribute__((format(printf, 2, 3))) int explain(struct context *context, const char *format, ...);
 __attribute__((format(printf, 3, 4))) int refuse(struct context *context, int error, const char *format, ...);
 uint64_t now(void);
-void *keep(size_t size);
+int held(const struct context *context, unsigned number);
+void hold(struct context *context, unsigned number, int descriptor);
+void close_all_held(struct context *context, unsigned first, int kept);
 __attribute__((format(printf, 1, 2))) char *format_text(const char *format, ...);
-void forget_all(void);
 int write_all(int descriptor, const void *data, size_t length);
 ssize_t read_up_to(int descriptor, void *data, size_t length);
 void close_held(int *descriptor);
 const char *last_part(const char *path);
 pid_t start_child(uint64_t flags, int *pidfd, int cgroup);
 int raise_capabilities(void);
+
+// memory.c
+struct mark {
+    struct block *block;
+    size_t used;
+};
+void *keep(size_t size);
+struct mark mark_memory(void);
+void forget_since(struct mark mark);
+void forget_all(void);
+struct mark set_memory_aside(void);
+void forget_aside(struct mark all);
+void drop_stack(void);
 
 // format.c
 size_t format_list(char *to, size_t size, const char *format, va_list arguments);
@@ -130,6 +148,7 @@ int load_bytes(struct context *context, struct bytes whole, bool inner);
 bool parse_program(struct program *program, struct bytes whole);
 bool check_program(struct context *context);
 int perform_section(struct context *context, bool second);
+void keep_for_undo(struct context *context);
 void undo_all(struct context *context, enum ending ending);
 struct found {
     unsigned opcode;
@@ -176,6 +195,6 @@ int forbid_orphan(struct context *context);
 
 // supervise.c, init.c
 void supervise(struct context *context);
-int init_main(int control, int program);
+int init_main(struct context *context, int control, int program);
 
 #endif

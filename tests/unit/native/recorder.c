@@ -88,7 +88,7 @@ void record_end(void) {
 
 static int load(int descriptor, bool inner) {
     context_init(&context);
-    for (int i = 1; i < REGISTERS; i++) context.registers[i] = FIRST_DESCRIPTOR + i - 1;
+    for (int i = 1; i < REGISTERS; i++) hold(&context, (unsigned)i, FIRST_DESCRIPTOR + i - 1);
     return load_program(&context, descriptor, inner);
 }
 
@@ -96,9 +96,11 @@ static void fill_slots(void) {
     context.slots = (struct slots){.run = "0123456789ab", .uids = 655360, .pid = 4711, .started = 1700000000, .clock = 99};
 }
 
+// As a supervisor does: between what is done and its undo lies the payload's life, and less memory.
 static int perform_all(void) {
     int result = perform_section(&context, false);
     if (result == 0) result = perform_section(&context, true);
+    if (result == 0) keep_for_undo(&context);
     undo_all(&context, FAILED);
     return result;
 }
@@ -189,13 +191,14 @@ static bool try_program(int file) {
     bool accepted = load(file, false) == 0;
     if (accepted) {
         if (draw(4)) fill_slots();
-        if (draw(8) == 0) context.registers[1 + draw(8)] = -1;
+        if (draw(8) == 0) hold(&context, 1 + draw(8), -1);
         int inner = inner_file();
+        bool outer = context.program.inner.length > 0;
         perform_all();
         look_at_failure();
         // What the outer one has been checked for holds inside too.
-        if (context.program.inner.length && load(inner, true) < 0) abort();
-        if (context.program.inner.length) perform_all();
+        if (outer && load(inner, true) < 0) abort();
+        if (outer) perform_all();
         close(inner);
     } else if (errno != EBADMSG && errno != 0) {
         abort();

@@ -42,7 +42,7 @@ RECORDS = {
     "Caps": "number",
     "Limit": "number",
 }
-LOADER = ("context.c", "failure.c", "format.c", "frames.c", "perform.c", "read.c")
+LOADER = ("context.c", "memory.c", "failure.c", "format.c", "frames.c", "perform.c", "read.c")
 SLOTS = {SlotKind.UIDS: 655360, SlotKind.PID: 4711, SlotKind.STARTED: 1700000000, SlotKind.CLOCK: 99}  # recorder.c
 
 

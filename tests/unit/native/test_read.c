@@ -167,8 +167,8 @@ TEST(a_count_beyond_what_there_is_is_not_believed) {
 
 TEST(a_descriptor_is_the_one_of_its_number) {
     struct reader in = OVER("\3\0\0\0\7\0\0\0\xff\x0f");
-    context.registers[7] = 70;
-    context.registers[4095] = 71;
+    hold(&context, 7, 70);
+    hold(&context, 4095, 71);
     struct descriptors all = read_descriptors(&in);
     CHECK(all.count == 3);
     CHECK(all.items[0] == 70);
