@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import imports, peers, plot, report
+from bench import imports, memory, peers, plot, report
 from bench.measure import BenchFailed, Measure, interleaved
 from bench.world import world
 
@@ -36,15 +36,17 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|memory|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
     launch.set_defaults(verb=measure_launch)
+    idle = verbs.add_parser("memory", help="what stays beside a sleeping payload, against nspawn and podman")
+    idle.set_defaults(verb=measure_memory)
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, modules):
+    for verb in (launch, idle, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -61,13 +63,22 @@ def measure_launch(options: argparse.Namespace) -> int:
     with world() as own, Measure(own.folder) as measure:
         cases = peers.cases(own)
         rounds = interleaved(cases, options.rounds, measure, progress(options.rounds))
+        idle = memory.measure(own) if options.write else []
     words = ["scripts/bench", "launch", f"--rounds={options.rounds}", *(["--write"] if options.write else [])]
     titles = {case.name: case.title for case in cases}
     done = report.Report(shlex.join(words), where, titles, peers.OURS, peers.PEERS, rounds)
     if options.write:
-        (REFERENCE / PAGE).write_text(report.page(done, PLOT))
+        (REFERENCE / PAGE).write_text(report.page(done, PLOT, list(memory.rows(idle))))
         (REFERENCE / PLOT).write_text(plot.svg(done))
     show(json.dumps(report.document(done)) if options.json else report.table(done))
+    return 0
+
+
+def measure_memory(options: argparse.Namespace) -> int:
+    with world() as own:
+        peers.root_file_system(own.root)
+        idle = memory.measure(own)
+    show(json.dumps(memory.document(idle)) if options.json else report.columns(list(memory.rows(idle))))
     return 0
 
 

@@ -24,6 +24,8 @@ OURS = ("volt", "python", "first", "performer")
 PEERS = ("nspawn", "crun", "podman", "bwrap")
 PROFILE = "/usr/share/containers/seccomp.json"
 PAYLOAD = "/bin/true"
+COMMAND = str(Path(sys.prefix, "bin/volt"))
+REMEMBERED = 1.5 * FRESH / 1e9  # seconds until the plan cache may depend on what has just been made
 
 MANIFEST = """\
 [workload]
@@ -53,12 +55,12 @@ def manifest(world: World) -> Path:
     root_file_system(world.root)
     path = world.folder / "bench.toml"
     path.write_text(MANIFEST.format(payload=PAYLOAD, root=world.root))
-    time.sleep(1.5 * FRESH / 1e9)  # what has just been made is not remembered by the plan cache
+    time.sleep(REMEMBERED)
     return path
 
 
 def ours(world: World, manifest: Path) -> Iterator[Case]:
-    command, python = str(Path(sys.prefix, "bin/volt")), sys.executable
+    command, python = COMMAND, sys.executable
     environment = world.environment
     run = ("run", str(manifest))
     yield Case("volt", "volt run", command, ("volt", *run), environment=environment)

@@ -158,6 +158,13 @@ The median of each round's own ratio / the ratio of the minima.
 By minimum, with volt's user namespace and filter on. {verdict}
 
 {targets}
+## Memory beside a sleeping payload
+
+What a launcher's own processes take as long as the payload sleeps, with one workload and with ten (`scripts/bench
+memory` prints it alone). PSS of `/proc/PID/smaps_rollup`: a page that n processes map counts as one nth, so that the
+sum over all workloads is what they take together. Private: what no other process maps. The payload is not counted.
+
+{memory}
 ## How it is measured
 
 - Each round starts every command once, in a new order, one after another; a round to warm up is not counted. A
@@ -174,8 +181,8 @@ By minimum, with volt's user namespace and filter on. {verdict}
 """
 
 
-def page(report: Report, plot: str) -> str:
-    """docs/reference/benchmarks.md; `plot` is the picture's name beside it."""
+def page(report: Report, plot: str, memory: Sequence[Sequence[str]]) -> str:
+    """docs/reference/benchmarks.md; `plot` is the picture's name beside it, `memory` a table."""
     machine = report.machine
     load = f"{machine.load:.2f} in the minute before" + (": busy, trust minima and CPU" if machine.busy else "")
     facts = {
@@ -194,6 +201,7 @@ def page(report: Report, plot: str) -> str:
         plot=plot,
         cases=markdown(list(case_rows(report))),
         ratios=markdown(list(ratio_rows(report))),
+        memory=markdown(memory),
         targets=markdown(list(target_rows(report))),
         verdict=f"{missed} of {len(TARGETS)} are missed." if missed else f"All {len(TARGETS)} are reached.",
         first=report.titles["first"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import imports, peers, plot, report
+from bench import imports, memory, peers, plot, report
 from bench.__main__ import parser
 from bench.figures import TARGETS, Ratio, Sample, Summary, Target, percentile, ratio, reached, summary
-from bench.measure import Case, interleaved
+from bench.measure import BenchFailed, Case, interleaved
 
 TOP = Path(__file__).parents[2]
+MEMORY = [["KiB per idle workload", "PSS, 1"], ["volt", "140"]]
 
 
 def samples(*walls: float) -> list[Sample]:
@@ -180,8 +182,8 @@ def test_a_busy_machine_is_said(one):
     busy = report.Machine(**{**{key: getattr(MACHINE, key) for key in MACHINE.__slots__}, "load": 3.0})
     loud = report.Report(one.command, busy, one.titles, one.ours, one.peers, one.rounds)
     assert "The machine was busy" in report.table(loud)
-    assert "busy" in report.page(loud, "x.svg")
-    assert "busy" not in report.table(one) + report.page(one, "x.svg")
+    assert "busy" in report.page(loud, "x.svg", MEMORY)
+    assert "busy" not in report.table(one) + report.page(one, "x.svg", MEMORY)
 
 
 def test_the_document_has_a_version_and_every_sample(one):
@@ -199,7 +201,7 @@ def test_the_document_has_a_version_and_every_sample(one):
 
 
 def test_the_page_says_what_was_run_where_and_which_targets_are_missed(one):
-    text = report.page(one, "benchmarks.svg")
+    text = report.page(one, "benchmarks.svg", MEMORY)
     assert text.startswith("# Benchmarks\n")
     for words in (
         "scripts/bench launch --rounds=2", "| commit | 0123abc |", "| date | 2026-01-02 |", "Linux 6.1.0",
@@ -213,7 +215,7 @@ def test_the_page_says_what_was_run_where_and_which_targets_are_missed(one):
 def test_the_page_says_when_all_targets_are_reached(one):
     rounds = {**one.rounds, **dict.fromkeys(("volt", "python", "first"), samples(1, 1))}
     best = report.Report(one.command, MACHINE, one.titles, one.ours, one.peers, rounds)
-    text = report.page(best, "x.svg")
+    text = report.page(best, "x.svg", MEMORY)
     assert "All 6 are reached." in text
     assert "missed" not in text
 
@@ -263,6 +265,36 @@ def test_imports_are_the_least_of_several_runs_and_sorted():
     ]
     assert imports.table(found).startswith("3 modules, 0.7 ms; the first 25, overlapping\n\nmodule ")
     assert imports.document(found)["version"] == 1
+
+
+def test_memory_is_counted_process_by_process():
+    """Two of the same program share its pages: each has a part of them, and both have their own."""
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        found = [memory.of(process.pid) for process in (one, other)]
+        assert [one.pid in memory.below(os.getpid()), memory.words(one.pid)] == [True, ["sleep", "60"]]
+        one.kill()
+        other.kill()
+    assert all(0 < each.anonymous <= each.private <= each.pss for each in found)
+    both = found[0] + found[1]
+    assert (both.pss, both.private) == (found[0].pss + found[1].pss, found[0].private + found[1].private)
+
+
+def test_memory_is_shown_in_a_row_for_each_kind_with_both_counts():
+    idles = [memory.Idle(title, count, 100.4 / count, 50) for title in memory.ROWS for count in memory.COUNTS]
+    head, *rows = memory.rows(idles)
+    assert head == ["KiB per idle workload", "PSS, 1", "private, 1", "PSS, 10", "private, 10"]
+    assert rows == [[title, "100", "50", "10", "50"] for title in memory.ROWS]
+    assert memory.document(idles)["idle"][1] == {
+        "title": "volt: supervisor and init",
+        "workloads": 10,
+        "pss": 10.0,
+        "private": 50,
+    }
+
+
+def test_a_kind_of_process_that_is_not_there_ends_the_measurement():
+    with pytest.raises(BenchFailed, match="a process that should be there is not"):
+        memory.mean("conmon", [[os.getpid()], []])
 
 
 @pytest.mark.parametrize("words", [[], ["launch", "--rounds", "0"], ["launch", "--rounds", "x"], ["fly"]])
