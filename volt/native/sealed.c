@@ -91,8 +91,10 @@ int do_seal_program(struct context *context, const struct step_seal_program *ste
     struct stat status;
     int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), file = -1;
     if (self < 0 || fstat(self, &status) < 0) return -1;
-    if (for_everyone(self, &status)) file = mount_of_program(self);
-    if (file < 0) file = copy_of_program(self, status.st_size);
+    bool shared = for_everyone(self, &status);
+    if (shared) file = mount_of_program(self);
+    // EINVAL: where it lies cannot be mounted elsewhere, for we have come from another mount namespace.
+    if (!shared || (file < 0 && errno == EINVAL)) file = copy_of_program(self, status.st_size);
     close_held(&self);
     return publish(context, step->to, file);
 }
