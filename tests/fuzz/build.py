@@ -10,7 +10,7 @@ from volt.native import build, generate
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
-FUZZER = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+FUZZER = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-DPIECES_APART")
 
 
 def sources() -> list[Path]:

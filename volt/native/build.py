@@ -51,6 +51,7 @@ SANITIZERS = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
+    "-DPIECES_APART",  # memory.c
 )
 PACKAGES = {
     "x86_64": "apt install gcc musl-tools",

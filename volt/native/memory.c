@@ -12,7 +12,7 @@
 #define STACK_MARGIN 1024u      // … and those that the call of madvise(2) itself needs
 
 // Address space alone: a page that nothing was written to takes no memory.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PIECES_APART // under sanitizers, by whichever compiler
 #define BLOCK_LEAST 0u // a block for each piece: a byte beyond its end is noticed
 static void *obtain(size_t size) { return calloc(1, size); }
 static void give_back(void *memory, size_t size) { (void)size, free(memory); }
