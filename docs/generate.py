@@ -88,11 +88,12 @@ def signature(name: str, value: Any) -> str:
 
 def class_section(name: str, value: type) -> Iterator[str]:
     base = value.__mro__[1].__name__
-    yield from (f"## {name}", "", *([f"A {base}.", ""] if base != "object" else []))
+    yield from (f"## {name}", "", *([f"A {base}.", ""] if base not in {"object", "Value"} else []))
     yield from (inspect.getdoc(value) or "", "")
     if dataclasses.is_dataclass(value):
         yield from ("| field | type |", "| --- | --- |")
-        yield from (f"| {field.name} | `{cell(str(field.type))}` |" for field in dataclasses.fields(value))
+        public = [field for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        yield from (f"| {field.name} | `{cell(str(field.type))}` |" for field in public)
         yield ""
 
 

@@ -232,13 +232,12 @@ def become(
     the same words are answered without Python as long as nothing has changed that the plan was made from. Raises
     ManifestError, HostUnfit, LaunchError; does not return.
     """
-    from dataclasses import replace
-
     from volt.host.facts import folders
     from volt.host.watch import Watch, watch_code
     from volt.launch import handover
     from volt.launch.cache import open_cache
     from volt.model.binary import encode
+    from volt.model.values import replace
 
     sweep()
     wanted = call or Call()

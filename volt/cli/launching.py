@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -28,8 +27,10 @@ def launch(request: Request) -> int:
 
 def write_outcome(path: str, error: VoltError) -> None:
     """The outcome of a launch that failed before the static program began. Raises VoltError."""
+    from dataclasses import asdict
+
     failed = api.Outcome(by="volt", status=RUN_FAILED, message=error.message, hint=error.hint)
-    document = json.dumps({"version": 1, **dataclasses.asdict(failed)}) + "\n"
+    document = json.dumps({"version": 1, **asdict(failed)}) + "\n"
     temporary = f"{path}.{os.getpid()}"
     try:
         Path(temporary).write_text(document)

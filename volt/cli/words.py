@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volt import api
 from volt.errors import VoltError
+from volt.model.values import Value, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Value):
     """What `volt run` was asked for, as it was written."""
 
     file: str

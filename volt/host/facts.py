@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from volt.errors import VoltError
@@ -14,6 +13,7 @@ from volt.host.mounts import Mount, mounts, own_cgroup
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi
 from volt.model.facts import Facts, Folders, PathFact
+from volt.model.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,18 +11,17 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from volt.host.files import MOST
+from volt.model.values import Value
 
 MOST_LINKS = 40  # as the kernel, path_resolution(7)
 MOST_NAMES = 400
 _FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Value):
     """Something in the merged tree: descriptors of it in the upper layer and in the root, where it is."""
 
     upper: int | None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from volt.host.files import lines, read_text
+from volt.model.values import Value
 
 MOUNTINFO = "/proc/self/mountinfo"
 _MOST = 1 << 26
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Value):
     """One row, proc_pid_mountinfo(5). `root` is what of the file system is mounted, `path` where."""
 
     number: int

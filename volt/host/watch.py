@@ -9,7 +9,6 @@ import os
 import stat
 import sys
 import time
-from dataclasses import dataclass, field
 
 from volt.host.etc import RESOLV_CONF
 from volt.model.entry import Dependency, Depends, numbers_of
@@ -34,13 +33,13 @@ CODE = ("volt", "pyseccomp", "tomli")
 ACCOUNTS = ("etc", "etc/passwd", "etc/group")
 
 
-@dataclass(slots=True)
 class Watch:
     """Dependencies so far. `certain` is False when something was seen that no entry can depend on."""
 
-    key: bytes
-    certain: bool = True
-    found: dict[tuple[Depends, str], Dependency] = field(default_factory=dict)
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.certain = True
+        self.found: dict[tuple[Depends, str], Dependency] = {}
 
     def file(self, path: str) -> None:
         """A file that is read, or a folder whose entries count; also where there is none."""

@@ -10,18 +10,17 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from volt.model.entry import DIGEST, MOST, Dependency, encode_entry, file_name
 from volt.model.facts import Folders
+from volt.model.values import Value
 
 ENTRIES = 256  # the oldest go first
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class PlanCache:
+class PlanCache(Value):
     """The folder of entries, and the key that they are sealed with."""
 
     folder: Path

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from volt.model.values import Value
 
 State = Literal["ok", "degraded", "missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Value):
     """One line. `missing`: no launch is possible without it; `degraded`: what `needed` names is not.
 
     `found` is what is there, `mend` the command or the change that helps, "" where nothing has to be done.

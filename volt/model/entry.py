@@ -21,10 +21,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 from volt.model.steps import table_version
+from volt.model.values import Value
 
 MAGIC = b"VOLTCACH"
 HEADER = struct.Struct("<8sII16s")
@@ -47,8 +47,7 @@ class Depends(IntEnum):
     LIMIT = 8  # nothing: a resource of getrlimit(2), its soft and its hard limit
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(Value):
     """One thing that has to be as it was."""
 
     kind: Depends

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from volt.model.values import Value, field
 
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
 
@@ -13,8 +14,7 @@ PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unr
 UIDS_FOLDER = "/run/volt/uids"
 
 
-@dataclass(frozen=True, slots=True)
-class PathFact:
+class PathFact(Value):
     """What lies at a host path that the workload names, links followed.
 
     `filesystem` is the type's name (`ext4`); `idmappable` says whether this kernel can idmap it.
@@ -31,8 +31,7 @@ class PathFact:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(Value):
     """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else: then `root` is its value."""
 
     state: str = "/var/lib/volt"
@@ -41,8 +40,7 @@ class Folders:
     root: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Value):
     """The host as it was found, and the paths, users and layers that one workload names.
 
     `capabilities` is this process's effective mask. `kernel` is (major, minor). `nspawn_version` is
@@ -80,8 +78,7 @@ class Facts:
     layer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Value):
     """What the caller of one launch adds to the manifest.
 
     `command` replaces the workload's. `env` comes last. `terminal` has bit n set where standard

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from volt.model.values import Value
 
 Severity = Literal["error", "note"]
 LONGEST = 60  # characters of a value that a message quotes
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Value):
     """A position in a source text: `line` and `column` count from 1, columns in characters."""
 
     file: str
@@ -21,8 +21,7 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Value):
     """One problem, or one thing worth knowing.
 
     `code` is stable (`unknown-key`, `bad-size`, …). `key` is the dotted path of the value in the

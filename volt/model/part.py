@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from volt.model.steps import Step
 from volt.model.text import Text
+from volt.model.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value):
     """Steps by section; descriptors handed to the init, in order; options for systemd-nspawn."""
 
     host: tuple[Step, ...] = ()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from volt.model.steps import Step, describe, render
+from volt.model.values import Value
 
 # Descriptors that the first two sections find open under these names.
 STANDARD = ("stdin", "stdout", "stderr")
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchPlan:
+class LaunchPlan(Value):
     """Everything that a launch does, decided.
 
     Four sections, one per process that performs them: `host` (the supervisor), `guard` (its child in

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from volt.model.values import Value
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+
+class Outcome(Value):
     """How a run ended, as the static program reports it (`--outcome FILE`, version 1).
 
     `by` says whose status it is. The payload's: `status` is its exit code, or 128 + `signal`.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from volt.model.findings import quote
+from volt.model.values import Value
 
 MOST = 2**63
 UNITS = "KMGTPE"
@@ -14,8 +14,7 @@ PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", re.ASCII)
 DURATION = re.compile(r"(?:(\d{1,40})h)?(?:(\d{1,40})m)?(?:(\d{1,40})s)?(?:(\d{1,40})ms)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Value):
     """`bytes`, or with None there `percent` of the host's memory."""
 
     bytes: int | None
@@ -55,8 +54,7 @@ class Size:
         return f"{number}{unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(Value):
     """A span of time in milliseconds."""
 
     milliseconds: int

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 from volt.model.text import Text, show
+from volt.model.values import Value, defaults, kinds
 
 # The kinds of argument. The annotation's name is the kind: KINDS gives its binary form.
 Out = str  # a new name for a descriptor that the step opens
@@ -85,8 +85,8 @@ MAKE_FILE = 2
 NO_LIMIT = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Step(Value):
     """One operation with its arguments. `note` says what it is for, in words of the manifest."""
 
     note: str = ""
@@ -100,7 +100,6 @@ class Step:
 # ── on the host, as the supervisor ──────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Step):
     """Open a temporary file beside `path`; when all is over write the outcome to it as JSON and
     rename it. With an empty `path`, write it to the inherited descriptor `descriptor`."""
@@ -112,7 +111,6 @@ class Report(Step):
     descriptor: U32 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Lifeline(Step):
     """Watch the inherited descriptor: when its other end closes, the payload is ended."""
 
@@ -120,7 +118,6 @@ class Lifeline(Step):
     descriptor: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeLimit(Step):
     """When `milliseconds` have passed since the start: SIGTERM to the payload, 10 s later SIGKILL."""
 
@@ -128,7 +125,6 @@ class TimeLimit(Step):
     milliseconds: U64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeFolder(Step):
     """mkdirat(2). A folder that exists is left alone; a symbolic link in its place is an error.
     A new folder that is not `keep` goes with the run; one that is goes only if the launch fails. What is
@@ -144,7 +140,6 @@ class MakeFolder(Step):
     shared: Switch = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimName(Step):
     """Claim `name` in `folder`: a file made with O_TMPFILE holding `content`, locked with flock(2),
     linked into place. Taken: whoever holds its lock is named. Its holder dead: it is replaced."""
@@ -157,7 +152,6 @@ class ClaimName(Step):
     content: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRun(Step):
     """Draw a run id of 12 hex digits and claim `folder`/ID.lock as claim-name does; then {run}."""
 
@@ -167,7 +161,6 @@ class ClaimRun(Step):
     folder: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimUids(Step):
     """Claim a range of 65,536 uids: the first free one of `count` ranges from `base`, beginning with
     number `first` and going round; then {uids}."""
@@ -181,7 +174,6 @@ class ClaimUids(Step):
     first: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFile(Step):
     """Write `content` to a temporary file beside `path` and rename(2) it there: whoever sees the name sees all of
     it. A power failure may leave it empty; what it tells of ends with the power too."""
@@ -194,7 +186,6 @@ class WriteFile(Step):
     mode: Mode = 0o600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PinFile(Step):
     """Make `path` with `content`; where it exists its content must be the same, else the launch
     fails with `otherwise` as the message."""
@@ -207,7 +198,6 @@ class PinFile(Step):
     otherwise: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside(Step):
     """rename(2) `path` to `to`. Nothing there: nothing done."""
 
@@ -219,7 +209,6 @@ class SetAside(Step):
     to: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeCgroup(Step):
     """mkdirat(2) in cgroup v2; processes of the run are started in it with clone3(2)."""
 
@@ -230,7 +219,6 @@ class MakeCgroup(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeSocket(Step):
     """The control socket pair, seqpacket: the supervisor keeps one end, `to` names the other."""
 
@@ -238,7 +226,6 @@ class MakeSocket(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryFile(Step):
     """An empty memfd: what is written to it is shown as the cause where the launch fails."""
 
@@ -246,7 +233,6 @@ class MemoryFile(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal(Step):
     """A sealed memfd with `content`."""
 
@@ -255,7 +241,6 @@ class Seal(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SealInside(Step):
     """A sealed memfd with the plan's last two sections, which the init reads."""
 
@@ -263,7 +248,6 @@ class SealInside(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SealProgram(Step):
     """The static program itself, /proc/self/exe, for the init to run: its file through a detached read-only mount, so
     that all inits share its pages. A sealed, executable memfd with a copy where the file is not root's alone to write
@@ -273,7 +257,6 @@ class SealProgram(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SealFile(Step):
     """A sealed memfd with what the regular file `path` holds, at most 1 MiB: an env_file's values
     are in no plan and no record."""
@@ -283,7 +266,6 @@ class SealFile(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Open(Step):
     """openat2(2) with O_PATH and RESOLVE_NO_MAGICLINKS. With `inode` not 0, another device or inode
     than the ones seen while planning is an error."""
@@ -295,7 +277,6 @@ class Open(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenNull(Step):
     """/dev/null, for reading and writing."""
 
@@ -303,7 +284,6 @@ class OpenNull(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeIdmap(Step):
     """A user namespace that holds these id maps, for mount_setattr(2): lines as in uid_map."""
 
@@ -314,7 +294,6 @@ class MakeIdmap(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CloneMount(Step):
     """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `source`."""
 
@@ -324,7 +303,6 @@ class CloneMount(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetMount(Step):
     """mount_setattr(2) on a detached mount: attributes, and the id map where there is one."""
 
@@ -335,7 +313,6 @@ class SetMount(Step):
     recursive: Switch = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TakeTerminal(Step):
     """Put the caller's terminal (standard descriptor `descriptor`) into raw mode."""
 
@@ -345,7 +322,6 @@ class TakeTerminal(Step):
     descriptor: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartGuard(Step):
     """clone3(2) a child into `cgroup`, with a pid and a mount namespace of its own; the steps of the
     next section are the child's. The parent supervises from here on."""
@@ -359,21 +335,18 @@ class StartGuard(Step):
 # ── in the guard: its own pid and mount namespace ───────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DieWithParent(Step):
     """PR_SET_PDEATHSIG SIGKILL. Cleared by the kernel when ids change, so it may come twice."""
 
     name = "die-with-parent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession(Step):
     """setsid(2): the caller's terminal sends its signals to the supervisor alone."""
 
     name = "new-session"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateMounts(Step):
     """Make every mount a slave, so that nothing mounted here reaches the host."""
 
@@ -381,7 +354,6 @@ class PrivateMounts(Step):
     calls = ("mount",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeFilesystem(Step):
     """fsopen(2), fsconfig(2) with each of `options` (`key=value`, or `key`), fsmount(2)."""
 
@@ -393,7 +365,6 @@ class MakeFilesystem(Step):
     to: Out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Attach(Step):
     """move_mount(2) of a detached mount onto `path`."""
 
@@ -403,7 +374,6 @@ class Attach(Step):
     path: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ActAs(Step):
     """setfsuid(2), setfsgid(2) to `uid` (decimal), keeping the capabilities for files."""
 
@@ -411,7 +381,6 @@ class ActAs(Step):
     uid: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeFile(Step):
     """A new file in the run's own staging tmpfs."""
 
@@ -422,7 +391,6 @@ class MakeFile(Step):
     mode: Mode = 0o644
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeLink(Step):
     """symlinkat(2) in the run's own staging tmpfs."""
 
@@ -432,7 +400,6 @@ class MakeLink(Step):
     target: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetLimit(Step):
     """setrlimit(2): soft and hard limit; 2^64-1 is no limit."""
 
@@ -442,7 +409,6 @@ class SetLimit(Step):
     hard: U64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Execute(Step):
     """Make `stdio` descriptors 0, 1, 2 and `descriptors` 3 and up, close all others, unblock
     signals, execve(2). The environment is `defaults`, then the lines NAME=value of each `env_files`
@@ -462,14 +428,12 @@ class Execute(Step):
 # ── inside, as the init ─────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectInit(Step):
     """PR_SET_DUMPABLE 0: no payload opens /proc/1/mem or traces the init."""
 
     name = "protect-init"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AttachInside(Step):
     """move_mount(2) onto `path` of the workload's own root, resolved there without magic links; a
     missing mount point (`kind`: 1 folder, 2 file) is made first, with its parents."""
@@ -481,7 +445,6 @@ class AttachInside(Step):
     kind: U32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Mask(Step):
     """Cover `path`, if it is there: a file by /dev/null, a folder by an empty read-only tmpfs."""
 
@@ -490,7 +453,6 @@ class Mask(Step):
     path: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectPath(Step):
     """Make `path`, if it is there, read-only by a mount of itself."""
 
@@ -499,7 +461,6 @@ class ProtectPath(Step):
     path: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StartPayload(Step):
     """fork(2): the steps of the next section are the child's, and the init waits for them to end in
     exec, or for the one that failed. Bit n of `terminal` set: standard descriptor n is a terminal of
@@ -511,7 +472,6 @@ class StartPayload(Step):
     terminal: U32 = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeepCapabilities(Step):
     """capset(2): the init itself keeps these alone."""
 
@@ -522,7 +482,6 @@ class KeepCapabilities(Step):
 # ── the payload, up to its exec ─────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BoundCapabilities(Step):
     """PR_CAPBSET_DROP of every capability but these."""
 
@@ -530,7 +489,6 @@ class BoundCapabilities(Step):
     caps: Caps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetIdentity(Step):
     """setgroups(2), setresgid(2), setresuid(2), keeping permitted capabilities; `groups` are decimal."""
 
@@ -540,7 +498,6 @@ class SetIdentity(Step):
     groups: Texts = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetCapabilities(Step):
     """capset(2): permitted and effective `caps`, inheritable and ambient `ambient`."""
 
@@ -549,14 +506,12 @@ class SetCapabilities(Step):
     ambient: Caps = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NoNewPrivileges(Step):
     """PR_SET_NO_NEW_PRIVS: set-uid programs and file capabilities give nothing."""
 
     name = "no-new-privileges"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeFolder(Step):
     """chdir(2)."""
 
@@ -564,7 +519,6 @@ class ChangeFolder(Step):
     path: Text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FilterCalls(Step):
     """seccomp(2) SECCOMP_SET_MODE_FILTER with `filter`, an array of struct sock_filter. It is
     installed at the last moment: together with the exec that follows."""
@@ -627,7 +581,7 @@ OPCODES = {operation: number for number, operation in enumerate(OPERATIONS, 1)}
 
 def arguments(operation: type[Step]) -> tuple[tuple[str, str], ...]:
     """(name, annotation) of each argument in order, `note` left out."""
-    return tuple((f.name, str(f.type)) for f in fields(operation) if f.name != "note")
+    return tuple(item for item in kinds(operation).items() if item[0] != "note")
 
 
 def table_version() -> int:
@@ -649,10 +603,10 @@ def attribute_mask(attrs: Attrs) -> int:
 def render(step: Step) -> str:
     """The step in one line, as `volt plan` prints it: what has its default value is left out."""
     words = [step.name.ljust(18)]
-    defaults = {field.name: field.default for field in fields(step)}
+    at_rest = defaults(type(step))
     for name, kind in arguments(type(step)):
         value = getattr(step, name)
-        shown = None if value == defaults[name] else _shown(kind, value)
+        shown = None if name in at_rest and value == at_rest[name] else _shown(kind, value)
         if shown is None:
             continue
         words.append(f"→ {shown}" if kind == "Out" else f"{name}={shown}")

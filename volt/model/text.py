@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from volt.model.values import Value
 
 
 class SlotKind(IntEnum):
@@ -16,8 +17,7 @@ class SlotKind(IntEnum):
     CLOCK = 5  # the supervisor's start time in clock ticks since boot, as in /proc/PID/stat
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Value):
     """A value unknown while planning; `plus` is added to a number (a uid inside the range)."""
 
     kind: SlotKind

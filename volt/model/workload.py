@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from volt.model.findings import Place
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.sizes import Duration, Size
+from volt.model.values import Value, field
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Value):
     """`workload.user`: a name, or a number; `group` likewise, None for the user's own."""
 
     user: str | int
     group: str | int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(Value):
     version: str | None = None
     path: str | None = None
     modules: tuple[str, ...] = ()
     cmdline: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(Value):
     """`capabilities` is None when absent, () for none; names as in capabilities(7) without CAP_.
 
     Profiles are a shipped name or an absolute path. `landlock_profile` is None when absent.
@@ -41,8 +38,7 @@ class Security:
     no_new_privs: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(Value):
     memory_limit: Size | None = None
     memory_soft: Size | None = None
     cpu_weight: int | None = None
@@ -51,8 +47,7 @@ class Resources:
     pids_max: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Value):
     """One published port. `host` is None for a free one; `address` None for every address."""
 
     container: int
@@ -61,8 +56,7 @@ class Port:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Value):
     """`mode` is None when absent."""
 
     mode: NetworkMode | None = None
@@ -72,8 +66,7 @@ class Network:
     ports: tuple[Port, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Value):
     """`host` is an absolute path. `as_user` names who inside stands for the path's owner; `ids` is
     "owner" (that one identity) or "same" (0 to 65535 one to one); `owner_root` says that the author
     spelled out `owner = "root"`."""
@@ -86,8 +79,7 @@ class Volume:
     owner_root: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tmpfs:
+class Tmpfs(Value):
     """One element of storage.tmpfs. `options` beyond size and mode do not exist."""
 
     path: str
@@ -95,8 +87,7 @@ class Tmpfs:
     mode: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(Value):
     """`rootfs` is None, an absolute path, `host`, or `cas://…`; `host` as a folder is never bare."""
 
     rootfs: str | None = None
@@ -107,15 +98,13 @@ class Storage:
     layer_size: Size | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Value):
     rate: Size | None = None
     max_size: Size | None = None
     max_files: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Value):
     restart: str | None = None
     restart_sec: Duration | None = None
     ready: str | None = None
@@ -127,8 +116,7 @@ class Service:
     requires: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Value):
     command: tuple[str, ...] | None = None
     http: str | None = None
     tcp: str | None = None
@@ -138,8 +126,7 @@ class Health:
     on_failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(Value):
     """Total and pinned: no extends, no variables, every path absolute.
 
     `limits` maps a name of getrlimit(2) in lower case to (soft, hard), 2^64-1 for none. `given` are the

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from volt.model.modes import NetworkMode
 from volt.model.steps import CAPABILITIES
+from volt.model.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,8 +30,7 @@ DEFAULT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CapabilitySets:
+class CapabilitySets(Value):
     """The payload's sets as in capabilities(7), at its exec; names in the kernel's order.
 
     The inheritable set always equals `ambient`.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from volt.model.facts import Call, Facts
 from volt.model.findings import Finding
 from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
+from volt.model.values import Value
 from volt.model.workload import Volume, Workload
 from volt.plan.root import HOST, layer_base
 from volt.plan.users import UnknownUserError, identify
@@ -68,8 +68,7 @@ INSTEAD: Mapping[str, str] = {
 CAP_SYS_RESOURCE = 1 << CAPABILITIES.index("SYS_RESOURCE")
 
 
-@dataclass(frozen=True, slots=True)
-class Accounts:
+class Accounts(Value):
     """The image's account files, or those of a fresh root."""
 
     passwd: str

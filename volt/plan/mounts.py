@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from volt.model.facts import Facts
 from volt.model.part import FILES, Part
 from volt.model.sizes import Size
@@ -21,6 +19,7 @@ from volt.model.steps import (
     Step,
 )
 from volt.model.text import UIDS, Slot, Text, text
+from volt.model.values import Value
 from volt.model.workload import Tmpfs, Volume, Workload
 from volt.plan import files
 from volt.plan.root import HOST, WHOLE_RANGE
@@ -32,8 +31,7 @@ LOCAL = "/usr/local"
 SHM_ATTRS = ("nosuid", "nodev", "noexec")
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Value):
     """One mount of the inside: a descriptor handed in (`inherited`), or made there by `make`."""
 
     path: str

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import tomli
 
 from volt.model.steps import CAPABILITIES
+from volt.model.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,8 +34,7 @@ class ProfileError(ValueError):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Value):
     """The call's argument number `argument` (0 to 5), cut to `mask`, is one of `equals`."""
 
     argument: int
@@ -43,8 +42,7 @@ class Condition:
     equals: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Value):
     """Calls that are permitted, or answered `answer`, if every condition of `where` holds, for a workload
     that has all capabilities of `having` and none of `lacking`."""
 
@@ -60,8 +58,7 @@ class Rule:
         return all(cap in capabilities for cap in self.having) and not any(cap in capabilities for cap in self.lacking)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Value):
     """For each call: refusals by argument first, then permits, then the other refusals, else `unlisted`.
 
     `compat`: the 32-bit calls of the same kernel go by the same rules; otherwise they end the process, as

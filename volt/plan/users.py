@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from volt.model.values import Value
 from volt.model.workload import User
 
 # What a host rootfs starts with: the host's own accounts stay outside.
@@ -18,8 +18,7 @@ HOST_GROUP = "root:x:0:\ndaemon:x:1:\ntty:x:5:\nusers:x:100:\nnogroup:x:65534:\n
 LAST_ID = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Value):
     """The payload's ids inside, its supplementary groups, and what HOME and USER say."""
 
     uid: int
@@ -53,8 +52,7 @@ def identify(user: User | None, passwd: str, group: str) -> Identity:
     return Identity(number, gid, tuple(sorted({gid, *groups})), name, home)
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(Value):
     name: str
     uid: int
     gid: int

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
 from typing import Any
 
 from volt.errors import StateError
+from volt.model.values import Value, kinds
 
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Value):
     """One run. `pid` and `clock` (start time in clock ticks since boot) are the supervisor's, in the boot
     `boot_id`; `cgroup` is a folder of cgroup v2; `uids` the first of 65,536; `started` in seconds since
     the epoch."""
@@ -45,13 +44,13 @@ def parse_record(data: bytes, run: str) -> Record:
 
 
 def _record(values: dict[str, Any], run: str) -> Record:
-    kinds = {"str": str, "int": int}
+    types = {"str": str, "int": int}
     known: dict[str, Any] = {}
-    for field in fields(Record):
-        value = values.get(field.name)
-        if type(value) is not kinds[str(field.type)]:
-            raise StateError(f"run {run}: its record has no {field.name}")
-        known[field.name] = value
+    for name, kind in kinds(Record).items():
+        value = values.get(name)
+        if type(value) is not types[kind]:
+            raise StateError(f"run {run}: its record has no {name}")
+        known[name] = value
     if known["id"] != run:
         raise StateError(f"run {run}: its record is another run's, {known['id']}")
     return Record(**known)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
 from volt.model.facts import UIDS_FOLDER
+from volt.model.values import Value
 from volt.runs.claims import is_held, remove_dead, take_dead
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _UNNAMED = ".claim-"
 _MOST = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(Value):
     """The ids of the dead runs that were cleared away, and in words what could not be."""
 
     runs: tuple[str, ...] = ()

@@ -10,12 +10,15 @@ from volt.errors import StateError
 from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.facts import folders, probe_machine
 from volt.model.facts import Facts, Folders, PathFact
+from volt.model.values import kinds
 
 NUMBERS = st.integers(0, 2**64 - 1)
 TEXTS = st.text(max_size=20)
 PAIRS = st.tuples(NUMBERS, NUMBERS)
+PLAIN = {"str": TEXTS, "int": NUMBERS, "bool": st.booleans(), "str | None": st.none() | TEXTS}
 FACTS = st.builds(
     Facts,
+    **{name: PLAIN[kind] for name, kind in kinds(Facts).items() if kind in PLAIN},
     kernel=st.tuples(st.integers(0, 9), st.integers(0, 30)),
     folders=st.builds(Folders, TEXTS, TEXTS, TEXTS, TEXTS),
     host_etc=st.lists(TEXTS, max_size=3).map(tuple),

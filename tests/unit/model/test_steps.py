@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import dataclass
 
 import pytest
 
@@ -36,7 +35,9 @@ from volt.model.text import RUN, UIDS, text
 
 
 def test_every_operation_is_in_the_table_once():
-    assert {operation.__name__ for operation in OPERATIONS} == {one.__name__ for one in Step.__subclasses__()}
+    assert {operation.__name__ for operation in OPERATIONS} == {
+        one.__name__ for one in Step.__subclasses__() if one is not One
+    }
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS) == len(OPCODES)
     assert sorted(OPCODES.values()) == list(range(1, len(OPERATIONS) + 1))
 
@@ -64,17 +65,12 @@ def replaced(monkeypatch, operations):
     return table_version()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class One:
+class One(Step):
     """An operation outside the table."""
 
     name = "open"
-    note: str = ""
-    first: U32 = 0
-    second: U32 = 0
-
-
-One.__dataclass_fields__["first"].type = One.__dataclass_fields__["second"].type = "U32"
+    first: "U32" = 0
+    second: "U32" = 0
 
 
 def test_the_version_changes_with_the_table(monkeypatch):
@@ -85,10 +81,8 @@ def test_the_version_changes_with_the_table(monkeypatch):
         replaced(monkeypatch, OPERATIONS[::-1]),
         replaced(monkeypatch, (*OPERATIONS, One)),
     ]
-    fields = One.__dataclass_fields__
-    for change in ({"type": "U64"}, {"name": "third"}):
-        for key, value in change.items():
-            monkeypatch.setattr(fields["second"], key, value)
+    for arguments_ in ({"first": "U32", "second": "U64"}, {"first": "U32", "third": "U64"}):
+        monkeypatch.setattr(One, "_kinds", {"note": "str", **arguments_})
         versions.append(replaced(monkeypatch, (*OPERATIONS, One)))
     monkeypatch.setattr(One, "name", "other")
     versions.append(replaced(monkeypatch, (*OPERATIONS, One)))
