@@ -13,6 +13,7 @@ from volt.host.files import MOST
 from volt.host.watch import Watch
 
 STDIN = "-"
+CHUNK = 1 << 16
 SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
 
 
@@ -38,8 +39,7 @@ class FileSources:
                 self._watch.opened(str(Path(path).absolute()), descriptor)
             if not _may_quote(descriptor):
                 self._withheld.add(path)
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(MOST + 1)
+            return _read(descriptor)
         finally:
             os.close(descriptor)
 
@@ -69,9 +69,17 @@ class FileSources:
     def folder(self) -> str:
         """The current folder. Raises VoltError when it has been removed."""
         try:
-            return str(Path.cwd())
+            return os.getcwd()  # noqa: PTH109 (asked several times for each manifest)
         except FileNotFoundError as error:
             raise VoltError("the current folder does not exist any more", hint="cd to another one") from error
+
+
+def _read(descriptor: int) -> bytes:
+    """Up to MOST + 1 bytes, a little at a time: room for all of it takes longer to make than a manifest to read."""
+    found = b""
+    while len(found) <= MOST and (more := os.read(descriptor, min(CHUNK, MOST + 1 - len(found)))):
+        found += more
+    return found
 
 
 def _may_quote(descriptor: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tomli
@@ -15,6 +14,7 @@ from volt.manifest.nodes import Node, TooDeepError, node_of
 from volt.manifest.sources import FILE_LIMIT, Sources
 from volt.manifest.toml import read_toml
 from volt.model.findings import Finding, Place, quote
+from volt.model.values import replace
 
 LONGEST_CHAIN = 16
 STDIN = "-"
@@ -22,19 +22,19 @@ VALUE = "<value>"
 WITHHELD = "what is wrong is not shown: the user who called sudo cannot read this file"
 
 
-@dataclass(slots=True)
 class Document:
     """One manifest of a chain. `folder` is what relative paths belong to, None where there is none; `node`
     is None where the text could not be read."""
 
-    name: str
-    folder: str | None
-    data: bytes = b""
-    quotable: bool = True
-    node: Node | None = None
-    finding: Finding | None = None
-    _positions: dict[Key, Position] | None = None
-    _lines: list[str] | None = None
+    def __init__(self, name: str, folder: str | None) -> None:
+        self.name = name
+        self.folder = folder
+        self.data = b""
+        self.quotable = True
+        self.node: Node | None = None
+        self.finding: Finding | None = None
+        self._positions: dict[Key, Position] | None = None
+        self._lines: list[str] | None = None
 
     @property
     def digest(self) -> str:
@@ -65,17 +65,17 @@ class Document:
         return replace(finding, source=self.line(finding.place.line if finding.place else 0))
 
 
-@dataclass(slots=True)
 class Chain:
     """Documents, the child first, and what is wrong with the chain itself."""
 
-    documents: list[Document] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    def __init__(self, first: Document) -> None:
+        self.documents = [first]
+        self.findings: list[Finding] = []
 
 
 def read_chain(source: str | bytes | Mapping[str, Any], sources: Sources, base: str | None) -> Chain:
     """The manifest and its bases. Whatever cannot be read is a finding; what was read is still there."""
-    chain = Chain([_first(source, sources, base)])
+    chain = Chain(_first(source, sources, base))
     while (target := _extends(chain, sources)) is not None:
         node, path = target
         names = [document.name for document in chain.documents]

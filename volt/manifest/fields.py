@@ -222,13 +222,12 @@ def read_table(reader: Reader, key: str, node: Node, table: Table) -> tuple[dict
     except WrongError:
         return {}, set()
     for name, item in items.items():
-        full = below(key, name)
         if name not in table:
-            unknown(reader, full, name, item, table)
+            unknown(reader, below(key, name), name, item, table)
             continue
         attribute, parse = table[name]
         try:
-            values[attribute] = parse(reader, full, item)
+            values[attribute] = parse(reader, f"{key}.{name}", item)
         except WrongError:
             bad.add(attribute)
     return values, bad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+from functools import lru_cache
 
 from volt.model.findings import quote
 from volt.model.sizes import Size
@@ -105,6 +106,7 @@ def resolver(written: str) -> str:
         raise ValueError(f"{quote(written)} is no IPv4 or IPv6 address") from None
 
 
+@lru_cache(128)  # read once for the value, and once more for the rules between values
 def ports(written: str) -> tuple[Port, ...]:
     """[[IP:]host[-range]:]container[-range][/tcp|udp], one Port for each of a range."""
     match = PORT.fullmatch(written)
@@ -197,10 +199,13 @@ def inside_path(written: str) -> str:
     if path == "/":
         raise ValueError("nothing can be mounted over /")
     for place in FORBIDDEN_MOUNTS:
-        below = any(path == allowed or path.startswith(allowed + "/") for allowed in ALLOWED_BELOW)
-        if (path == place or path.startswith(place + "/")) and not below:
+        if _within(path, place) and not any(_within(path, allowed) for allowed in ALLOWED_BELOW):
             raise ValueError(f"{quote(written)}: nothing can be mounted in {place}")
     return path
+
+
+def _within(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place}/")
 
 
 def folder_inside(written: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from volt.manifest.locate import Key
@@ -12,29 +11,34 @@ from volt.model.findings import quote
 SPREAD = "..."
 DEPTH = 64  # levels of tables
 VOLUMES: Key = ("storage", "volumes")
+NESTED = (dict, list)
 
 
 class TooDeepError(ValueError):
     """Tables nested deeper than DEPTH."""
 
 
-@dataclass(slots=True)
 class Node:
     """`value` is a dict of Nodes, a list of Nodes, or a plain TOML value. `file` is the number of its file
     in the chain and `path` its place there; `caller` says that a relative path in it is the caller's, and
     `broken` that a reference in it means nothing, which has been reported."""
 
-    value: Any
-    file: int
-    path: Key
-    caller: bool = False
-    broken: bool = False
+    __slots__ = ("broken", "caller", "file", "path", "value")
+
+    def __init__(self, value: Any, file: int, path: Key) -> None:
+        self.value = value
+        self.file = file
+        self.path = path
+        self.caller = False
+        self.broken = False
 
 
 def node_of(value: Any, file: int, path: Key = ()) -> Node:
     """A TOML value as nodes. Raises TooDeepError, TypeError for a key that is no string."""
     if len(path) > DEPTH:
         raise TooDeepError(f"more than {DEPTH} levels of tables")
+    if isinstance(value, (str, int)):  # nearly all, and the question for a Mapping takes long
+        return Node(value, file, path)
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"the key {quote(odd[0])} is no string")
@@ -58,10 +62,11 @@ def merge(base: Node | None, child: Node, twice: list[Node], where: Key = ()) ->
     base's list; everything else replaces. `twice` receives each "..." that is not the first of its list."""
     if isinstance(child.value, dict):
         below = base.value if base is not None and isinstance(base.value, dict) else {}
-        merged = {key: item for key, item in below.items() if key not in child.value}
-        both = {key: merge(below.get(key), item, twice, (*where, key)) for key, item in child.value.items()}
-        order = [*below, *(key for key in both if key not in below)]
-        return Node({key: both.get(key) or merged[key] for key in order}, child.file, child.path)
+        own = {
+            key: merge(below.get(key), item, twice, (*where, key)) if isinstance(item.value, NESTED) else item
+            for key, item in child.value.items()
+        }
+        return Node({**below, **own}, child.file, child.path)
     if isinstance(child.value, list):
         below_list = base.value if base is not None and isinstance(base.value, list) else []
         twice += [item for item in child.value if item.value == SPREAD][1:]

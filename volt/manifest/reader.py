@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import os.path
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from volt.manifest.keys import below
 from volt.manifest.nodes import Node
 from volt.model.findings import quote
+from volt.model.values import Value
 
 T = TypeVar("T")
 Parser = Callable[["Reader", str, Node], Any]
@@ -30,8 +30,7 @@ class WrongError(ValueError):
     """A value that has been reported: nothing can be made of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Value):
     """A finding that does not know its place yet."""
 
     code: str
@@ -42,15 +41,15 @@ class Problem:
     severity: str = "error"
 
 
-@dataclass(slots=True)
 class Reader:
     """Collects problems. `folders` are the folders of the chain's files, None where there is no file;
     `here` is the current folder. `complete` says that every file was read: only then is something missing."""
 
-    folders: list[str | None]
-    here: str
-    complete: bool = True
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self, folders: list[str | None], here: str, *, complete: bool = True) -> None:
+        self.folders = folders
+        self.here = here
+        self.complete = complete
+        self.problems: list[Problem] = []
 
     def wrong(self, code: str, key: str, node: Node | None, message: str, hint: str = "") -> WrongError:
         """Note a problem; to be raised where there is no value to go on with."""
@@ -170,7 +169,7 @@ def string(reader: Reader, key: str, node: Node) -> str:
     value = reader.typed(key, node, str, 'it in quotes: "…"')
     if "\0" in value:
         raise reader.wrong("bad-text", key, node, "a string cannot hold a NUL byte here", "remove it")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise reader.wrong("bad-text", key, node, f"{quote(value)} is not UTF-8", "give the variable another value")
     return value
 

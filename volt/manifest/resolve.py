@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from volt.manifest.chain import Chain, read_chain
@@ -17,6 +16,7 @@ from volt.manifest.sources import Sources
 from volt.manifest.variables import lookup_in, substitute
 from volt.model import workload as model
 from volt.model.findings import Finding, Place
+from volt.model.values import Value, replace
 
 # Section → the class that holds it in a workload.
 HOLDERS: Mapping[str, Any] = {
@@ -51,17 +51,22 @@ class Origins(Mapping[str, Place]):
         return sum(1 for _ in self)
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Value):
     """`workload` is None where there are errors. `manifest` is the merged table with variables replaced,
     `origins` the place of each of its values, `files` the chain's names and digests, the child first."""
 
     workload: model.Workload | None
     findings: tuple[Finding, ...]
-    manifest: dict[str, Any]
     origins: Mapping[str, Place]
     files: tuple[tuple[str, str], ...]
-    _chain: Chain = field(repr=False, compare=False)
+    _root: Node
+    _chain: Chain
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Made for whoever asks: a launch does not."""
+        found: dict[str, Any] = plain(self._root)
+        return found
 
 
 def resolve(
@@ -84,7 +89,7 @@ def resolve(
     failed = any(finding.severity == "error" for finding in findings)
     workload = None if failed else _workload(found, origins)
     files = tuple((document.name, document.digest) for document in chain.documents)
-    return Resolved(workload, tuple(findings), plain(root), origins, files, chain)
+    return Resolved(workload, tuple(findings), origins, files, root, chain)
 
 
 def locate(findings: tuple[Finding, ...], resolved: Resolved) -> tuple[Finding, ...]:
@@ -120,9 +125,7 @@ def _substitute(root: Node, reader: Reader, sources: Sources, variables: Mapping
     def complain(path: Key, node: Node, code: str, message: str, hint: str) -> None:
         reader.wrong(code, dotted(path), node, message, hint)
 
-    for key, node in root.value.items():
-        if key != "extends":
-            substitute(node, lookup, complain, (key,))
+    substitute(Node({key: node for key, node in root.value.items() if key != "extends"}, 0, ()), lookup, complain)
 
 
 def _read(root: Node, reader: Reader, sources: Sources) -> dict[str, dict[str, Any]]:

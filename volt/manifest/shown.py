@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import tomli_w
@@ -13,6 +12,7 @@ from volt.manifest.resolve import Resolved
 from volt.model.findings import Finding, Place
 from volt.model.modes import Mode
 from volt.model.steps import NO_LIMIT
+from volt.model.values import Value, kinds
 from volt.model.workload import Port, Tmpfs, User, Volume, Workload
 
 SECTIONS = ("kernel", "security", "resources", "network", "storage", "log", "service", "health")
@@ -24,8 +24,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 Table = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Value):
     """`table` is the manifest: section → key → value. `origins` has the place of each value that some file
     gave, by dotted key; the others are defaults. `notes` are findings that forbid nothing."""
 
@@ -93,26 +92,22 @@ def table(workload: Workload) -> dict[str, Table]:
 
 
 def _workload(workload: Workload) -> Table:
-    own = {
-        field.name: getattr(workload, field.name)
-        for field in fields(workload)
-        if field.name not in (*SECTIONS, "limits", "given")
-    }
+    own = {name: getattr(workload, name) for name in kinds(Workload) if name not in (*SECTIONS, "limits", "given")}
     own |= {"env": dict(workload.env), "labels": dict(workload.labels), "hostname": workload.host_name}
     return {key: _value(value) for key, value in own.items() if value is not None and value not in ((), {})}
 
 
 def _section(section: Any) -> Table:
     found: Table = {}
-    for field in fields(section):
-        value = getattr(section, field.name)
-        absent = value is None or (value == () and field.name != "capabilities")
-        if field.name == "cpu_set" and value:
+    for name in kinds(type(section)):
+        value = getattr(section, name)
+        absent = value is None or (value == () and name != "capabilities")
+        if name == "cpu_set" and value:
             found["cpu_set"] = ",".join(map(str, value))
-        elif field.name == "stop_signal" and value:
+        elif name == "stop_signal" and value:
             found["stop_signal"] = f"SIG{value}"
         elif not absent:
-            found[field.name] = _value(value)
+            found[name] = _value(value)
     return found
 
 

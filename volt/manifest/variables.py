@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from volt.manifest.locate import Key
-from volt.manifest.nodes import Node
+from volt.manifest.nodes import NESTED, Node
 from volt.model.findings import LONGEST, quote
 
 REFERENCE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_.]*)(?::-((?:(?!\$\{)[^}])*))?\}|\$\{")
@@ -33,15 +33,14 @@ def lookup_in(
 
 
 def substitute(node: Node, lookup: Lookup, complain: Complaint, path: Key = ()) -> None:
-    """Replace the references in every string below `node`, in place; `complain` of those that cannot be."""
-    if isinstance(node.value, dict):
-        for name, item in node.value.items():
+    """Replace the references in every string below a table or list, in place; `complain` of those that cannot be."""
+    items = node.value.items() if isinstance(node.value, dict) else enumerate(node.value)
+    for name, item in items:
+        if isinstance(item.value, str):
+            if "$" in item.value:
+                _replace(item, lookup, complain, (*path, name))
+        elif isinstance(item.value, NESTED):
             substitute(item, lookup, complain, (*path, name))
-    elif isinstance(node.value, list):
-        for number, item in enumerate(node.value):
-            substitute(item, lookup, complain, (*path, number))
-    elif isinstance(node.value, str) and "$" in node.value:
-        _replace(node, lookup, complain, path)
 
 
 def _replace(node: Node, lookup: Lookup, complain: Complaint, path: Key) -> None:
