@@ -7,13 +7,15 @@ import datetime
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
-from bench import imports, memory, peers, plot, report
+import volt
+from bench import imports, memory, page, peers, plot, report, throughput, validate
 from bench.measure import BenchFailed, Measure, interleaved
 from bench.world import world
 
@@ -36,17 +38,22 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|memory|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|memory|validate|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
     launch.set_defaults(verb=measure_launch)
     idle = verbs.add_parser("memory", help="what stays beside a sleeping payload, against nspawn and podman")
+    idle.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     idle.set_defaults(verb=measure_memory)
+    manifests = verbs.add_parser("validate", help="manifests a second, against tomli and pydantic alone")
+    manifests.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
+    manifests.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
+    manifests.set_defaults(verb=measure_validate)
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, idle, modules):
+    for verb in (launch, idle, manifests, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -63,23 +70,46 @@ def measure_launch(options: argparse.Namespace) -> int:
     with world() as own, Measure(own.folder) as measure:
         cases = peers.cases(own)
         rounds = interleaved(cases, options.rounds, measure, progress(options.rounds))
-        idle = memory.measure(own) if options.write else []
-    words = ["scripts/bench", "launch", f"--rounds={options.rounds}", *(["--write"] if options.write else [])]
     titles = {case.name: case.title for case in cases}
-    done = report.Report(shlex.join(words), where, titles, peers.OURS, peers.PEERS, rounds)
+    done = report.Report(command("launch", options), where, titles, peers.OURS, peers.PEERS, rounds)
     if options.write:
-        (REFERENCE / PAGE).write_text(report.page(done, PLOT, list(memory.rows(idle))))
+        write("launch", report.part(done, PLOT))
         (REFERENCE / PLOT).write_text(plot.svg(done))
     show(json.dumps(report.document(done)) if options.json else report.table(done))
     return 0
 
 
 def measure_memory(options: argparse.Namespace) -> int:
+    where = machine()
     with world() as own:
         peers.root_file_system(own.root)
         idle = memory.measure(own)
+    if options.write:
+        write("memory", memory.part(command("memory", options), where, idle))
     show(json.dumps(memory.document(idle)) if options.json else report.columns(list(memory.rows(idle))))
     return 0
+
+
+def measure_validate(options: argparse.Namespace) -> int:
+    where = machine("pydantic", "pydantic-core", "tomli")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        cases = validate.cases(validate.manifests(Path(folder)))
+        rounds = interleaved(cases, options.rounds, validate.once, progress(options.rounds))
+    done = report.Report(command("validate", options), where, validate.TITLES, validate.OURS, validate.PEERS, rounds)
+    if options.write:
+        write("validate", throughput.part(done))
+    show(json.dumps(throughput.document(done)) if options.json else throughput.table(done))
+    return 0
+
+
+def command(verb: str, options: argparse.Namespace) -> str:
+    rounds = f" --rounds={options.rounds}" if "rounds" in options else ""
+    return f"scripts/bench {verb}{rounds}" + (" --write" if options.write else "")
+
+
+def write(part: str, text: str) -> None:
+    path = REFERENCE / PAGE
+    path.write_text(page.renewed(path.read_text(), part, text))
 
 
 def measure_imports(options: argparse.Namespace) -> int:
@@ -104,7 +134,8 @@ def progress(rounds: int) -> Callable[[int], None]:
     return tell
 
 
-def machine() -> report.Machine:
+def machine(*distributions: str) -> report.Machine:
+    """This one; with the versions of Python packages, or else of the Debian packages that launch."""
     return report.Machine(
         commit=commit(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -112,8 +143,13 @@ def machine() -> report.Machine:
         processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
-        versions=peers.versions(),
+        versions=packages(distributions) if distributions else peers.versions(),
     )
+
+
+def packages(distributions: Sequence[str]) -> dict[str, str]:
+    own = {"volt": f"{volt.__version__} on Python {platform.python_version()}"}
+    return own | {name: metadata.version(name) for name in distributions}
 
 
 def commit() -> str:

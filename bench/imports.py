@@ -32,7 +32,7 @@ def measure(manifest: Path, environment: dict[str, str], runs: int) -> list[Impo
 
 
 def trace(manifest: Path, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-X", "importtime", "-m", "volt", "run", str(manifest)]
+    command = [sys.executable, "-X", "importtime", "-m", "volt.cli", "run", str(manifest)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines() if not _LINE.fullmatch(line))

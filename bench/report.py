@@ -56,6 +56,14 @@ class Report:
 
 def document(report: Report) -> dict[str, Any]:
     """JSON, version 1: everything, the single samples too."""
+    targets = [
+        {**asdict(target), "ratio": round(found.minimum, 3), "reached": met} for target, found, met in report.verdicts()
+    ]
+    return {**measured(report), "targets": targets}
+
+
+def measured(report: Report) -> dict[str, Any]:
+    """What every measurement's document has."""
     return {
         "version": 1,
         "command": report.command,
@@ -66,10 +74,6 @@ def document(report: Report) -> dict[str, Any]:
             for name, one in report.summaries().items()
         ],
         "ratios": [rounded(asdict(one)) for one in report.ratios()],
-        "targets": [
-            {**asdict(target), "ratio": round(found.minimum, 3), "reached": met}
-            for target, found, met in report.verdicts()
-        ],
         "samples": {
             name: [[round(sample.wall, 3), round(sample.cpu, 3)] for sample in samples]
             for name, samples in report.rounds.items()
@@ -114,11 +118,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def table(report: Report) -> str:
     """What a terminal shows."""
+    return head(report) + "\n".join(columns(list(rows(report))) for rows in (case_rows, ratio_rows, target_rows))
+
+
+def head(report: Report) -> str:
     machine = report.machine
-    head = f"{report.count} rounds, commit {machine.commit}, load {machine.load:.2f} on {machine.cores} cores"
+    first = f"{report.count} rounds, commit {machine.commit}, load {machine.load:.2f} on {machine.cores} cores"
     busy = "The machine was busy: trust minima and CPU.\n" if machine.busy else ""
-    parts = [list(rows(report)) for rows in (case_rows, ratio_rows, target_rows)]
-    return f"{head}\n{busy}\n" + "\n".join(columns(part) for part in parts)
+    return f"{first}\n{busy}\n"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -127,10 +134,8 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-PAGE = """\
-# Benchmarks
-
-<!-- Written by `scripts/bench launch --write`. -->
+PART = """\
+## Launching
 
 How long a launch takes from start to exit: `/bin/true` of one small root file system, started by volt and by what it
 is compared with.
@@ -148,24 +153,17 @@ is compared with.
 {cases}
 CPU is the median of the user and system time of all processes that the command started, those too that outlived it.
 
-## volt as a multiple of the others
+### volt as a multiple of the others
 
 The median of each round's own ratio / the ratio of the minima.
 
 {ratios}
-## Targets
+### Targets
 
 By minimum, with volt's user namespace and filter on. {verdict}
 
 {targets}
-## Memory beside a sleeping payload
-
-What a launcher's own processes take as long as the payload sleeps, with one workload and with ten (`scripts/bench
-memory` prints it alone). PSS of `/proc/PID/smaps_rollup`: a page that n processes map counts as one nth, so that the
-sum over all workloads is what they take together. Private: what no other process maps. The payload is not counted.
-
-{memory}
-## How it is measured
+### How it is measured
 
 - Each round starts every command once, in a new order, one after another; a round to warm up is not counted. A
   command that does not end with 0 stops the measurement.
@@ -181,27 +179,31 @@ sum over all workloads is what they take together. Private: what no other proces
 """
 
 
-def page(report: Report, plot: str, memory: Sequence[Sequence[str]]) -> str:
-    """docs/reference/benchmarks.md; `plot` is the picture's name beside it, `memory` a table."""
-    machine = report.machine
-    load = f"{machine.load:.2f} in the minute before" + (": busy, trust minima and CPU" if machine.busy else "")
-    facts = {
+def facts(machine: Machine, rounds: int | None) -> str:
+    """The rows of a table: of what and where it was measured. What is not timed has no rounds, and bears a load."""
+    busy = ": busy, trust minima and CPU" if machine.busy and rounds else ""
+    load = f"{machine.load:.2f} in the minute before{busy}"
+    found = {
         "commit": machine.commit,
         "date": machine.date,
-        "rounds": str(report.count),
+        **({"rounds": str(rounds)} if rounds else {}),
         "kernel": machine.kernel,
         "processor": f"{machine.processor}, {machine.cores} cores",
         "load": load,
         **machine.versions,
     }
+    return "\n".join(f"| {name} | {value} |" for name, value in found.items())
+
+
+def part(report: Report, plot: str) -> str:
+    """Its part of docs/reference/benchmarks.md; `plot` is the picture's name beside it."""
     missed = sum(not met for _, _, met in report.verdicts())
-    return PAGE.format(
+    return PART.format(
         command=report.command,
-        facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
+        facts=facts(report.machine, report.count),
         plot=plot,
         cases=markdown(list(case_rows(report))),
         ratios=markdown(list(ratio_rows(report))),
-        memory=markdown(memory),
         targets=markdown(list(target_rows(report))),
         verdict=f"{missed} of {len(TARGETS)} are missed." if missed else f"All {len(TARGETS)} are reached.",
         first=report.titles["first"],

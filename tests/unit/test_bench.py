@@ -17,7 +17,6 @@ from bench.figures import TARGETS, Ratio, Sample, Summary, Target, percentile, r
 from bench.measure import BenchFailed, Case, interleaved
 
 TOP = Path(__file__).parents[2]
-MEMORY = [["KiB per idle workload", "PSS, 1"], ["volt", "140"]]
 
 
 def samples(*walls: float) -> list[Sample]:
@@ -182,8 +181,8 @@ def test_a_busy_machine_is_said(one):
     busy = report.Machine(**{**{key: getattr(MACHINE, key) for key in MACHINE.__slots__}, "load": 3.0})
     loud = report.Report(one.command, busy, one.titles, one.ours, one.peers, one.rounds)
     assert "The machine was busy" in report.table(loud)
-    assert "busy" in report.page(loud, "x.svg", MEMORY)
-    assert "busy" not in report.table(one) + report.page(one, "x.svg", MEMORY)
+    assert "busy" in report.part(loud, "x.svg")
+    assert "busy" not in report.table(one) + report.part(one, "x.svg")
 
 
 def test_the_document_has_a_version_and_every_sample(one):
@@ -201,8 +200,8 @@ def test_the_document_has_a_version_and_every_sample(one):
 
 
 def test_the_page_says_what_was_run_where_and_which_targets_are_missed(one):
-    text = report.page(one, "benchmarks.svg", MEMORY)
-    assert text.startswith("# Benchmarks\n")
+    text = report.part(one, "benchmarks.svg")
+    assert text.startswith("## Launching\n")
     for words in (
         "scripts/bench launch --rounds=2", "| commit | 0123abc |", "| date | 2026-01-02 |", "Linux 6.1.0",
         "| crun | 1.8.1-1 |", "(benchmarks.svg)", "| nspawn title | 40.0 | 40.0 | 40.0 | 20.0 |",
@@ -215,7 +214,7 @@ def test_the_page_says_what_was_run_where_and_which_targets_are_missed(one):
 def test_the_page_says_when_all_targets_are_reached(one):
     rounds = {**one.rounds, **dict.fromkeys(("volt", "python", "first"), samples(1, 1))}
     best = report.Report(one.command, MACHINE, one.titles, one.ours, one.peers, rounds)
-    text = report.page(best, "x.svg", MEMORY)
+    text = report.part(best, "x.svg")
     assert "All 6 are reached." in text
     assert "missed" not in text
 
@@ -290,6 +289,18 @@ def test_memory_is_shown_in_a_row_for_each_kind_with_both_counts():
         "pss": 10.0,
         "private": 50,
     }
+
+
+def test_the_part_of_memory_says_what_was_run_where_and_no_rounds():
+    machine = report.Machine(**{**{key: getattr(MACHINE, key) for key in MACHINE.__slots__}, "load": 3.0})
+    idles = [memory.Idle(title, count, 100, 50) for title in memory.ROWS for count in memory.COUNTS]
+    text = memory.part("scripts/bench memory --write", machine, idles)
+    assert text.startswith("## Memory beside a sleeping payload\n")
+    for words in ("scripts/bench memory --write", "| commit | 0123abc |", "| crun | 1.8.1-1 |", "| load | 3.00 in the"):
+        assert words in text
+    assert "| systemd-nspawn -D | 100 | 50 | 100 | 50 |" in text
+    assert "rounds" not in text
+    assert "busy" not in text, "a load changes no size"
 
 
 def test_a_kind_of_process_that_is_not_there_ends_the_measurement():

@@ -37,14 +37,14 @@ def node_of(value: Any, file: int, path: Key = ()) -> Node:
     """A TOML value as nodes. Raises TooDeepError, TypeError for a key that is no string."""
     if len(path) > DEPTH:
         raise TooDeepError(f"more than {DEPTH} levels of tables")
-    if isinstance(value, (str, int)):  # nearly all, and the question for a Mapping takes long
+    if isinstance(value, (str, int)):  # nearly all; asking for a Mapping, as last of all below, takes long
         return Node(value, file, path)
-    if isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
+        return Node([node_of(item, file, (*path, n)) for n, item in enumerate(value)], file, path)
+    if isinstance(value, (dict, Mapping)):
         if odd := [key for key in value if not isinstance(key, str)]:
             raise TypeError(f"the key {quote(odd[0])} is no string")
         return Node({key: node_of(item, file, (*path, key)) for key, item in value.items()}, file, path)
-    if isinstance(value, (list, tuple)):
-        return Node([node_of(item, file, (*path, n)) for n, item in enumerate(value)], file, path)
     return Node(value, file, path)
 
 

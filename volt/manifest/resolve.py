@@ -146,7 +146,7 @@ def _read(root: Node, reader: Reader, sources: Sources) -> dict[str, dict[str, A
 
 
 def _workload(found: dict[str, dict[str, Any]], given: Mapping[str, Place]) -> model.Workload:
-    holders = {name: make(**_present(found[name])) for name, make in HOLDERS.items()}
+    holders = {name: make(**_present(found[name])) for name, make in HOLDERS.items() if found[name]}
     return model.Workload(**_present(found["workload"]), **holders, limits=found["limits"], given=given)
 
 
