@@ -71,7 +71,7 @@ def measure_launch(options: argparse.Namespace) -> int:
         cases = peers.cases(own)
         rounds = interleaved(cases, options.rounds, measure, progress(options.rounds))
     titles = {case.name: case.title for case in cases}
-    done = report.Report(command("launch", options), where, titles, peers.OURS, peers.PEERS, rounds)
+    done = report.Report(command("launch", options), where, titles, peers.OURS, peers.PEERS, rounds, peers.FLOORS)
     if options.write:
         write("launch", report.part(done, PLOT))
         (REFERENCE / PLOT).write_text(plot.svg(done))

@@ -32,8 +32,8 @@ class BenchFailed(Exception):
 class Case:
     """One command to measure.
 
-    `covered` runs it where no cgroups are in sight, `plan` is a descriptor that it inherits, and `first`
-    gives it a VOLT_ROOT in which nothing has run before.
+    `covered` runs it where no cgroups are in sight, `plan` is a descriptor that it inherits, `first` gives it a
+    VOLT_ROOT in which nothing has run before, and `later` words that are new.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Case:
     argv: tuple[str, ...]
     covered: bool = False
     first: bool = False
+    later: bool = False
     plan: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,11 +131,14 @@ class Measure:
         self._covered.shutdown()
 
     def __call__(self, case: Case) -> Sample:
-        one = self._fresh(case) if case.first else case
+        one = self._fresh(case) if case.first or case.later else case
         return self._covered.submit(once, one).result() if case.covered else once(one)
 
     def _fresh(self, case: Case) -> Case:
         self._firsts += 1
+        if case.later:
+            argv = (*case.argv, "--env", f"ROUND={self._firsts}")
+            return Case(case.name, case.title, case.program, argv, environment=case.environment)
         environment = {**case.environment, "VOLT_ROOT": str(self._folder / f"first-{self._firsts}")}
         return Case(case.name, case.title, case.program, case.argv, environment=environment)
 

@@ -20,8 +20,9 @@ from volt.host.watch import FRESH
 from volt.launch import handover
 from volt.model.binary import encode
 
-OURS = ("volt", "python", "first", "performer")
+OURS = ("volt", "python", "first", "later", "performer")
 PEERS = ("nspawn", "crun", "podman", "bwrap")
+FLOORS = ("python-alone", "python-bare")  # nothing that begins in Python can be faster
 PROFILE = "/usr/share/containers/seccomp.json"
 PAYLOAD = "/bin/true"
 COMMAND = str(Path(sys.prefix, "bin/volt"))
@@ -47,7 +48,7 @@ ARCHITECTURES = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "
 def cases(world: World) -> list[Case]:
     """Every case, with what it needs in place. Raises BenchFailed when a program is missing."""
     file = manifest(world)
-    return [*ours(world, file), *peers(world, world.root)]
+    return [*ours(world, file), *peers(world, world.root), *floors(world)]
 
 
 def manifest(world: World) -> Path:
@@ -66,10 +67,18 @@ def ours(world: World, manifest: Path) -> Iterator[Case]:
     yield Case("volt", "volt run", command, ("volt", *run), environment=environment)
     yield Case("python", "python -m volt run", python, (python, "-m", "volt", *run), environment=environment)
     yield Case("first", "volt run, new VOLT_ROOT", command, ("volt", *run), first=True, environment=environment)
+    yield Case("later", "volt run, new words", command, ("volt", *run), later=True, environment=environment)
     plan, facts = api._plan(manifest, None, None, api.Call())  # noqa: SLF001 (what a cache of plans would store)
     sealed = handover.seal(encode(plan))
     argv = ("volt", "perform", str(sealed))
     yield Case("performer", "volt's program, plan given", facts.program, argv, plan=sealed)
+
+
+def floors(world: World) -> Iterator[Case]:
+    for name, options in zip(FLOORS, ((), ("-I", "-S")), strict=True):
+        title = " ".join(("python", *options, "-c pass"))
+        argv = (sys.executable, *options, "-c", "pass")
+        yield Case(name, title, sys.executable, argv, environment=world.environment)
 
 
 def peers(world: World, root: Path) -> Iterator[Case]:

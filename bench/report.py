@@ -31,7 +31,8 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One measurement: the titles of all cases by their names, ours first, and their samples."""
+    """One measurement: the titles of all cases by their names, ours first, and their samples. `floors` are shown, and
+    nothing is compared with them."""
 
     command: str
     machine: Machine
@@ -39,13 +40,14 @@ class Report:
     ours: Sequence[str]
     peers: Sequence[str]
     rounds: Rounds
+    floors: Sequence[str] = ()
 
     @property
     def count(self) -> int:
         return len(next(iter(self.rounds.values())))
 
     def summaries(self) -> dict[str, Summary]:
-        return {name: summary(self.rounds[name]) for name in (*self.ours, *self.peers)}
+        return {name: summary(self.rounds[name]) for name in (*self.ours, *self.peers, *self.floors)}
 
     def ratios(self) -> list[Ratio]:
         return [ratio(case, peer, self.rounds) for case in self.ours for peer in self.peers]
@@ -170,7 +172,10 @@ By minimum, with volt's user namespace and filter on. {verdict}
 - All have the same environment and root file system, `/dev/null` as input and output, and no network; only
   systemd-nspawn has the host's, its default. volt's manifest has a writable layer on a tmpfs.
 - `volt run` and `python -m volt run` repeat one command, so that a version with a cache of plans serves them from it.
-  `{first}` is a first run each time: in a state folder in which nothing ran before.
+  `{first}` is a first run each time: in a state folder in which nothing ran before. `{later}` is a
+  command line that is new each time, where others ran before: the compiled filter is kept, and no plan answers it.
+- `{bare}` and `{isolated}` are Python alone, to its orderly end: `python -m volt run` is one of them,
+  what `-m` imports, and `volt run`.
 - `{performer}` is the static program performing a plan made beforehand: what remains of a launch
   when nothing has to be decided.
 - systemd-nspawn has its defaults but for `--register=no --keep-unit`, which it needs without systemd. crun has its
@@ -207,5 +212,8 @@ def part(report: Report, plot: str) -> str:
         targets=markdown(list(target_rows(report))),
         verdict=f"{missed} of {len(TARGETS)} are missed." if missed else f"All {len(TARGETS)} are reached.",
         first=report.titles["first"],
+        later=report.titles["later"],
+        bare="python -c pass",
+        isolated="python -I -S -c pass",
         performer=report.titles["performer"],
     )

@@ -1,7 +1,5 @@
 """The Python entry of `python -m volt`: a cached launch is the static program's, all else the command line's."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -151,7 +151,8 @@ def test_podmans_profile_becomes_what_a_runtime_reads():
 
 MACHINE = report.Machine("0123abc", "2026-01-02", "Linux 6.1.0 x86_64", "A & B", 2, 0.1, {"crun": "1.8.1-1"})
 WALLS = {  # performer reaches what volt misses
-    "volt": (40, 44), "python": (18, 19), "first": (150, 170), "performer": (11, 12),
+    "volt": (40, 44), "python": (18, 19), "first": (150, 170), "later": (80, 90),
+    "performer": (11, 12),
     "nspawn": (40, 40), "crun": (16, 17), "podman": (100, 110), "bwrap": (3, 4),
 }  # fmt: skip
 
