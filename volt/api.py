@@ -28,10 +28,14 @@ if TYPE_CHECKING:
     import subprocess
 
     from volt.host.watch import Watch
+    from volt.launch.cache import PlanCache
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.doctor import Check
     from volt.model.manifest import Manifest
+
+    # What a plan is made from is noted, and where it is kept.
+    Keeping = tuple[Watch, PlanCache]
 
 __all__ = [
     "DEVNULL",
@@ -243,11 +247,12 @@ def become(
     wanted = call or Call()
     wanted = replace(wanted, terminal=_terminals(0, 1, 2), term=os.environ.get("TERM", ""))
     cache = open_cache(folders()) if words and manifest != STDIN else None
-    watch = Watch(cache.key) if cache else None
-    made, facts = _plan(manifest, variables, base, wanted, watch)
+    keeping = (Watch(cache.key), cache) if cache else None
+    made, facts = _plan(manifest, variables, base, wanted, keeping)
     _require(facts)
     plan = encode(made)
-    if cache and watch:
+    if keeping:
+        watch, cache = keeping
         watch_code(watch)
         if watch.certain:
             cache.keep(_question(words or (), wanted, facts.program), watch.dependencies(), plan)
@@ -300,15 +305,15 @@ def _plan(
     variables: Mapping[str, str] | None,
     base: str | Path | None,
     call: Call,
-    watch: Watch | None = None,
+    keeping: Keeping | None = None,
 ) -> tuple[LaunchPlan, Facts]:
     from volt.host.facts import folders, probe, probe_machine
     from volt.host.profiles import profile_path, shipped_profile
     from volt.host.watch import watch_facts, watch_machine, watch_workload
     from volt.manifest import locate
     from volt.plan.assemble import make_plan
-    from volt.plan.seccomp_profile import parse_profile
 
+    watch = keeping[0] if keeping else None
     if watch:
         watch_machine(watch, profile_path("seccomp", "default"))
     resolved = _resolve(manifest, variables, base, watch)
@@ -320,11 +325,38 @@ def _plan(
         watch_facts(watch, facts)
         watch_workload(watch, resolved.workload, facts.folders, fresh=call.fresh)
     facts = probe(resolved.workload, facts, fresh=call.fresh)
+    text = shipped_profile("seccomp", "default")
     try:
-        profile = parse_profile(shipped_profile("seccomp", "default"))
-        return make_plan(resolved.workload, facts, call, profile), facts
+        made = make_plan(resolved.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
         raise ManifestError(locate(error.findings, resolved)) from None
+    return made, facts
+
+
+def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> bytes:
+    """The filter that a profile's text makes: one that was kept, or one made now, and kept: making it takes longer
+    than all other planning."""
+    from volt.host.watch import Watch, watch_compiler
+    from volt.model.entry import filter_question
+
+    def make() -> bytes:
+        from volt.plan.seccomp import filter_of
+
+        return filter_of(text, capabilities, facts.architecture)
+
+    if keeping is None:
+        return make()
+    watch, cache = keeping
+    asked = filter_question(text, capabilities, (facts.architecture, facts.kernel_release), cache.key)
+    if kept := cache.find_filter(asked):
+        watch.adopt(kept[0])
+        return kept[1]
+    made, own = make(), Watch(cache.key)
+    watch_compiler(own, facts.libseccomp)
+    watch.certain &= own.certain
+    if own.certain:
+        cache.keep_filter(asked, own.dependencies(), made)
+    return made
 
 
 def _require(facts: Facts) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.host.conftest import Volt
 from volt.host.watch import FRESH
+from volt.launch.cache import FILTER
 
 TOP = Path(__file__).parents[2]
 OLD = FRESH / 1e9 + 0.1  # s, until what was prepared may be remembered
@@ -100,8 +101,8 @@ class Front(Volt):
         return self.state / "state/plans"
 
     def entries(self):
-        """The entries, the oldest first."""
-        found = [path for path in self.plans.iterdir() if path.name != "key"] if self.plans.exists() else []
+        """The plans that are kept, the oldest first; not the key, nor the filters."""
+        found = [path for path in self.plans.glob("*") if path.name != "key" and not path.name.startswith(FILTER)]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 

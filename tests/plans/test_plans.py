@@ -13,7 +13,7 @@ from volt.manifest import resolve
 from volt.model.binary import HEADER, MAGIC, encode
 from volt.model.facts import Call
 from volt.plan.assemble import make_plan
-from volt.plan.seccomp_profile import parse_profile
+from volt.plan.seccomp import filter_of
 
 HERE = Path(__file__).parent
 CASES = sorted(path.stem for path in HERE.glob("*.toml"))
@@ -68,8 +68,9 @@ def make(name):
     sources = Stored((HERE / f"{name}.toml").read_bytes(), facts)
     resolved = resolve(f"/srv/{name}.toml", sources)
     assert resolved.workload is not None, resolved.findings
-    profile = parse_profile(shipped_profile("seccomp", "default"))
-    return make_plan(resolved.workload, facts, CALLS.get(name, Call()), profile)
+    text = shipped_profile("seccomp", "default")
+    call = CALLS.get(name, Call())
+    return make_plan(resolved.workload, facts, call, lambda caps: filter_of(text, caps, facts.architecture))
 
 
 made = cache(make)

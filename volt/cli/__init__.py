@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
 
 def _main(arguments: list[str]) -> int:
     """A plain `volt run` is read here, since typer and what it imports take longer than the launch itself."""
+    if arguments[:1] == ["run"]:
+        gc.disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
     from volt.cli.words import read_run
 
     request = read_run(arguments)

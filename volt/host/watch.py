@@ -9,9 +9,11 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Sequence
 
 from volt.host.etc import RESOLV_CONF
-from volt.model.entry import Dependency, Depends, numbers_of
+from volt.host.files import lines, read_text
+from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
 from volt.model.facts import Facts, Folders
 from volt.model.steps import LIMITS
 from volt.model.workload import Workload
@@ -30,6 +32,8 @@ TEXTS = (
 FILES = (RESOLV_CONF, "/etc/subuid", "/etc/subgid")
 # Packages whose code decides what is in a plan.
 CODE = ("volt", "pyseccomp", "tomli")
+# Modules, or packages, that decide what is in a filter, tomli by what it reads of a profile.
+COMPILER = ("volt.plan.seccomp", "volt.plan.seccomp_profile", "pyseccomp", "tomli")
 ACCOUNTS = ("etc", "etc/passwd", "etc/group")
 
 
@@ -92,11 +96,15 @@ class Watch:
     def _note_status(self, kind: Depends, path: str, status: os.stat_result) -> None:
         age = time.time_ns() - status.st_ctime_ns
         self.certain &= age > FRESH and not stat.S_ISLNK(status.st_mode)
-        numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self._note(kind, path, numbers)
+        self._note(kind, path, numbers_of_file(status))
 
     def _note(self, kind: Depends, name: str, numbers: tuple[int, ...]) -> None:
         self.found.setdefault((kind, name), Dependency(kind, os.fsencode(name), numbers))
+
+    def adopt(self, dependencies: Sequence[Dependency]) -> None:
+        """What something that was kept depends on, which is as it was: so does what is made of it."""
+        for one in dependencies:
+            self.found.setdefault((one.kind, os.fsdecode(one.name)), one)
 
     def dependencies(self) -> tuple[Dependency, ...]:
         """All of them, the cheapest to check first."""
@@ -148,9 +156,17 @@ def _watch_limits(watch: Watch, workload: Workload) -> None:
         watch._note(Depends.LIMIT, number, (LIMITS[name], soft, hard))  # noqa: SLF001 (one module's own)
 
 
-def watch_code(watch: Watch) -> None:
+def watch_code(watch: Watch, packages: Sequence[str] = CODE) -> None:
     """volt's own code, as far as it is loaded."""
     for name, module in tuple(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        if path and name.partition(".")[0] in CODE:
+        if path and (name in packages or name.partition(".")[0] in packages):
             watch.file(path)
+
+
+def watch_compiler(watch: Watch, library: str) -> None:
+    """What a filter was just made with: libseccomp, its binding and the code that calls it. Certain only if `library`
+    is what was loaded, and not what an LD_LIBRARY_PATH named."""
+    watch.file(library)
+    watch_code(watch, COMPILER)
+    watch.certain &= any(line.endswith(f" {os.path.realpath(library)}") for line in lines(read_text("/proc/self/maps")))

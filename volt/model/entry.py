@@ -1,7 +1,8 @@
 """An entry of the plan cache: a launch plan, the command line it answers, and everything that it depended on.
 
 An entry is found by its command line and checked by the static program (volt/native/lookup.c) before it is
-performed; whatever differs, or is not understood, is no hit. The form, little-endian:
+performed; whatever differs, or is not understood, is no hit. A compiled filter is kept in the same form: its question
+is filter_question(), it stands in the plan's place, and Python alone looks for it. The form, little-endian:
 
     magic "VOLTCACH"   8 bytes
     version            u32        entry_version()
@@ -22,9 +23,14 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
+from volt import __version__
 from volt.model.steps import table_version
 from volt.model.values import Value
+
+if TYPE_CHECKING:
+    import os
 
 MAGIC = b"VOLTCACH"
 HEADER = struct.Struct("<8sII16s")
@@ -68,6 +74,13 @@ def question(  # noqa: PLR0913 (each by its name)
     return b"\0".join((program, path, root, folder, str(terminal).encode(), term, *words)) + b"\0"
 
 
+def filter_question(text: bytes, capabilities: Sequence[str], machine: Sequence[str], key: bytes) -> bytes:
+    """The filter that a profile's `text` makes for these capabilities on a `machine`, in words: its architecture and
+    kernel, by this version of volt."""
+    words = ("filter", __version__, *machine, ",".join(sorted(capabilities)), digest(text, key).hex())
+    return "\0".join(words).encode() + b"\0"
+
+
 def entry_version() -> int:
     """31 bits that change with the form of entries and of plans."""
     rows = f"1 {NUMBERS} {[(kind.name, kind.value) for kind in Depends]} {table_version()}"
@@ -84,6 +97,11 @@ def numbers_of(data: bytes, key: bytes) -> tuple[int, int]:
     return low, high
 
 
+def numbers_of_file(status: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from another one, and from itself changed."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def file_name(asked: bytes, key: bytes) -> str:
     """The name of the entry that answers a question."""
     return digest(asked, key).hex()
@@ -94,6 +112,33 @@ def encode_entry(asked: bytes, dependencies: Sequence[Dependency], plan: bytes, 
     listed = b"".join(dependency.encode() for dependency in dependencies)
     body = blob(asked) + struct.pack("<I", len(dependencies)) + listed + blob(plan)
     return HEADER.pack(MAGIC, entry_version(), HEADER.size + len(body), digest(body, key)) + body
+
+
+def decode_entry(entry: bytes, asked: bytes, key: bytes) -> tuple[tuple[Dependency, ...], bytes] | None:
+    """What an entry depends on, and its plan; None unless it is whole, sealed with the key and answers the question."""
+    if len(entry) < HEADER.size:
+        return None
+    magic, version, length, seal = HEADER.unpack_from(entry)
+    body = entry[HEADER.size :]
+    if (magic, version, length) != (MAGIC, entry_version(), len(entry)) or seal != digest(body, key):
+        return None
+    # Sealed, so this is what encode_entry wrote.
+    question, at = _blob(body, 0)
+    (count,) = struct.unpack_from("<I", body, at)
+    at += 4
+    found = []
+    for _ in range(count):
+        (kind,) = struct.unpack_from("<I", body, at)
+        name, at = _blob(body, at + 4)
+        found.append(Dependency(Depends(kind), name, struct.unpack_from(f"<{NUMBERS}Q", body, at)))
+        at += 8 * NUMBERS
+    return (tuple(found), _blob(body, at)[0]) if question == asked else None
+
+
+def _blob(data: bytes, at: int) -> tuple[bytes, int]:
+    """The blob at a place, and the place behind it."""
+    (length,) = struct.unpack_from("<I", data, at)
+    return data[at + 4 : at + 4 + length], at + 4 + length
 
 
 def blob(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
@@ -43,15 +44,17 @@ from volt.plan.check import Accounts, check
 from volt.plan.confinement import inside_part, payload_part, raised_limits
 from volt.plan.mounts import files_folder, mounts, mounts_part
 from volt.plan.root import HOST, attach_root, root_part
-from volt.plan.seccomp import LibraryMissingError, Profile, compile_filter
 from volt.plan.uids import candidates
 from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
+
+FilterFor = Callable[[tuple[str, ...]], bytes]
 
 STANDARD = ("stdin", "stdout", "stderr")
 
 
-def make_plan(workload: Workload, facts: Facts, call: Call, profile: Profile) -> LaunchPlan:
-    """The launch of `workload` on the host that `facts` describe.
+def make_plan(workload: Workload, facts: Facts, call: Call, filter_for: FilterFor) -> LaunchPlan:
+    """The launch of `workload` on the host that `facts` describe, with the filter that `filter_for` gives for the
+    capabilities that a payload could ever gain: they decide which calls are permitted.
 
     Raises ManifestError with every finding, HostUnfit where no plan is possible on this host at all.
     """
@@ -61,7 +64,7 @@ def make_plan(workload: Workload, facts: Facts, call: Call, profile: Profile) ->
         raise ManifestError(findings)
     if not facts.cgroup_root:
         raise HostUnfit("cgroup v2 is not mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
-    return _assemble(workload, facts, call, profile, accounts)
+    return _assemble(workload, facts, call, filter_for, accounts)
 
 
 def _accounts(workload: Workload, facts: Facts) -> Accounts:
@@ -69,12 +72,12 @@ def _accounts(workload: Workload, facts: Facts) -> Accounts:
     return Accounts(facts.passwd or (HOST_PASSWD if fresh else ""), facts.group or (HOST_GROUP if fresh else ""))
 
 
-def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, accounts: Accounts) -> LaunchPlan:
+def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFor, accounts: Accounts) -> LaunchPlan:
     identity = identify(workload.user, accounts.passwd, accounts.group)
     found = mounts(workload, facts, accounts.passwd, accounts.group)
     points = tuple((mount.path, mount.folder) for mount in found)
     bounding = payload_sets(workload, identity.uid).bounding
-    bpf = _filter(facts, bounding, profile)
+    bpf = filter_for(bounding)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
     env_file = _env_file(workload)
     part = (
@@ -107,14 +110,6 @@ def _assemble(workload: Workload, facts: Facts, call: Call, profile: Profile, ac
         inherited=handed,
         notes=_notes(workload),
     )
-
-
-def _filter(facts: Facts, bounding: tuple[str, ...], profile: Profile) -> bytes:
-    """The filter's instructions; what a payload could ever gain decides which calls are permitted."""
-    try:
-        return compile_filter(profile, capabilities=bounding, architecture=facts.architecture)
-    except LibraryMissingError as error:
-        raise HostUnfit(str(error), hint="apt install libseccomp2") from error
 
 
 def _call_part(call: Call) -> Part:

@@ -8,6 +8,7 @@ import struct
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from volt.errors import HostUnfit
 from volt.plan.seccomp_profile import KILL, Condition, Profile, ProfileError, Rule, parse_profile
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "ProfileError",
     "Rule",
     "compile_filter",
+    "filter_of",
     "instructions",
     "parse_profile",
     "unknown_calls",
@@ -91,6 +93,14 @@ def compile_filter(profile: Profile, *, capabilities: Collection[str], architect
             _program(library, last, _answer(library, profile.unlisted), kinds),
         ]
     )
+
+
+def filter_of(text: bytes, capabilities: Collection[str], architecture: str) -> bytes:
+    """The filter that a profile's text makes. Raises ProfileError, FilterError, HostUnfit without libseccomp."""
+    try:
+        return compile_filter(parse_profile(text), capabilities=capabilities, architecture=architecture)
+    except LibraryMissingError as error:
+        raise HostUnfit(str(error), hint="apt install libseccomp2") from error
 
 
 def unknown_calls(profile: Profile) -> tuple[str, ...]:

@@ -30,13 +30,12 @@ from volt.model.text import show
 from volt.model.workload import Kernel, Network, Security, User
 from volt.plan import seccomp
 from volt.plan.assemble import make_plan
-from volt.plan.seccomp_profile import parse_profile
 
-PROFILE = parse_profile(shipped_profile("seccomp", "default"))
+PROFILE = shipped_profile("seccomp", "default")
 
 
 def plan(workload=GOOD, facts=FACTS, call=None):
-    return make_plan(workload, facts, call or Call(), PROFILE)
+    return make_plan(workload, facts, call or Call(), lambda caps: seccomp.filter_of(PROFILE, caps, facts.architecture))
 
 
 def kinds(steps):
@@ -106,7 +105,7 @@ def test_without_libseccomp_no_plan_is_possible(monkeypatch):
     def missing(*_args, **_options):
         raise seccomp.LibraryMissingError("libseccomp is missing")
 
-    monkeypatch.setattr("volt.plan.assemble.compile_filter", missing)
+    monkeypatch.setattr(seccomp, "compile_filter", missing)
     with pytest.raises(HostUnfit, match="libseccomp is missing"):
         plan()
 
