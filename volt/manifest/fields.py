@@ -35,6 +35,7 @@ USER = parsed("bad-user", forms.user, "write a name, a uid, or uid:gid")
 WEIGHT = number(1, 10000)
 COUNT = number(1, 2**31 - 1)
 PIDS = number(1, 4194304)
+PORTS = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
 INSIDE = parsed("bad-mount-point", forms.inside_path, "write an absolute path such as /data")
 
 
@@ -70,8 +71,7 @@ def profile(code: str, words: tuple[str, ...]) -> Parser:
 
 
 def ports(reader: Reader, key: str, node: Node) -> tuple[Port, ...]:
-    groups = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
-    return tuple(port for group in groups(reader, key, node) for port in group)
+    return tuple(port for group in PORTS(reader, key, node) for port in group)
 
 
 def probe(reader: Reader, key: str, node: Node) -> tuple[str, ...] | None:

@@ -60,6 +60,8 @@ def plain(node: Node) -> Any:
 def merge(base: Node | None, child: Node, twice: list[Node], where: Key = ()) -> Node:
     """The child over its base: tables key by key, volumes by container path, "..." in a list for the
     base's list; everything else replaces. `twice` receives each "..." that is not the first of its list."""
+    if base is None and not _has_spread(child):
+        return child
     if isinstance(child.value, dict):
         below = base.value if base is not None and isinstance(base.value, dict) else {}
         own = {
@@ -74,6 +76,13 @@ def merge(base: Node | None, child: Node, twice: list[Node], where: Key = ()) ->
             return Node(_merge_volumes(below_list, child.value), child.file, child.path)
         return Node(_spread(below_list, child.value), child.file, child.path)
     return child
+
+
+def _has_spread(node: Node) -> bool:
+    """Whether some list below has a "..."."""
+    if isinstance(node.value, dict):
+        return any(_has_spread(item) for item in node.value.values() if isinstance(item.value, NESTED))
+    return any(item.value == SPREAD or (isinstance(item.value, NESTED) and _has_spread(item)) for item in node.value)
 
 
 def _spread(base: list[Node], child: list[Node]) -> list[Node]:

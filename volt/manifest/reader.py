@@ -152,7 +152,7 @@ def many(item: Parser) -> Parser:
         found, bad = [], False
         for n, element in enumerate(reader.typed(key, node, list, "a list: [ … ]")):
             try:
-                found.append(item(reader, below(key, n), element))
+                found.append(item(reader, f"{key}[{n}]", element))
                 if found[-1] is None:
                     raise reader.wrong("empty-element", below(key, n), element, "an element is empty", "remove it")
             except WrongError:
@@ -166,7 +166,9 @@ def many(item: Parser) -> Parser:
 
 def string(reader: Reader, key: str, node: Node) -> str:
     """A string that may be empty: an argument, a value of the environment."""
-    value = reader.typed(key, node, str, 'it in quotes: "…"')
+    value = node.value
+    if not isinstance(value, str) or node.broken:
+        value = reader.typed(key, node, str, 'it in quotes: "…"')
     if "\0" in value:
         raise reader.wrong("bad-text", key, node, "a string cannot hold a NUL byte here", "remove it")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):

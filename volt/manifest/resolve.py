@@ -58,7 +58,6 @@ class Resolved(Value):
     workload: model.Workload | None
     findings: tuple[Finding, ...]
     origins: Mapping[str, Place]
-    files: tuple[tuple[str, str], ...]
     _root: Node
     _chain: Chain
 
@@ -67,6 +66,11 @@ class Resolved(Value):
         """Made for whoever asks: a launch does not."""
         found: dict[str, Any] = plain(self._root)
         return found
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Likewise."""
+        return tuple((document.name, document.digest) for document in self._chain.documents)
 
 
 def resolve(
@@ -88,8 +92,7 @@ def resolve(
     origins = Origins(root, chain)
     failed = any(finding.severity == "error" for finding in findings)
     workload = None if failed else _workload(found, origins)
-    files = tuple((document.name, document.digest) for document in chain.documents)
-    return Resolved(workload, tuple(findings), origins, files, root, chain)
+    return Resolved(workload, tuple(findings), origins, root, chain)
 
 
 def locate(findings: tuple[Finding, ...], resolved: Resolved) -> tuple[Finding, ...]:

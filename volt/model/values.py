@@ -68,10 +68,10 @@ class Value:
         """The fields by place or by name. Raises TypeError for one too many, twice, or missing."""
         cls = type(self)
         if values:
-            names = cls.__match_args__[: len(values)]
-            if len(names) < len(values) or not named.keys().isdisjoint(names):
+            placed = dict(zip(cls.__match_args__, values, strict=False))
+            if len(placed) < len(values) or (named and not placed.keys().isdisjoint(named)):
                 raise TypeError(f"{cls.__qualname__}: too many values, or one of them twice")
-            named.update(zip(names, values, strict=True))
+            named.update(placed)
         found = self.__dict__
         found.update(cls._defaults)
         found.update(named)
