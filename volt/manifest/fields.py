@@ -106,7 +106,7 @@ def volume(reader: Reader, key: str, node: Node) -> Volume:
             reader.wrong("missing-key", f"{key}.{required}", node, f"'{required}' is missing", hint)
     if bad & {"host", "container", "readonly", "as_user", "ids", "owner_root"}:
         raise WrongError(key)
-    return Volume(**{name: value for name, value in values.items() if value is not None})
+    return Volume(**values)
 
 
 def owner_root(reader: Reader, key: str, node: Node) -> bool:
@@ -214,7 +214,7 @@ TOP = (*SECTIONS, "limits", "extends")
 
 
 def read_table(reader: Reader, key: str, node: Node, table: Table) -> tuple[dict[str, Any], set[str]]:
-    """(attribute → value of each good key, the attributes of bad ones). Reports all that is wrong."""
+    """(attribute → value of each good key that is set, the attributes of bad ones). Reports all that is wrong."""
     values: dict[str, Any] = {}
     bad: set[str] = set()
     try:
@@ -227,7 +227,9 @@ def read_table(reader: Reader, key: str, node: Node, table: Table) -> tuple[dict
             continue
         attribute, parse = table[name]
         try:
-            values[attribute] = parse(reader, f"{key}.{name}", item)
+            value = parse(reader, f"{key}.{name}", item)
+            if value is not None:
+                values[attribute] = value
         except WrongError:
             bad.add(attribute)
     return values, bad

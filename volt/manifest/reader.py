@@ -119,8 +119,8 @@ def parsed(code: str, make: Callable[[str], T], hint: str) -> Parser:
     """An optional string of a form: what `make` raises as ValueError is the message."""
 
     def parse(reader: Reader, key: str, node: Node) -> T | None:
-        value = text(reader, key, node)
-        if value is None:
+        value = string(reader, key, node)
+        if not value:
             return None
         try:
             return make(value)

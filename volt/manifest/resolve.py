@@ -149,12 +149,8 @@ def _read(root: Node, reader: Reader, sources: Sources) -> dict[str, dict[str, A
 
 
 def _workload(found: dict[str, dict[str, Any]], given: Mapping[str, Place]) -> model.Workload:
-    holders = {name: make(**_present(found[name])) for name, make in HOLDERS.items() if found[name]}
-    return model.Workload(**_present(found["workload"]), **holders, limits=found["limits"], given=given)
-
-
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    holders = {name: make(**found[name]) for name, make in HOLDERS.items() if found[name]}
+    return model.Workload(**found["workload"], **holders, limits=found["limits"], given=given)
 
 
 def _finding(problem: Problem, chain: Chain) -> Finding:

@@ -23,11 +23,12 @@ class Size(Value):
     @classmethod
     def parse(cls, written: str) -> Size:
         """`512M`, `2G`, `1.5GiB`, `65536`, `25%`: base 1024, any case. Raises ValueError."""
-        if share := PERCENT.fullmatch(written.strip()):
+        text = written.strip()
+        if text.endswith("%") and (share := PERCENT.fullmatch(text)):
             if not 0 < float(share[1]) <= 100:
                 raise ValueError(f"{quote(written)} is not between 0% and 100%")
             return cls(None, float(share[1]))
-        match = SIZE.fullmatch(written.strip())
+        match = SIZE.fullmatch(text)
         if not match:
             raise ValueError(f"{quote(written)} is not a size")
         whole, _, fraction = match[1].partition(".")
