@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volt.manifest import locate, resolve
-from volt.model.facts import Call, Facts, Folders, PathFact
+from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact
 from volt.model.findings import Finding
 from volt.plan.check import Accounts, check
 
@@ -22,6 +22,7 @@ PATHS = {
     "/srv/absent": PathFact("missing"),
     "/dev/null": PathFact("device"),
 }
+CONTROL = Control(own=Cgroup("/"), top=Cgroup("/", ("cpu", "cpuset", "io", "memory", "pids"), free=True), cores=(0, 1))
 LAYERS = {"moved": '{"version": 1, "root": "/srv/before", "inode": 42}\n'}
 
 
@@ -65,12 +66,12 @@ class Example:
             nspawn="/usr/bin/systemd-nspawn",
             nspawn_version=252,
             cgroup_root="/sys/fs/cgroup",
-            cgroup="/",
             landlock_abi=2,
             program="/usr/lib/volt",
             boot_id="b",
             libseccomp="libseccomp.so.2",
             folders=Folders(),
+            control=CONTROL,
             limits={"nofile": (1024, 524288)},
             paths=PATHS,
             layer=LAYERS.get(workload.name),

@@ -156,6 +156,7 @@ def launch(
     variables: Mapping[str, str] | None = None,
     base: str | Path | None = None,
     fresh: bool = False,
+    waived: Sequence[str] = (),
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
@@ -163,9 +164,9 @@ def launch(
 ) -> Run:
     """Start a workload in a process of its own and return at once.
 
-    `stdin`, `stdout` and `stderr` are descriptors, PIPE, DEVNULL, or None for this process's own; those
-    that are terminals become terminals inside. `timeout` in seconds ends the run. The run ends too when
-    it is cancelled, or when this process does. Raises ManifestError, HostUnfit, LaunchError.
+    The streams are descriptors, PIPE, DEVNULL, or None for this process's own; those that are terminals become
+    terminals inside. `waived` are sections ("resources") whose fields may stay unenforced. `timeout`
+    in seconds ends the run, as cancelling it does. Raises ManifestError, HostUnfit, LaunchError.
     """
     from volt.launch.running import Run
 
@@ -176,6 +177,7 @@ def launch(
         command=tuple(command),
         env=tuple((env or {}).items()),
         fresh=fresh,
+        waived=tuple(waived),
         terminal=_terminals(stdin, stdout, stderr),
         term=os.environ.get("TERM", ""),
         report=report_write,
@@ -185,13 +187,16 @@ def launch(
     try:
         name, process = _spawn(manifest, variables, base, call, (stdin, stdout, stderr))
     except BaseException:
-        os.close(report)
-        os.close(lifeline)
+        _close(report, lifeline)
         raise
     finally:
-        os.close(report_write)
-        os.close(lifeline_read)
+        _close(report_write, lifeline_read)
     return Run(name, process, report, lifeline)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _spawn(
@@ -323,7 +328,7 @@ def _plan(
         raise ManifestError(resolved.findings)
     if watch:
         watch_facts(watch, facts)
-        watch_workload(watch, resolved.workload, facts.folders, fresh=call.fresh)
+        watch_workload(watch, resolved.workload, facts, fresh=call.fresh)
     facts = probe(resolved.workload, facts, fresh=call.fresh)
     text = shipped_profile("seccomp", "default")
     try:

@@ -38,7 +38,7 @@ def codes(source: str) -> Iterator[str]:
 
 
 def used() -> set[str]:
-    modules = [*(TOP / "volt/manifest").glob("*.py"), TOP / "volt/plan/check.py"]
+    modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt/plan" / name for name in ("check.py", "limits.py"))]
     return {code for module in modules for code in codes(module.read_text())}
 
 

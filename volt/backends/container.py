@@ -20,7 +20,7 @@ from volt.model.steps import (
     OpenNull,
     Step,
 )
-from volt.model.text import RUN, UIDS, Text, text
+from volt.model.text import UIDS, Text, text
 from volt.model.workload import Workload
 
 CGROUP = "/sys/fs/cgroup"
@@ -37,15 +37,11 @@ ENVIRONMENT = {
 }
 
 
-def cgroup_path(facts: Facts) -> Text:
-    """The run's own cgroup, below the caller's."""
-    return text(facts.cgroup_root, facts.cgroup.rstrip("/"), "/volt-", RUN)
-
-
-def cgroup_part(facts: Facts) -> Part:
-    """A cgroup of the run's own. nspawn moves itself about below the cgroup it finds itself in, and each
-    move waits 10 ms and leaves folders behind: so it finds a tmpfs there that swallows the moves."""
-    host: tuple[Step, ...] = (MakeCgroup(path=cgroup_path(facts), to="cgroup", note="one for this run"),)
+def cgroup_part(facts: Facts, path: Text) -> Part:
+    """A cgroup of the run's own, at `path` below the mount. nspawn moves itself about below the cgroup it finds
+    itself in, and each move waits 10 ms and leaves folders behind: so it finds a tmpfs that swallows the moves."""
+    made = MakeCgroup(path=(facts.cgroup_root, *path), to="cgroup", note="one for this run")
+    host: tuple[Step, ...] = (made,)
     guard: tuple[Step, ...] = ()
     if facts.cgroup_root != CGROUP:
         host += (
@@ -53,7 +49,7 @@ def cgroup_part(facts: Facts) -> Part:
             CloneMount(source="cgroup-root", to="cgroup-view"),
         )
         guard += (Attach(mount="cgroup-view", path=text(CGROUP), note="cgroup v2 where nspawn looks"),)
-    cover = text(CGROUP, facts.cgroup.rstrip("/"), "/volt-", RUN)
+    cover: Text = (CGROUP, *path)
     guard += (
         MakeFilesystem(type=text("tmpfs"), options=(text("mode=0755"), text("size=64k")), to="cgroup-cover"),
         Attach(mount="cgroup-cover", path=cover, note="nspawn's moves go nowhere"),

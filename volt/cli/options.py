@@ -20,6 +20,14 @@ Env = Annotated[
     typer.Option("--env", "-e", metavar="NAME=VALUE", help="Add to the payload's environment."),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the kept writable layer first.")]
+Unenforced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-unenforced",
+        metavar="NAME,...",
+        help="Launch although the host cannot hold all of a section (resources); the record keeps what was waived.",
+    ),
+]
 OutcomeFile = Annotated[
     str | None, typer.Option("--outcome", metavar="FILE", help="Write how the run ended, as JSON, to FILE.")
 ]

@@ -6,7 +6,7 @@ import json
 
 from volt import api
 from volt.cli.failure import FAILED, failing
-from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Variables
+from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Unenforced, Variables
 from volt.cli.words import Request, call_of, pairs
 
 
@@ -18,10 +18,12 @@ def plan(
     env: Env = None,
     fresh: Fresh = False,
     outcome: OutcomeFile = None,
+    allow_unenforced: Unenforced = None,
     json_: Json = False,
 ) -> int:
     """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
-    request = Request(file, tuple(command or ()), tuple(set_ or ()), tuple(env or ()), fresh, outcome)
+    words, variables, added = (tuple(given or ()) for given in (command, set_, env))
+    request = Request(file, words, variables, added, fresh, outcome, tuple(allow_unenforced or ()))
     made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(request))
     print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
     return 0

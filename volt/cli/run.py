@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from volt.cli.launching import launch
-from volt.cli.options import Command, Env, File, Fresh, OutcomeFile, Variables
+from volt.cli.options import Command, Env, File, Fresh, OutcomeFile, Unenforced, Variables
 from volt.cli.words import Request
 
 
@@ -14,10 +14,12 @@ def run(
     env: Env = None,
     fresh: Fresh = False,
     outcome: OutcomeFile = None,
+    allow_unenforced: Unenforced = None,
 ) -> int:
     """Launch the workload of FILE and wait for it.
 
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.
     """
-    return launch(Request(file, tuple(command or ()), tuple(set_ or ()), tuple(env or ()), fresh, outcome))
+    words, variables, added = (tuple(given or ()) for given in (command, set_, env))
+    return launch(Request(file, words, variables, added, fresh, outcome, tuple(allow_unenforced or ())))

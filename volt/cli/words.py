@@ -9,6 +9,9 @@ from volt import api
 from volt.errors import VoltError
 from volt.model.values import Value, replace
 
+# What a host may be unable to hold, and a caller may go without.
+WAIVABLE = ("resources",)
+
 
 class Request(Value):
     """What `volt run` was asked for, as it was written."""
@@ -19,6 +22,7 @@ class Request(Value):
     env: tuple[str, ...] = ()
     fresh: bool = False
     outcome: str | None = None
+    waived: tuple[str, ...] = ()
 
 
 def read_run(words: Sequence[str]) -> Request | None:
@@ -34,7 +38,7 @@ def read_run(words: Sequence[str]) -> Request | None:
     for word in own:
         if word == "--fresh":
             request = replace(request, fresh=True)
-        elif word in ("--set", "--env", "-e", "--outcome"):
+        elif word in ("--set", "--env", "-e", "--outcome", "--allow-unenforced"):
             value = next(own, None)
             if value is None:
                 return None
@@ -51,6 +55,8 @@ def _with(request: Request, option: str, value: str) -> Request:
         return replace(request, variables=(*request.variables, value))
     if option == "--outcome":
         return replace(request, outcome=value)
+    if option == "--allow-unenforced":
+        return replace(request, waived=(*request.waived, value))
     return replace(request, env=(*request.env, value))
 
 
@@ -61,7 +67,18 @@ def call_of(request: Request) -> api.Call:
         env=tuple(pairs(request.env, "--env").items()),
         fresh=request.fresh,
         report=None if request.outcome is None else str(Path(request.outcome).absolute()),
+        waived=waivers(request.waived),
     )
+
+
+def waivers(words: Sequence[str] | None) -> tuple[str, ...]:
+    """NAME,NAME words as the sections that may stay unenforced. Raises VoltError."""
+    names = tuple(dict.fromkeys(name for word in words or () for name in word.split(",")))
+    for name in names:
+        if name not in WAIVABLE:
+            hint = f"write --allow-unenforced {','.join(WAIVABLE)}"
+            raise VoltError(f"--allow-unenforced {name}: there is nothing of that name to allow", hint=hint)
+    return names
 
 
 def pairs(words: Sequence[str] | None, option: str) -> dict[str, str]:

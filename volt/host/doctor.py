@@ -8,6 +8,7 @@ from pathlib import Path
 from volt.host.files import read_text
 from volt.host.idmap import UPPER, why_not
 from volt.host.kernel import in_first_namespace
+from volt.host.limits import limit_checks
 from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.model.doctor import Check
@@ -37,6 +38,7 @@ def examine(machine: Facts, *, proc: str = "/proc", modules: str = "/lib/modules
         _user_namespaces(f"{proc}/sys/user/max_user_namespaces"),
         _overlay(f"{proc}/filesystems", f"{modules}/{machine.kernel_release}"),
         _cgroup(machine),
+        *limit_checks(machine),
         _nspawn(machine),
         _libseccomp(machine),
         _program(machine),
@@ -112,7 +114,7 @@ def _cgroup(machine: Facts) -> Check:
     if not machine.cgroup_root:
         mend = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
         return Check("cgroup v2", "missing", EVERY_LAUNCH, "not mounted", mend)
-    own = machine.cgroup_root + machine.cgroup.rstrip("/")
+    own = machine.cgroup_root + machine.control.own.path.rstrip("/")
     if machine.root and not os.access(own, os.W_OK):
         mend = f"mount -o remount,rw {machine.cgroup_root}"
         return Check("cgroup v2", "missing", EVERY_LAUNCH, f"{own} cannot be written", mend)

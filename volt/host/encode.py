@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Facts, Folders, PathFact
+from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact
 
 VERSION = 1
 
@@ -33,6 +33,7 @@ def _facts(values: dict[str, Any]) -> Facts:
     typed = {
         "kernel": (major, minor),
         "folders": Folders(**values["folders"]),
+        "control": _control(values["control"]),
         "host_etc": tuple(values["host_etc"]),
         "subordinate": tuple((first, count) for first, count in values["subordinate"]),
         "busy_uids": tuple(values["busy_uids"]),
@@ -40,3 +41,19 @@ def _facts(values: dict[str, Any]) -> Facts:
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
     }
     return Facts(**{**values, **typed})
+
+
+def _control(values: dict[str, Any]) -> Control:
+    typed = {
+        "own": _cgroup(values["own"]),
+        "top": _cgroup(values["top"]),
+        "delegated": values["delegated"] and _cgroup(values["delegated"]),
+        "legacy": tuple(values["legacy"]),
+        "cores": tuple(values["cores"]),
+    }
+    return Control(**{**values, **typed})
+
+
+def _cgroup(values: dict[str, Any]) -> Cgroup:
+    typed = {name: tuple(values[name]) for name in ("controllers", "enabled")}
+    return Cgroup(**{**values, **typed})

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from volt.errors import VoltError
 from volt.host import etc, ids, kernel, tools
+from volt.host.cgroups import probe_cgroups
 from volt.host.files import read_text
 from volt.host.inside import read_inside
-from volt.host.mounts import Mount, mounts, own_cgroup
+from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi
 from volt.model.facts import Facts, Folders, PathFact
 from volt.model.values import replace
+from volt.model.workload import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +46,7 @@ def probe_machine(where: Folders) -> Facts:
     uname = os.uname()
     places = tools.libraries(uname.machine)
     nspawn = tools.find_program("systemd-nspawn")
-    cgroup_root, cgroup = own_cgroup(mounts())
+    cgroup_root, control = probe_cgroups(mounts())
     return Facts(
         architecture=uname.machine,
         kernel=kernel.version(uname.release),
@@ -54,12 +56,12 @@ def probe_machine(where: Folders) -> Facts:
         nspawn=nspawn,
         nspawn_version=tools.systemd_version(nspawn, places),
         cgroup_root=cgroup_root,
-        cgroup=cgroup,
         landlock_abi=landlock_abi(),
         program=tools.static_program(),
         boot_id=kernel.boot_id(),
         libseccomp=tools.find_library("libseccomp.so.2", places),
         folders=where,
+        control=control,
         memory=kernel.memory(),
         resolv_conf=etc.resolvers(),
         host_etc=etc.shown_names(),
@@ -72,15 +74,18 @@ def probe_machine(where: Folders) -> Facts:
 def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
     """The machine's facts, with those of every path, account file and layer that the workload names.
 
-    `fresh` says that the kept layer will be discarded: then it counts for nothing.
+    `fresh` says that the kept layer will be discarded: then it counts for nothing. What limits need is read again
+    where there are any: for the whole machine nothing watched it yet.
     """
+    found = mounts()
     root = workload.storage.rootfs
     folder = root if root and root != HOST and not root.startswith(STORE) else None
     layer = f"{machine.folders.state}/layers/{workload.name}" if workload.kept and not fresh else None
     upper = layer and f"{layer}/upper"
     return replace(
         machine,
-        paths=_paths(workload, machine, mounts()),
+        control=probe_cgroups(found)[1] if workload.resources != Resources() else machine.control,
+        paths=_paths(workload, machine, found),
         passwd=read_inside("etc/passwd", folder, upper),
         group=read_inside("etc/group", folder, upper),
         layer=(layer and read_text(f"{layer}/root", _RECORD)) or None,

@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Sequence
 
+from volt.host.cgroups import BUS, CORES, SYSTEMD, schedulers
 from volt.host.etc import RESOLV_CONF
 from volt.host.files import lines, read_text
 from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
-from volt.model.facts import Facts, Folders
+from volt.model.facts import Facts
 from volt.model.steps import LIMITS
-from volt.model.workload import Workload
+from volt.model.workload import Resources, Workload
 
 # A change within the resolution of a file system's clock leaves no trace: what has just been changed is not
 # remembered. The coarsest that is met, vfat's, is 2 s.
@@ -26,6 +27,7 @@ FRESH = 2_000_000_000  # ns
 TEXTS = (
     "/proc/self/mountinfo",  # where cgroup v2 is, and what can be idmapped
     "/proc/self/cgroup",  # the caller's own
+    "/proc/1/cgroup",  # systemd's, where that is PID 1
     "/proc/sys/kernel/random/boot_id",  # the record's; and with it the kernel
     "/proc/sys/kernel/hostname",  # ${HOSTNAME}
 )
@@ -117,17 +119,21 @@ def watch_machine(watch: Watch, profile: str) -> None:
         watch.text(path)
     for path in (*FILES, profile):
         watch.file(path)
+    for path in (SYSTEMD, BUS):
+        watch.place(path)
 
 
 def watch_facts(watch: Watch, facts: Facts) -> None:
     """The tools that the facts name, and the caller's capabilities."""
     for path in (facts.nspawn, facts.libseccomp, facts.program):
         watch.file(path)
+    watch.place(facts.cgroup_root + facts.control.own.path)
     watch._note(Depends.CAPABILITIES, "", (facts.capabilities,))  # noqa: SLF001 (one module's own)
 
 
-def watch_workload(watch: Watch, workload: Workload, where: Folders, *, fresh: bool) -> None:
+def watch_workload(watch: Watch, workload: Workload, machine: Facts, *, fresh: bool) -> None:
     """What one workload names; before its paths are looked at."""
+    where = machine.folders
     root = workload.storage.rootfs or ""
     single = [root] if root.startswith("/") else ["/usr", "/usr/local"]
     for path in (*single, *(volume.host for volume in workload.storage.volumes), workload.env_file):
@@ -145,6 +151,8 @@ def watch_workload(watch: Watch, workload: Workload, where: Folders, *, fresh: b
         for name in ACCOUNTS:
             watch.link(f"{tree}/{name}")
     _watch_limits(watch, workload)
+    if workload.resources != Resources():
+        _watch_controllers(watch, machine, weighed=workload.resources.io_weight is not None)
 
 
 def _watch_limits(watch: Watch, workload: Workload) -> None:
@@ -154,6 +162,24 @@ def _watch_limits(watch: Watch, workload: Workload) -> None:
         soft, hard = (value & (2**64 - 1) for value in resource.getrlimit(LIMITS[name]))
         number = str(LIMITS[name])
         watch._note(Depends.LIMIT, number, (LIMITS[name], soft, hard))  # noqa: SLF001 (one module's own)
+
+
+def _watch_controllers(watch: Watch, machine: Facts, *, weighed: bool) -> None:
+    """The cgroups that a run with limits may lie in, and what acts on its limits."""
+    control, root = machine.control, machine.cgroup_root
+    watch.text(CORES)
+    for place in (control.own, control.top, control.delegated):
+        folder = root + place.path.rstrip("/") if place else ""
+        if place and folder:
+            watch.text(f"{folder}/cgroup.controllers")
+            watch.text(f"{folder}/cgroup.subtree_control")
+            if place.free and place.path != "/":
+                watch.text(f"{folder}/cgroup.procs")
+    if weighed:
+        watch.place(f"{root}{control.own.path.rstrip('/')}/io.weight")
+        watch.place(f"{root}/io.cost.qos")
+        for path in schedulers():
+            watch.text(path)
 
 
 def watch_code(watch: Watch, packages: Sequence[str] = CODE) -> None:

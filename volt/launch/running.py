@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from volt.errors import LaunchError
-from volt.model.run import Outcome
+from volt.model.run import Events, Outcome
 
 OUTCOME_LIMIT = 1 << 20
 
@@ -25,7 +25,9 @@ def read_outcome(document: bytes) -> Outcome:
     if not isinstance(fields, dict) or fields.get("version") != 1:
         raise ValueError("the outcome is of another version")
     try:
-        return Outcome(**{name: fields[name] for name in Outcome.__dataclass_fields__ if name in fields})
+        events = fields.pop("events", None)
+        known = {name: fields[name] for name in Outcome.__dataclass_fields__ if name in fields}
+        return Outcome(**known, events=events and Events(**events))
     except TypeError as error:
         raise ValueError(f"the outcome is incomplete: {error}") from error
 

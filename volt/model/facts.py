@@ -40,12 +40,43 @@ class Folders(Value):
     root: str = ""
 
 
+class Cgroup(Value):
+    """One cgroup, cgroups(7): its path below the root of the mount, the controllers that it has and those that
+    its children have. `free` says whether it can give them more: it holds no process, or is the very first."""
+
+    path: str
+    controllers: tuple[str, ...] = ()
+    enabled: tuple[str, ...] = ()
+    free: bool = False
+
+
+class Control(Value):
+    """What can be limited here, and below which cgroups.
+
+    `own` is the caller's cgroup, `top` the root of the mount, `delegated` the one that systemd has handed to
+    the caller (Delegate=, systemd.resource-control(5)). `manager` is the cgroup of systemd where that is PID 1
+    and `bus` the socket of the system bus, "" without. `legacy` are the controllers that a v1 hierarchy has.
+    `io_weight` is the file that takes an I/O weight, "" where nothing would act on it. `cores` are online;
+    `swap` says whether the kernel can swap at all.
+    """
+
+    own: Cgroup = Cgroup("/")
+    top: Cgroup = Cgroup("/")
+    delegated: Cgroup | None = None
+    manager: str | None = None
+    bus: str = ""
+    legacy: tuple[str, ...] = ()
+    io_weight: str = ""
+    cores: tuple[int, ...] = ()
+    swap: bool = True
+
+
 class Facts(Value):
     """The host as it was found, and the paths, users and layers that one workload names.
 
     `capabilities` is this process's effective mask. `kernel` is (major, minor). `nspawn_version` is
     systemd's number, 0 without systemd-nspawn. `cgroup_root` is where cgroup v2 is mounted ("" if
-    nowhere) and `cgroup` the caller's own path below it. `memory` is the host's, in bytes. `subordinate`
+    nowhere) and `control` what can be limited there. `memory` is the host's, in bytes. `subordinate`
     are the (first, count) ranges of /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard)
     by name. `host_etc` are the names below /etc that a host rootfs may show and that exist. `passwd` and
     `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
@@ -60,12 +91,12 @@ class Facts(Value):
     nspawn: str
     nspawn_version: int
     cgroup_root: str
-    cgroup: str
     landlock_abi: int
     program: str
     boot_id: str
     libseccomp: str
     folders: Folders
+    control: Control = Control()
     memory: int = 0
     resolv_conf: str = ""
     host_etc: tuple[str, ...] = ()
@@ -84,7 +115,8 @@ class Call(Value):
     `command` replaces the workload's. `env` comes last. `terminal` has bit n set where standard
     descriptor n is a terminal (0, 1, 2); `term` is its TERM. `report` is where the outcome goes: a path,
     or the number of an inherited descriptor; `lifeline` an inherited descriptor whose closing ends the
-    run. `time_limit` is in milliseconds from the start.
+    run. `time_limit` is in milliseconds from the start. `waived` are the sections whose fields may stay
+    unenforced where the host cannot hold them.
     """
 
     command: tuple[str, ...] = ()
@@ -95,3 +127,4 @@ class Call(Value):
     report: str | int | None = None
     lifeline: int | None = None
     time_limit: int | None = None
+    waived: tuple[str, ...] = ()

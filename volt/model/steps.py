@@ -219,6 +219,48 @@ class MakeCgroup(Step):
     to: Out
 
 
+class StartScope(Step):
+    """Have systemd make the scope `unit` and put this process into it: `request` is sent to the bus at `bus`,
+    with the run's id at byte `run_at` and this process's number at byte `pid_at`; wait until the job is done.
+    D-Bus Specification; org.freedesktop.systemd1(5), StartTransientUnit."""
+
+    name = "start-scope"
+    calls = ("connect", "sendto")
+    undo = release = "systemd removes the scope once this process has ended"
+    bus: Text
+    unit: Text
+    request: Blob
+    run_at: U32
+    pid_at: U32
+
+
+class JoinCgroup(Step):
+    """mkdirat(2) in cgroup v2, and move this process there: a cgroup whose children have controllers holds no
+    process itself, cgroups(7)."""
+
+    name = "join-cgroup"
+    calls = ("mkdirat", "write")
+    undo = release = "it goes with the scope"
+    path: Text
+
+
+class SetControl(Step):
+    """Write `value` to `path`, a file of cgroup v2."""
+
+    name = "set-control"
+    calls = ("write",)
+    path: Text
+    value: Text
+
+
+class WatchLimits(Step):
+    """When the payload has ended, read from the cgroup `path` what its limits did into the outcome: memory.events,
+    pids.events and the pressures, Documentation/admin-guide/cgroup-v2.rst."""
+
+    name = "watch-limits"
+    path: Text
+
+
 class MakeSocket(Step):
     """The control socket pair, seqpacket: the supervisor keeps one end, `to` names the other."""
 
@@ -539,6 +581,10 @@ OPERATIONS: tuple[type[Step], ...] = (
     PinFile,
     SetAside,
     MakeCgroup,
+    StartScope,
+    JoinCgroup,
+    SetControl,
+    WatchLimits,
     MakeSocket,
     MemoryFile,
     Seal,

@@ -1,4 +1,4 @@
-// The run's cgroup: made, and at the end emptied and removed with what was made below it.
+// The run's cgroup: made, limited, and at the end emptied and removed with what was made below it.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,31 @@ int do_make_cgroup(struct context *context, const struct step_make_cgroup *step)
     context->deed->made = true;
     int folder = open(step->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return folder < 0 ? explain(context, "%s", step->path) : publish(context, step->to, folder);
+}
+
+// What the kernel says to a limit is the limit's own affair: the cgroup goes with the run.
+int do_set_control(struct context *context, const struct step_set_control *step) {
+    int file = open(step->path, O_WRONLY | O_CLOEXEC);
+    int result = file < 0 ? -1 : write_all(file, step->value, strlen(step->value));
+    if (result < 0) explain(context, "%s: %s", step->path, step->value);
+    close_held(&file);
+    return result;
+}
+
+int do_join_cgroup(struct context *context, const struct step_join_cgroup *step) {
+    if (mkdirat(AT_FDCWD, step->path, 0755) < 0) return explain(context, "%s", step->path);
+    int file = open(format_text("%s/cgroup.procs", step->path), O_WRONLY | O_CLOEXEC);
+    int result = file < 0 ? -1 : write_all(file, "0", 1);
+    if (result < 0) explain(context, "%s", step->path);
+    close_held(&file);
+    return result;
+}
+
+// We are in it ourselves.
+int undo_join_cgroup(struct context *context, const struct step_join_cgroup *step, struct deed *deed,
+                     enum ending ending) {
+    (void)context, (void)step, (void)deed, (void)ending;
+    return 0;
 }
 
 // Kernels before 5.14 have no cgroup.kill: then one by one, as they are found.

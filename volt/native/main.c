@@ -84,9 +84,11 @@ static int perform_main(struct context *context, int plan, struct bytes whole) {
         context->failure.error = errno;
     } else if (perform_section(context, false) == 0 && context->guard > 0) {
         supervise(context);
+        read_events(context); // while the cgroup is there
     }
     undo_all(context, context->failure.happened && !context->result.started ? FAILED : FINISHED);
     print_failure(context);
+    print_events(context);
     return exit_status(context);
 }
 

@@ -58,6 +58,7 @@ static void add_failure(struct document *to, const struct context *context) {
     bool known = happened && find_step(&context->program, context->failure.number, &found);
     message[0] = '\0';
     if (happened) failure_message(context, message, sizeof message);
+    else events_message(context, message, sizeof message);
     add_field(to, "step", known ? operation_name(found.opcode) : NULL);
     if (known) add(to, ", \"number\": %u", context->failure.number);
     else add(to, ", \"number\": null");
@@ -70,6 +71,25 @@ static void add_failure(struct document *to, const struct context *context) {
     add_field(to, "hint", failure_hint(context));
 }
 
+static void add_events(struct document *to, const struct events *events) {
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"oom_kills", events->oom_kills},       {"memory_throttled", events->throttled},
+        {"pids_refused", events->refused},      {"memory_stall", events->memory_stall},
+        {"cpu_stall", events->cpu_stall},       {"io_stall", events->io_stall},
+    };
+    add(to, ", \"events\": ");
+    if (!events->known) {
+        add(to, "null");
+        return;
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        add(to, "%s\"%s\": %lu", i ? ", " : "{", fields[i].name, (unsigned long)fields[i].value);
+    add(to, "}");
+}
+
 size_t outcome_document(const struct context *context, char *to, size_t size) {
     struct document document = {.at = to, .left = size};
     int signal = context->failure.happened ? 0 : context->result.wait_status & 0x7f;
@@ -80,6 +100,7 @@ size_t outcome_document(const struct context *context, char *to, size_t size) {
     add_failure(&document, context);
     add(&document, ", \"undone\": %s", context->undone ? "true" : "false");
     add_field(&document, "ended", context->result.ended);
+    add_events(&document, &context->events);
     add(&document, "}\n");
     return document.length;
 }

@@ -71,6 +71,13 @@ struct result {
     const char *ended; // volt ended it: "time-limit" or "cancelled", else NULL
 };
 
+// What the limits did, volt/model/run.py: sizes in bytes, stalls in microseconds.
+struct events {
+    bool known;
+    uint64_t memory_limit, oom_kills, oom, throttled, refused;
+    uint64_t memory_stall, cpu_stall, io_stall;
+};
+
 struct context {
     struct program program;
     struct slots slots;
@@ -81,6 +88,8 @@ struct context {
     size_t deed_count;
     struct deed *deed; // of the step being performed
     struct result result;
+    size_t limited;                    // one more than the deed whose path is a cgroup with limits; 0 without
+    struct events events;
     bool undone;                       // so far nothing was left behind
 
     int control, control_far;          // the control socket; the guard's end
@@ -169,6 +178,11 @@ void print_failure(const struct context *context);
 
 // outcome.c
 size_t outcome_document(const struct context *context, char *to, size_t size);
+
+// events.c
+void read_events(struct context *context);
+void events_message(const struct context *context, char *to, size_t size);
+void print_events(const struct context *context);
 
 // tree.c
 int remove_tree(const char *path);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
@@ -40,8 +40,10 @@ from volt.model.text import CLOCK, PID, RUN, STARTED, UIDS, Text, text
 from volt.model.workload import Workload
 from volt.plan import environment
 from volt.plan.capabilities import payload_sets
+from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import inside_part, payload_part, raised_limits
+from volt.plan.limits import unenforced
 from volt.plan.mounts import files_folder, mounts, mounts_part
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
@@ -80,12 +82,16 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     bpf = filter_for(bounding)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
     env_file = _env_file(workload)
+    home = place(workload, facts, call.waived)
+    waived = unenforced(workload.resources, facts, call.waived)
     part = (
         _call_part(call)
         + _claims(workload, facts)
-        + _record(workload, facts)
+        + _record(workload, facts, home, tuple(waived))
         + _guard_start()
-        + container.cgroup_part(facts)
+        + Part(host=home.before)
+        + container.cgroup_part(facts, home.path)
+        + Part(host=home.after)
         + root_part(workload, facts, points, call.fresh)
         + files_folder()
         + mounts_part(found)
@@ -108,7 +114,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=_notes(workload),
+        notes=(*_notes(workload), *_waivers(waived)),
     )
 
 
@@ -151,7 +157,7 @@ def _claims(workload: Workload, facts: Facts) -> Part:
     )
 
 
-def _record(workload: Workload, facts: Facts) -> Part:
+def _record(workload: Workload, facts: Facts, home: Place, waived: tuple[str, ...]) -> Part:
     """The run's folder and record, from which the next command removes what a crash left."""
     folder: Text = text(f"{facts.folders.run}/runs/", RUN)
     known = {
@@ -160,11 +166,12 @@ def _record(workload: Workload, facts: Facts) -> Part:
         "boot_id": facts.boot_id,
         "description": workload.description or "",
         "labels": dict(workload.labels),
+        "unenforced": [f"resources.{key}" for key in waived],
     }
     rest = json.dumps(known, ensure_ascii=True)[1:]
     head = ('{"version": 1, "id": "', RUN, '", "pid": ', PID, ', "clock": ', CLOCK)
     ids = (', "started": ', STARTED, ', "uids": ', UIDS, ', "cgroup": "')
-    content = text(*head, *ids, *container.cgroup_path(facts), '", ', rest, "\n")
+    content = text(*head, *ids, *home.absolute(facts), '", "scope": "', *home.unit, '", ', rest, "\n")
     return Part(
         host=(
             MakeFolder(path=folder, mode=0o700),
@@ -221,6 +228,11 @@ def _execute(workload: Workload, call: Call, identity: Identity, env_files: tupl
 
 def _terminal(call: Call) -> tuple[Step, ...]:
     return (TakeTerminal(descriptor=0),) if call.terminal & 1 else ()
+
+
+def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
+    for key, reason in waived.items():
+        yield f"resources.{key}: not enforced, as allowed: {reason}"
 
 
 def _notes(workload: Workload) -> tuple[str, ...]:

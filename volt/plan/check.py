@@ -10,6 +10,7 @@ from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
 from volt.model.values import Value
 from volt.model.workload import Volume, Workload
+from volt.plan.limits import check_limits
 from volt.plan.root import HOST, layer_base
 from volt.plan.users import UnknownUserError, identify
 
@@ -24,18 +25,11 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("security.landlock_policy", lambda w: w.security.landlock_policy is not None),
     ("security.seccomp_profile", lambda w: w.security.seccomp_profile not in (None, "default")),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
-    ("resources.memory_limit", lambda w: w.resources.memory_limit is not None),
-    ("resources.memory_soft", lambda w: w.resources.memory_soft is not None),
-    ("resources.cpu_weight", lambda w: w.resources.cpu_weight is not None),
-    ("resources.cpu_set", lambda w: w.resources.cpu_set is not None),
-    ("resources.io_weight", lambda w: w.resources.io_weight is not None),
-    ("resources.pids_max", lambda w: w.resources.pids_max is not None),
     ("network.mode", lambda w: w.network.mode in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)),
     ("network.name", lambda w: w.network.name is not None),
     ("network.address", lambda w: w.network.address is not None),
     ("network.ports", lambda w: bool(w.network.ports)),
     ("storage.rootfs", lambda w: (w.storage.rootfs or "").startswith("cas://")),
-    ("storage.layer_size", lambda w: w.storage.layer_size is not None),
     ("log.rate", lambda w: w.log.rate is not None),
     ("log.max_size", lambda w: w.log.max_size is not None),
     ("log.max_files", lambda w: w.log.max_files is not None),
@@ -77,11 +71,7 @@ class Accounts(Value):
 
 def check(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> tuple[Finding, ...]:
     """Every reason not to launch, at once."""
-    return tuple(
-        finding
-        for rule in (_later, _root, _network, _capabilities, _command, _env_file, _users, _volumes, _layer, _limits)
-        for finding in rule(workload, facts, call, accounts)
-    )
+    return tuple(finding for rule in RULES for finding in rule(workload, facts, call, accounts))
 
 
 def _later(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
@@ -192,6 +182,22 @@ def _layer(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterat
         yield Finding("other-root", "storage.rootfs", message, hint)
 
 
+def _resources(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    yield from check_limits(workload.resources, facts, call.waived)
+
+
+def _layer_size(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    size, layer = workload.storage.layer_size, workload.storage.writable_layer
+    if size is None or (workload.writable and not workload.kept):
+        return
+    key = "storage.layer_size"
+    if not workload.writable:
+        yield Finding("no-quota", key, "there is no writable layer that it could bound", "remove it")
+        return
+    message = f"a kept layer cannot be bounded in this version (writable_layer = {layer or 'overlay'})"
+    yield Finding("no-quota", key, message, 'write writable_layer = "tmpfs", which layer_size bounds, or remove it')
+
+
 def _limits(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     if facts.capabilities & CAP_SYS_RESOURCE:
         return
@@ -200,3 +206,19 @@ def _limits(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterato
         if hard > most:
             message = f"the hard limit {hard} is above this process's own, {most}, and CAP_SYS_RESOURCE is missing"
             yield Finding("limit-too-high", f"limits.{name}", message, f"write at most {most}")
+
+
+RULES = (
+    _later,
+    _root,
+    _network,
+    _capabilities,
+    _command,
+    _env_file,
+    _users,
+    _volumes,
+    _layer,
+    _layer_size,
+    _resources,
+    _limits,
+)

@@ -61,7 +61,7 @@ def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, b
     )
     guard = (
         *_attach_lower(workload),
-        *_attach_layer(workload),
+        *_attach_layer(workload, facts),
         ActAs(uid=text(UIDS), note="the root of the workload makes its root"),
         *_skeleton(workload, mount_points),
         *_upper(workload),
@@ -117,16 +117,18 @@ def _attach_lower(workload: Workload) -> tuple[Step, ...]:
     return (MakeFolder(path=text(LOWER)), Attach(mount="lower", path=text(LOWER)))
 
 
-def _attach_layer(workload: Workload) -> tuple[Step, ...]:
+def _attach_layer(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     if not workload.writable:
         return ()
     if workload.kept:
         return (MakeFolder(path=text(LAYER)), Attach(mount="layer", path=text(LAYER)))
+    size = workload.storage.layer_size
+    bound = (text(f"size={size.of(facts.memory)}"),) if size else ()
     return (
         MakeFolder(path=text(LAYER)),
         MakeFilesystem(
             type=text("tmpfs"),
-            options=(text("mode=0755"),),
+            options=(text("mode=0755"), *bound),
             attrs=("nodev",),
             to="layer",
             note="writable_layer",

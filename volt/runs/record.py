@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.values import Value, kinds
+from volt.model.values import Value, defaults, kinds
 
 VERSION = 1
 
@@ -14,7 +14,8 @@ VERSION = 1
 class Record(Value):
     """One run. `pid` and `clock` (start time in clock ticks since boot) are the supervisor's, in the boot
     `boot_id`; `cgroup` is a folder of cgroup v2; `uids` the first of 65,536; `started` in seconds since
-    the epoch."""
+    the epoch. `scope` is the systemd unit that the cgroup lies in, "" without; `unenforced` names what the host could
+    not hold and the caller waived."""
 
     id: str
     name: str
@@ -25,6 +26,8 @@ class Record(Value):
     cgroup: str
     uids: int
     started: int
+    scope: str = ""  # since 0.2, as what follows
+    unenforced: tuple[str, ...] = ()
 
 
 def parse_record(data: bytes, run: str) -> Record:
@@ -44,10 +47,11 @@ def parse_record(data: bytes, run: str) -> Record:
 
 
 def _record(values: dict[str, Any], run: str) -> Record:
-    types = {"str": str, "int": int}
+    types = {"str": str, "int": int, "tuple[str, ...]": tuple}
     known: dict[str, Any] = {}
     for name, kind in kinds(Record).items():
-        value = values.get(name)
+        value = values.get(name, defaults(Record).get(name))
+        value = tuple(value) if isinstance(value, list) else value
         if type(value) is not types[kind]:
             raise StateError(f"run {run}: its record has no {name}")
         known[name] = value

@@ -8,7 +8,7 @@ from tests.unit.plan.test_check import FACTS, GOOD
 from volt.backends import container
 from volt.model.modes import NetworkMode, WritableLayerMode
 from volt.model.steps import NO_LIMIT, Attach, Execute, MakeCgroup, MakeFile, MakeFolder
-from volt.model.text import show
+from volt.model.text import RUN, show, text
 from volt.model.workload import Network, Storage
 
 
@@ -92,19 +92,19 @@ def test_nspawn_ends_as_our_init_from_its_sealed_descriptor():
     assert start().stdio == ("null", "null", "messages")
 
 
-def cgroup(root="/sys/fs/cgroup", own="/"):
-    return container.cgroup_part(replace(FACTS, cgroup_root=root, cgroup=own))
+def cgroup(root, own):
+    return container.cgroup_part(replace(FACTS, cgroup_root=root), text(own, "/volt-", RUN))
 
 
 @pytest.mark.parametrize(
     ("root", "own", "path"),
     [
-        ("/sys/fs/cgroup", "/", "/sys/fs/cgroup/volt-{run}"),
+        ("/sys/fs/cgroup", "", "/sys/fs/cgroup/volt-{run}"),
         ("/sys/fs/cgroup", "/a/b", "/sys/fs/cgroup/a/b/volt-{run}"),
-        ("/sys/fs/cgroup/unified", "/", "/sys/fs/cgroup/unified/volt-{run}"),
+        ("/sys/fs/cgroup/unified", "", "/sys/fs/cgroup/unified/volt-{run}"),
     ],
 )
-def test_the_runs_cgroup_is_below_the_callers(root, own, path):
+def test_the_runs_cgroup_is_made_where_it_was_decided(root, own, path):
     (made,) = [step for step in cgroup(root, own).host if isinstance(step, MakeCgroup)]
     assert show(made.path) == path
 

@@ -4,10 +4,13 @@ import os
 import resource
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
+from tests.unit.plan.test_check import FACTS
 from volt.host import watch as watching
+from volt.host.cgroups import BUS, SYSTEMD
 from volt.host.watch import FRESH, Watch, watch_code, watch_machine, watch_workload
 from volt.model.entry import Dependency, Depends, numbers_of
 from volt.model.facts import Folders
@@ -137,7 +140,7 @@ def test_a_variable_that_is_set_is_never_depended_on(watch):
 def test_the_machine_is_its_texts_and_files(watch):
     watch_machine(watch, "/proc/self/comm")
     names = {os.fsdecode(one.name) for one in watch.dependencies()}
-    assert {*watching.TEXTS, *watching.FILES, "/proc/self/comm"} == names
+    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS, "/proc/self/comm"} == names
     kinds = [one.kind for one in watch.dependencies()]
     assert kinds == sorted(kinds, key=lambda kind: kind == Depends.TEXT)  # the cheapest first
 
@@ -156,7 +159,7 @@ def work(**storage):
     return Workload(name="w", mode=Mode.CONTAINER, storage=given, env_file="/srv/values")
 
 
-WHERE = Folders("/srv/volt/state", "/srv/volt/run", "/srv/volt/log", "/srv/volt")
+WHERE = replace(FACTS, folders=Folders("/srv/volt/state", "/srv/volt/run", "/srv/volt/log", "/srv/volt"))
 
 
 def named(watch):
@@ -186,8 +189,6 @@ def test_the_hosts_own_root_is_what_is_shown_of_it(watch):
 
 
 def test_only_the_limits_that_are_asked_for_count(watch):
-    from dataclasses import replace
-
     workload = replace(work(), limits={"nofile": (10, 20)})
     watch_workload(watch, workload, WHERE, fresh=False)
     (one,) = [one for one in watch.dependencies() if one.kind == Depends.LIMIT]

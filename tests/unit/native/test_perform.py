@@ -319,6 +319,7 @@ def test_a_failure_names_step_note_and_cause(run):
         "hint": "",
         "undone": True,
         "ended": None,
+        "events": None,
     }
 
 

@@ -130,6 +130,7 @@ GOOD = {
     "hint": "",
     "undone": True,
     "ended": None,
+    "events": None,
 }
 
 

@@ -98,7 +98,7 @@ def test_every_finding_is_raised_at_once():
 
 def test_without_cgroup_v2_no_plan_is_possible():
     with pytest.raises(HostUnfit, match="cgroup v2 is not mounted"):
-        plan(facts=replace(FACTS, cgroup_root="", cgroup=""))
+        plan(facts=replace(FACTS, cgroup_root=""))
 
 
 def test_without_libseccomp_no_plan_is_possible(monkeypatch):

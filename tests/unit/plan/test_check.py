@@ -19,7 +19,6 @@ FACTS = Facts(
     nspawn="/usr/bin/systemd-nspawn",
     nspawn_version=252,
     cgroup_root="/sys/fs/cgroup",
-    cgroup="/",
     landlock_abi=2,
     program="/usr/lib/volt",
     boot_id="b",
