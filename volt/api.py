@@ -68,6 +68,7 @@ __all__ = [
     "show",
     "sweep",
     "to_json",
+    "update",
     "validate",
 ]
 
@@ -298,6 +299,30 @@ def doctor() -> tuple[Check, ...]:
     from volt.host.facts import folders, probe_machine
 
     return examine(probe_machine(folders()))
+
+
+def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Give the running workload `name` new limits, all of them or none; the values are written as in [resources],
+    or "none" to lift one. Every limit as the kernel has it then, in its own units.
+
+    Raises ManifestError for a value that is none, StateError when no such workload runs, VoltError when the kernel
+    or systemd refuses.
+    """
+    from volt.host.facts import folders, probe_machine
+    from volt.plan.update import changes, parts
+    from volt.runs.limits import change_limits, read_limits
+    from volt.runs.sweep import running
+
+    document, lifted = parts(name, wanted)
+    resolved = resolve(document)
+    if resolved.workload is None:
+        raise ManifestError(resolved.findings)
+    facts = probe_machine(folders())
+    if not facts.root:
+        raise HostUnfit("changing limits needs root", hint="run it with sudo")
+    record = running(facts.folders, name)
+    change_limits(record, changes(resolved.workload.resources, lifted, facts, scope=bool(record.scope)))
+    return read_limits(record)
 
 
 VOLT_FAILED = 125

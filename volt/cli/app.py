@@ -13,6 +13,7 @@ from volt.cli.plan import plan
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
+from volt.cli.update import update
 from volt.cli.validate import validate
 from volt.errors import VoltError
 
@@ -46,7 +47,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, validate, show, schema, doctor):
+for verb in (run, plan, validate, show, schema, doctor, update):
     app.command(verb.__name__)(verb)
 
 

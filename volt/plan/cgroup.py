@@ -41,6 +41,8 @@ def place(workload: Workload, facts: Facts, waived: tuple[str, ...]) -> Place:
         before = _folder(facts, where, needs(written))
     path = (*above, "/volt-", RUN)
     after = _limits(workload, facts, (facts.cgroup_root, *path), written)
+    if after or where.scope:  # in a scope limits can come later: volt update
+        after += (WatchLimits(path=(facts.cgroup_root, *path)),)
     return Place(path, unit, before, after)
 
 
@@ -94,4 +96,4 @@ def _limits(workload: Workload, facts: Facts, path: Text, keys: tuple[str, ...])
     steps = (
         SetControl(path=(*path, f"/{one.file}"), value=text(one.value), note=f"resources.{one.key}") for one in found
     )
-    return (*steps, WatchLimits(path=path)) if found else ()
+    return tuple(steps)

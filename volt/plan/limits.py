@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from volt.model.facts import Cgroup, Control, Facts
 from volt.model.findings import Finding
+from volt.model.limits import OWN_TASKS
 from volt.model.steps import NO_LIMIT
 from volt.model.workload import Resources
 
@@ -20,8 +21,6 @@ CONTROLLERS = {
     "io_weight": "io",
     "pids_max": "pids",
 }
-# systemd-nspawn and the init are tasks of the same cgroup: what the workload may have comes on top.
-OWN_TASKS = 2
 BFQ_MOST = 1000  # of io.bfq.weight, Documentation/block/bfq-iosched.rst
 # Weights compare siblings: under systemd those are the scopes, which systemd writes to itself.
 UNIT_PROPERTIES = {"cpu_weight": "CPUWeight", "io_weight": "IOWeight"}

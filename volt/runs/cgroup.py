@@ -22,8 +22,7 @@ def end_cgroup(path: str, run: str) -> None:
     A record is believed only so far: the folder must be called volt-ID and lie in a cgroup v2 file
     system. Nothing there is no error. Raises StateError.
     """
-    if not path.startswith("/") or ".." in path.split("/") or path.rpartition("/")[2] != f"volt-{run}":
-        raise StateError(f"run {run}: its record names a cgroup that is not its own: {path}")
+    check_path(path, run)
     try:
         folder = os.open(path, _FLAGS)
     except FileNotFoundError:
@@ -38,6 +37,12 @@ def end_cgroup(path: str, run: str) -> None:
         raise StateError(f"run {run}: its cgroup {path} cannot be removed: {error.strerror}") from error
     finally:
         os.close(folder)
+
+
+def check_path(path: str, run: str) -> None:
+    """A record is believed only when its cgroup has the run's own name. Raises StateError."""
+    if not path.startswith("/") or ".." in path.split("/") or path.rpartition("/")[2] != f"volt-{run}":
+        raise StateError(f"run {run}: its record names a cgroup that is not its own: {path}")
 
 
 def _devices(mountinfo: str = "/proc/self/mountinfo") -> set[int]:

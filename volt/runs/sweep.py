@@ -68,6 +68,14 @@ def runs(folders: Folders) -> list[Record]:
     return sorted(found, key=lambda record: (record.started, record.id))
 
 
+def running(folders: Folders, name: str) -> Record:
+    """The record of the workload of that name, which lives. Raises StateError."""
+    for record in runs(folders):
+        if record.name == name:
+            return record
+    raise StateError(f"no workload called '{name}' is running")
+
+
 def _ids(folders: Folders) -> list[str]:
     """Every run that has a lock, a folder or a set-aside layer."""
     here = (name.removesuffix(_LOCK) for name in _names(f"{folders.run}/runs"))
