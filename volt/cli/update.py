@@ -10,7 +10,7 @@ import typer
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.options import Json
-from volt.errors import VoltError
+from volt.errors import ManifestError, VoltError
 from volt.model.sizes import Size
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The workload's name.", show_default=False)]
@@ -48,7 +48,10 @@ def update(
     wanted = {key: value for key, value in given.items() if value is not None}
     if not wanted:
         raise VoltError("no limit is given", hint="volt update --help lists them")
-    held = api.update(name, wanted)
+    try:
+        held = api.update(name, wanted)
+    except ManifestError as error:
+        raise _refused(error) from None
     if json_:
         print(json.dumps({"version": 1, "name": name, "resources": held}, indent=2))
         return 0
@@ -56,3 +59,9 @@ def update(
         size = key.startswith("memory") and value.isdecimal()
         print(f"{key} = {Size(int(value)) if size else value or 'every core'}")
     return 0
+
+
+def _refused(error: ManifestError) -> VoltError:
+    """What is wrong with the values, by the options that they were given with."""
+    wrong = (f"--{finding.key.rpartition('.')[2].replace('_', '-')}: {finding.message}" for finding in error.findings)
+    return VoltError("; ".join(wrong), hint="; ".join(dict.fromkeys(one.hint for one in error.findings if one.hint)))

@@ -173,11 +173,13 @@ class ResourceSection(Section):
     """cgroup v2 limits."""
 
     memory_limit: str | None = text("memory.max, without swap: 512M, 2G, 25%.", pattern=SIZE)
-    memory_soft: str | None = text("memory.high: above it the workload is throttled.", pattern=SIZE)
-    cpu_weight: int | None = text("1 to 10000, 100 is usual.", ge=0, le=10000)
+    memory_soft: str | None = text(
+        "memory.high: above it the workload is throttled; less than memory_limit.", pattern=SIZE
+    )
+    cpu_weight: int | None = text("Share of the processors, 1 to 10000; 100 is usual.", ge=0, le=10000)
     cpu_set: str | None = text("Cores, as 0-3,5.", pattern=r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")
-    io_weight: int | None = text("1 to 10000, 100 is usual.", ge=0, le=10000)
-    pids_max: int | None = text("Most processes and threads.", ge=0)
+    io_weight: int | None = text("Share of the disks, 1 to 10000; 100 is usual.", ge=0, le=10000)
+    pids_max: int | None = text("Most processes and threads of the workload.", ge=0)
 
 
 class NetworkSection(Section):
@@ -221,7 +223,7 @@ class StorageSection(Section):
     )
     tmpfs: list[str] | None = text("Memory file systems, as /cache:size=64M,mode=0700.")
     shm_size: str | None = text("Size of /dev/shm, 64M if absent.", pattern=SIZE)
-    layer_size: str | None = text("Most that the writable layer holds.", pattern=SIZE)
+    layer_size: str | None = text('Most that a writable layer in memory holds: writable_layer = "tmpfs".', pattern=SIZE)
 
 
 class LogSection(Section):

@@ -69,6 +69,14 @@ static void take_field(struct cursor *in, struct bus_message *message) {
     }
 }
 
+// An error's words, where it has any; JobRemoved's u number, o job, s unit, s result. Others are none of ours.
+static void take_body(struct cursor *in, struct bus_message *message) {
+    if (message->type == ERROR && in->at < in->length) message->strings[0] = take_string(in);
+    if (message->type != SIGNAL || strcmp(message->member, "JobRemoved") != 0) return;
+    take_u32(in);
+    for (size_t i = 0; i < BUS_STRINGS; i++) message->strings[i] = take_string(in);
+}
+
 size_t bus_message_length(const uint8_t *header) {
     struct cursor in = {header, 4, BUS_HEADER, false};
     uint64_t body = take_u32(&in);
@@ -84,11 +92,7 @@ bool bus_parse(struct bytes whole, struct bus_message *message) {
     if (in.damaged || fields > whole.length - BUS_HEADER) return false;
     while (!in.damaged && in.at < BUS_HEADER + fields) take_field(&in, message);
     take(&in, 8, 0);
-    for (size_t i = 0; !in.damaged && i < BUS_STRINGS; i++) {
-        if (message->type == SIGNAL && i == 0) take_u32(&in); // JobRemoved: u job, o path, s unit, s result
-        message->strings[i] = in.at < in.length ? take_string(&in) : "";
-        if (message->type != SIGNAL) break; // an error's own words, a return's job
-    }
+    take_body(&in, message);
     return !in.damaged;
 }
 
@@ -140,8 +144,7 @@ static int await_job(struct context *context, int bus, const char *unit, uint64_
     for (;;) {
         if (next_message(context, bus, buffer, &message, deadline) < 0) return -1;
         if (message.type == ERROR) return refuse(context, 0, "%s: %s", unit, message.strings[0]);
-        if (message.type != SIGNAL || strcmp(message.member, "JobRemoved") != 0) continue;
-        if (strcmp(message.strings[1], unit) != 0) continue;
+        if (message.type != SIGNAL || strcmp(message.strings[1], unit) != 0) continue;
         if (strcmp(message.strings[2], "done") == 0) return 0;
         return refuse(context, 0, "%s: systemd says '%s'", unit, message.strings[2]);
     }

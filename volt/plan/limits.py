@@ -112,7 +112,7 @@ def check_limits(resources: Resources, facts: Facts, waived: tuple[str, ...]) ->
             yield Finding("no-controller", f"{SECTION}.{key}", message, f"{hint}, {ALLOW}" if hint else ALLOW[3:])
     absent = sorted(set(resources.cpu_set or ()) - set(facts.control.cores))
     if absent:
-        message = f"this machine has no core {', '.join(map(str, absent))}"
+        message = f"this machine has no core {ranges(tuple(absent))}"
         yield Finding("no-core", f"{SECTION}.cpu_set", message, f"it has {ranges(facts.control.cores)}")
 
 

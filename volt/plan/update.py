@@ -11,25 +11,27 @@ from volt.model.limits import Change
 from volt.model.workload import Resources
 from volt.plan.limits import CONTROLLERS, UNIT_PROPERTIES, asked, limits, ranges
 
-# A field without a limit again, as the kernel writes it; 100 is every weight's default.
+# A field without a limit again, as the kernel writes it; 100 is every weight's default. A cpuset with processes in
+# it cannot be empty again: it gets every core.
+EVERY_CORE = ""
 LIFTED = {
     "memory_limit": (("memory.max", "max"), ("memory.swap.max", "max")),
     "memory_soft": (("memory.high", "max"),),
     "cpu_weight": (("cpu.weight", "100"),),
-    "cpu_set": (("cpuset.cpus", "\n"),),
+    "cpu_set": (("cpuset.cpus", EVERY_CORE),),
     "io_weight": (("io.weight", "100"),),
     "pids_max": (("pids.max", "max"),),
 }
 USUAL_WEIGHT = 100
-NONE = "none"
+NONE = ("none", "0")  # 0 is no limit in a manifest, too
 NUMBERS = ("cpu_weight", "io_weight", "pids_max")
 MOST_DIGITS = 20
 
 
 def parts(name: str, wanted: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A manifest with the limits that are wanted, to be read as any other, and the fields that are lifted."""
-    lifted = tuple(key for key, value in wanted.items() if value == NONE)
-    given = {key: _typed(key, value) for key, value in wanted.items() if value != NONE}
+    lifted = tuple(key for key, value in wanted.items() if value in NONE)
+    given = {key: _typed(key, value) for key, value in wanted.items() if value not in NONE}
     return {"workload": {"name": name, "mode": "container"}, "resources": given}, lifted
 
 
@@ -45,7 +47,7 @@ def changes(wanted: Resources, lifted: Sequence[str], facts: Facts, *, scope: bo
         raise VoltError("nothing on this machine acts on I/O weights", hint="modprobe bfq")
     absent = sorted(set(wanted.cpu_set or ()) - set(facts.control.cores))
     if absent:
-        message = f"this machine has no core {', '.join(map(str, absent))}"
+        message = f"this machine has no core {ranges(tuple(absent))}"
         raise VoltError(message, hint=f"it has {ranges(facts.control.cores)}")
     set_ = ((one.key, one.file, one.value) for one in limits(wanted, facts, asked(wanted)))
     return tuple(_change(wanted, *one, scope=scope) for one in (*set_, *_lifted(lifted, facts)))
@@ -56,7 +58,8 @@ def _lifted(keys: Sequence[str], facts: Facts) -> Iterator[tuple[str, str, str]]
         for file, value in LIFTED[key]:
             if file == "memory.swap.max" and not facts.control.swap:
                 continue
-            yield key, facts.control.io_weight or file if key == "io_weight" else file, value
+            file_of = facts.control.io_weight or file if key == "io_weight" else file
+            yield key, file_of, ranges(facts.control.cores) if value == EVERY_CORE else value
 
 
 def _change(wanted: Resources, key: str, file: str, value: str, *, scope: bool) -> Change:

@@ -47,8 +47,8 @@ def change_limits(record: Record, changes: Sequence[Change]) -> None:
             if change.unit_property:
                 _tell_systemd(record.scope, change.unit_property, change.weight)
             else:
-                file.write_text(change.value)
-                written.append((file, before or "\n"))
+                _write(file, change.value)
+                written.append((file, before or ""))
     except OSError as error:
         _restore(written)
         raise _explained(record, error) from error
@@ -89,10 +89,18 @@ def _read(file: Path) -> str | None:
         return None
 
 
+def _write(file: Path, value: str) -> None:
+    """At once and whole, as the kernel takes it. Raises OSError that names the file."""
+    try:
+        file.write_text(f"{value}\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
 def _restore(written: Sequence[tuple[Path, str]]) -> None:
     for file, before in reversed(written):
         try:
-            file.write_text(before)
+            _write(file, before)
         except OSError:
             continue  # the run has ended, and its limits with it
 
@@ -106,8 +114,8 @@ def _enable(record: Record, controller: str) -> None:
     if record.scope:
         leaf = above / "supervisor"
         leaf.mkdir(exist_ok=True)
-        (leaf / "cgroup.procs").write_text(str(record.pid))
-    (above / ENABLE).write_text(f"+{controller}")
+        _write(leaf / "cgroup.procs", str(record.pid))
+    _write(above / ENABLE, f"+{controller}")
 
 
 def _tell_systemd(unit: str, name: str, weight: int) -> None:

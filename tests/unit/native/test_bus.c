@@ -28,6 +28,15 @@ static const uint8_t unit_exists[] = {
     'a', 'l', 'r', 'e', 'a', 'd', 'y', 32, 'e', 'x', 'i', 's', 't', 's', '.', 0,
 };
 
+// NameAcquired(":1.7"), which a bus sends to whoever logs in.
+static const uint8_t name_acquired[] = {
+    'l', 4, 0, 1, 9, 0, 0, 0, 2, 0, 0, 0, '_', 0, 0, 0, 1, 1, 'o', 0, 21, 0, 0, 0, '/', 'o', 'r', 'g', '/', 'f',
+    'r', 'e', 'e', 'd', 'e', 's', 'k', 't', 'o', 'p', '/', 'D', 'B', 'u', 's', 0, 0, 0, 2, 1, 's', 0, 20, 0, 0,
+    0, 'o', 'r', 'g', '.', 'f', 'r', 'e', 'e', 'd', 'e', 's', 'k', 't', 'o', 'p', '.', 'D', 'B', 'u', 's', 0, 0,
+    0, 0, 3, 1, 's', 0, 12, 0, 0, 0, 'N', 'a', 'm', 'e', 'A', 'c', 'q', 'u', 'i', 'r', 'e', 'd', 0, 0, 0, 0, 8,
+    1, 'g', 0, 1, 's', 0, 0, 4, 0, 0, 0, ':', '1', '.', '7', 0,
+};
+
 static uint8_t copy[sizeof job_removed];
 
 static bool parse(size_t length, struct bus_message *message) {
@@ -85,4 +94,11 @@ TEST(an_error_is_read_with_its_words) {
     CHECK(message.type == 3);
     CHECK(message.reply_to == 3);
     CHECK_TEXT(message.strings[0], "Unit volt-x.scope already exists.");
+}
+
+TEST(a_signal_of_another_kind_is_read_over) {
+    struct bus_message message;
+    CHECK(bus_parse((struct bytes){name_acquired, sizeof name_acquired}, &message));
+    CHECK(message.type == 4);
+    CHECK_TEXT(message.strings[1], "");
 }
