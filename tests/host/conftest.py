@@ -15,6 +15,9 @@ CGROUPS = [
     Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line
 ]
 
+# Before a command: it does not see that systemd is PID 1, sd_booted(3).
+UNSEEN = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/systemd && exec "$@"', "sh")
+
 
 class Volt:
     """The command line, with a state folder of this test's own."""

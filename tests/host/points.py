@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import CGROUPS, Volt
+from tests.host.conftest import CGROUPS, UNSEEN, Volt, cgroups, without_scopes
 from tests.host.test_undo import tree
 from volt import api
 from volt.host import watch
@@ -36,6 +36,7 @@ TRIES = 5  # a claim of another volt of this machine that has died is one more c
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
 STATIC_PROGRAM = static_program()
 STATIC = ("supervisor", "guard", "init", "payload")  # the static program's roles
+CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 MARKS = ("mark", "srv/a/mark")  # what an earlier run left in the kept layer
 WHOLE = b"kept\n" * len(MARKS)
 PAYLOAD = 7  # its exit status
@@ -179,6 +180,11 @@ class Verb:
     program: tuple[str, ...] = ()  # what runs it: Python, which plans anew, unless said
 
 
+def controllers(root):
+    """Those of the cgroup v2 that is mounted there."""
+    return (root / "cgroup.controllers").read_text().split()
+
+
 def crash(stage):
     """Everything that a run can leave: its supervisor is killed before it has released anything."""
     stage.inject(FRESH, f"{stage.first_release()}:kill")
@@ -207,6 +213,12 @@ def remember(stage):
 
 RUN = Verb("run", ("run", "{work}"))
 FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
+# Where there are controllers, as in a guest: limits, in systemd's scope and in a folder of volt's own.
+LIMITED = {"words": ("run", "{limited}"), "again": "limited", "finds": (b"",), "roles": ("supervisor", "guard")}
+LIMITS = (
+    Verb("limits", **LIMITED),
+    Verb("limits-cgroupfs", **LIMITED, program=(*UNSEEN, sys.executable, "-m", "volt.cli")),
+)
 VERBS = (
     RUN,
     FRESH,
@@ -215,6 +227,7 @@ VERBS = (
     Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
     Verb("cached", ("run", "{host}"), again="host", finds=(b"",), before=remember, program=(STATIC_PROGRAM,)),
     Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
+    *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 
 
@@ -245,6 +258,10 @@ class Stage:
             ),
             "again": self.volt.manifest(workload=work, storage=everything),  # its user may write the marks
             "host": self.volt.manifest(workload={**work, "name": f"{name}h"}, network={"mode": "host"}),
+            "limited": self.volt.manifest(
+                workload={**work, "name": f"{name}l"},
+                resources={"memory_limit": "200M", "cpu_weight": 200, "cpu_set": "0", "pids_max": 50},
+            ),
             "outcome": folder / "outcome.json",
         }
         # A cache that others can look into is not used: else what a run does would depend on the time of day.
@@ -376,7 +393,7 @@ class Stage:
         state = self.volt.state
         found = [*state.glob("run/*/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
         found += state.glob("state/plans/.*")
-        found += [root / f"volt-{run}" for run in runs for root in CGROUPS if (root / f"volt-{run}").exists()]
+        found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
         for claim in Path("/run/volt/uids").iterdir():
             try:
                 content = claim.read_text()

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-# The machine's systemd hidden from one command: sd_booted(3) is false there.
-UNSEEN = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/systemd && exec "$@"', "sh")
+from tests.host.conftest import UNSEEN
+
 DRIVERS = {"systemd": (), "cgroupfs": UNSEEN}
 CALLERS = {**DRIVERS, "systemd from a scope": ("systemd-run", "--quiet", "--scope", "--collect")}
 PATIENCE = 60  # seconds, for an emulated machine
