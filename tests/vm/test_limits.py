@@ -149,3 +149,15 @@ def test_what_was_limited_leaves_nothing(limited):
         assert eventually(lambda: not above.exists())
     else:
         assert not list(above.glob("volt-*"))
+
+
+def test_volts_own_share_of_a_memory_limit_is_small(limited):
+    """systemd-nspawn and the init lie in the workload's cgroup: what they take is the workload's too."""
+    done = limited.run({"memory_limit": "10M"}, "true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_limit_that_is_too_small_to_start_is_told_as_that(limited):
+    done = limited.run({"memory_limit": "512K"}, "true")
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "hint: memory_limit is too small" in done.stderr

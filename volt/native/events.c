@@ -50,7 +50,7 @@ int do_watch_limits(struct context *context, const struct step_watch_limits *ste
 }
 
 void read_events(struct context *context) {
-    if (!context->limited || context->failure.happened) return;
+    if (!context->limited) return;
     const char *path = context->deeds[context->limited - 1].path;
     context->events = (struct events){
         .known = true,
@@ -78,7 +78,7 @@ void events_message(const struct context *context, char *to, size_t size) {
     const struct events *events = &context->events;
     char most[64], where[96] = " on this machine";
     to[0] = '\0';
-    if (!events->known || !events->oom_kills) return;
+    if (!events->oom_kills || context->failure.happened) return;
     if (events->memory_limit && events->oom) {
         size_text(most, sizeof most, events->memory_limit);
         format_into(where, sizeof where, " at %s", most);

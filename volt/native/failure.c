@@ -113,6 +113,8 @@ const char *failure_hint(const struct context *context) {
     struct found found;
     if (!failure->happened || !find_step(&context->program, failure->number, &found)) return "";
     if (cannot_run(context, &found)) return "";
+    if (context->events.oom_kills && found.opcode == OP_EXECUTE)
+        return "memory_limit is too small: systemd-nspawn and the init take some 5 MiB of it while they start";
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
         if (hints[i].opcode == found.opcode && (hints[i].error == 0 || hints[i].error == failure->error))
             return hints[i].hint;
