@@ -31,7 +31,7 @@ static const struct call {
     SOME(open_tree, TEXT, 1, 2, CLONES), CALL(pivot_root, TEXT, 0), CALL(clone, NUMBER, 0), CALL(clone3, POINTED, 0),
     CALL(unshare, NUMBER, 0), CALL(setns, NUMBER, 1), CALL(execve, TEXT, 0), CALL(execveat, TEXT, 1),
     CALL(kill, NUMBER, 1), CALL(tkill, NUMBER, 1), CALL(tgkill, NUMBER, 2), CALL(pidfd_send_signal, NUMBER, 1),
-    CALL(sethostname, NOTHING, 0), CALL(setdomainname, NOTHING, 0), CALL(bind, NOTHING, 0), CALL(connect, NOTHING, 0),
+    CALL(sethostname, NOTHING, 0), CALL(setdomainname, NOTHING, 0), CALL(bind, NOTHING, 0), CALL(connect, FILE_OF, 0),
     CALL(sendto, FILE_OF, 0), CALL(capset, NOTHING, 0),
     CALL(prctl, NUMBER, 0), CALL(seccomp, NUMBER, 0), CALL(setgroups, NUMBER, 0), CALL(setresuid, NUMBER, 0),
     CALL(setresgid, NUMBER, 0), SOME(prlimit64, NUMBER, 1, 2, ~0u), // with new limits

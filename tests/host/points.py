@@ -177,6 +177,7 @@ class Verb:
     finds: tuple[bytes, ...] = (WHOLE,)
     before: Callable | None = None  # of the stage
     roles: tuple[str, ...] = ()  # the only ones to look at; none: all
+    about: str = ""  # only calls about what this expression finds
     program: tuple[str, ...] = ()  # what runs it: Python, which plans anew, unless said
 
 
@@ -214,7 +215,7 @@ def remember(stage):
 RUN = Verb("run", ("run", "{work}"))
 FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
 # Where there are controllers, as in a guest: limits, in systemd's scope and in a folder of volt's own.
-LIMITED = {"words": ("run", "{limited}"), "again": "limited", "finds": (b"",), "roles": ("supervisor", "guard")}
+LIMITED = {"words": ("run", "{limited}"), "again": "limited", "finds": (b"",), "roles": ("supervisor",), "about": "cgroup|^socket"}
 LIMITS = (
     Verb("limits", **LIMITED),
     Verb("limits-cgroupfs", **LIMITED, program=(*UNSEEN, sys.executable, "-m", "volt.cli")),
@@ -298,7 +299,7 @@ class Stage:
         assert (log.status, log.left) == (PAYLOAD, []), said
         self.run_again(verb)
         wanted = verb.roles or {point.role for point in log.points} - {"command", "other"}
-        return [point for point in log.points if point.role in wanted]
+        return [point for point in log.points if point.role in wanted and re.search(verb.about, point.about)]
 
     def age(self):
         """Wait, once, until no file of the stage is too new for a plan that is kept."""
