@@ -16,6 +16,7 @@ from typing import Any
 from bench.measure import BenchFailed, Case
 from bench.world import World
 from volt import api
+from volt.api import planning
 from volt.host.watch import FRESH
 from volt.launch import handover
 from volt.model.binary import encode
@@ -68,7 +69,7 @@ def ours(world: World, manifest: Path) -> Iterator[Case]:
     yield Case("python", "python -m volt run", python, (python, "-m", "volt", *run), environment=environment)
     yield Case("first", "volt run, new VOLT_ROOT", command, ("volt", *run), first=True, environment=environment)
     yield Case("later", "volt run, new words", command, ("volt", *run), later=True, environment=environment)
-    plan, facts = api._plan(manifest, None, None, api.Call())  # noqa: SLF001 (what a cache of plans would store)
+    plan, facts = planning.planned(manifest, None, None, api.Call())
     sealed = handover.seal(encode(plan))
     argv = ("volt", "perform", str(sealed))
     yield Case("performer", "volt's program, plan given", facts.program, argv, plan=sealed)

@@ -101,7 +101,7 @@ def api_page() -> str:
     """What volt.api names in __all__: functions, then the types that they take, give and raise."""
     from volt import api
 
-    lines = ["# The Python interface", "", GENERATED.format(source="volt/api.py"), ""]
+    lines = ["# The Python interface", "", GENERATED.format(source="volt/api"), ""]
     lines += [inspect.getdoc(api) or "", ""]
     values = {name: getattr(api, name) for name in sorted(api.__all__)}
     for name, value in values.items():

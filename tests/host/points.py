@@ -215,7 +215,13 @@ def remember(stage):
 RUN = Verb("run", ("run", "{work}"))
 FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
 # Where there are controllers, as in a guest: limits, in systemd's scope and in a folder of volt's own.
-LIMITED = {"words": ("run", "{limited}"), "again": "limited", "finds": (b"",), "roles": ("supervisor",), "about": "cgroup|^socket"}
+LIMITED = {
+    "words": ("run", "{limited}"),
+    "again": "limited",
+    "finds": (b"",),
+    "roles": ("supervisor",),
+    "about": "cgroup|^socket",
+}
 LIMITS = (
     Verb("limits", **LIMITED),
     Verb("limits-cgroupfs", **LIMITED, program=(*UNSEEN, sys.executable, "-m", "volt.cli")),

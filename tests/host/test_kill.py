@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from volt import api
+from volt.api import planning
 from volt.launch import handover
 
 ROUNDS = 100
@@ -61,7 +62,7 @@ def prepared(volt, busybox, monkeypatch):
     workload = {"name": "victim", "command": ["sleep", "60"]}
     manifest = volt.manifest(workload=workload, storage=storage)
     assert volt("run", manifest, "--", "true").returncode == 0
-    plan, facts = api._plan(manifest, None, None, api.Call())
+    plan, facts = planning.planned(manifest, None, None, api.Call())
     return manifest, plan, facts
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.host import trace
 from tests.host.conftest import cgroups
 from volt import api
+from volt.api import planning
 from volt.launch import handover
 from volt.model.steps import ChangeFolder, Open
 from volt.model.text import text
@@ -59,7 +60,7 @@ def planned(volt, busybox, tmp_path, monkeypatch):
         },
     )
     assert volt("run", manifest, "--", "sh", "-c", "echo kept > /mark").returncode == 0
-    plan, facts = api._plan(manifest, None, None, api.Call(fresh=True))
+    plan, facts = planning.planned(manifest, None, None, api.Call(fresh=True))
     return manifest, plan, facts
 
 

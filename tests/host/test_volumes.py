@@ -172,13 +172,14 @@ def test_a_file_system_that_cannot_be_idmapped_is_refused_by_name(volt):
 def test_a_path_that_was_exchanged_since_planning_is_refused(volt, share):
     """The plan holds device and inode; another folder in the same place is not what was planned."""
     from volt import api
+    from volt.api import planning
     from volt.launch import handover
 
     folder = share(1000)
     manifest = volt.manifest(storage=volume(folder), workload={"command": ["cat", "/data/file"]})
     os.environ["VOLT_ROOT"] = str(volt.state)
     try:
-        plan, facts = api._plan(manifest, None, None, api.Call())
+        plan, facts = planning.planned(manifest, None, None, api.Call())
     finally:
         del os.environ["VOLT_ROOT"]
     folder.rename(folder.with_name("moved"))

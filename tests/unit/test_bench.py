@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -270,6 +271,8 @@ def test_imports_are_the_least_of_several_runs_and_sorted():
 def test_memory_is_counted_process_by_process():
     """Two of the same program share its pages: each has a part of them, and both have their own."""
     with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        while not all(memory.words(process.pid) for process in (one, other)):
+            time.sleep(0.001)  # the kernel has not told its words yet
         found = [memory.of(process.pid) for process in (one, other)]
         assert [one.pid in memory.below(os.getpid()), memory.words(one.pid)] == [True, ["sleep", "60"]]
         one.kill()

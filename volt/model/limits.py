@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from volt.model.values import Value
 
 # systemd-nspawn and the init are tasks of the same cgroup: what the workload may have comes on top.
 OWN_TASKS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Value):
     """One value for one file of the run's cgroup, which its controller has to give it. With a `unit_property` the
     file is systemd's to write: it gets the property, a weight."""
 

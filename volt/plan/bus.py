@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from jeepney import DBusAddress, message_bus, new_method_call
+
+from volt.model.values import Value
 
 SYSTEMD = DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", "org.freedesktop.systemd1.Manager")
 # D-Bus Specification, "Authentication Protocol": EXTERNAL as uid 0, whose decimal text is 30 in hex.
@@ -18,8 +19,7 @@ RUN = "............"
 PID = 0x2E2E2E2E
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Value):
     """The bytes to send; at `run_at` the run's id goes in, 12 bytes, at `pid_at` a process number, u32."""
 
     data: bytes

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from volt.model.facts import Facts
 from volt.model.steps import JoinCgroup, MakeFolder, SetControl, StartScope, Step, WatchLimits
 from volt.model.text import RUN, Text, text
+from volt.model.values import Value
 from volt.model.workload import Workload
 from volt.plan.limits import UNIT_PROPERTIES, Home, enforced, home, limits, needs, unit_properties
 
 ENABLE = "cgroup.subtree_control"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """The run's own cgroup: `path` below the root of the mount; `before` makes what it lies in, `after` limits it.
     `unit` is its scope, () without."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 
 from volt.model.facts import Cgroup, Control, Facts
 from volt.model.findings import Finding
 from volt.model.limits import OWN_TASKS
 from volt.model.steps import NO_LIMIT
+from volt.model.values import Value, kinds
 from volt.model.workload import Resources
 
 SECTION = "resources"
@@ -31,8 +31,7 @@ ALLOW = "or launch with --allow-unenforced resources"
 LEGACY = "boot with systemd.unified_cgroup_hierarchy=1, which leaves every controller to cgroup v2"
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Value):
     """The cgroup below which a run's own lies, and the controllers that its children can have there.
 
     `scope` says that it is a scope that systemd makes for the run; `fresh` that it is volt's own folder at the
@@ -46,8 +45,7 @@ class Home:
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Value):
     """One value for one file of the run's cgroup."""
 
     key: str
@@ -57,7 +55,7 @@ class Limit:
 
 def asked(resources: Resources) -> tuple[str, ...]:
     """The fields that are set."""
-    return tuple(field.name for field in fields(resources) if getattr(resources, field.name) is not None)
+    return tuple(name for name in kinds(Resources) if getattr(resources, name) is not None)
 
 
 def home(facts: Facts, needs: frozenset[str]) -> Home:

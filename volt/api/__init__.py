@@ -18,8 +18,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from volt.api.planning import Source, Stream, planned, require, resolved, terminals
 from volt.errors import HostUnfit, LaunchError, ManifestError, StateError, VoltError
-from volt.model.facts import Call, Facts
+from volt.model.facts import Call
 from volt.model.findings import Finding
 from volt.model.plan import LaunchPlan
 from volt.model.run import Outcome
@@ -27,15 +28,10 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
-    from volt.host.watch import Watch
-    from volt.launch.cache import PlanCache
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.doctor import Check
     from volt.model.manifest import Manifest
-
-    # What a plan is made from is noted, and where it is kept.
-    Keeping = tuple[Watch, PlanCache]
 
 __all__ = [
     "DEVNULL",
@@ -72,12 +68,14 @@ __all__ = [
     "validate",
 ]
 
+VOLT_FAILED = 125
+STDIN = "-"
+PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
+
 # subprocess.PIPE and subprocess.DEVNULL, whose import a launch can do without.
 PIPE = -1
 DEVNULL = -3
 
-Source = str | Path | bytes | Mapping[str, Any]
-Stream = int | None
 
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
@@ -102,18 +100,7 @@ def resolve(
     `base` is the folder that relative paths belong to where there is no file. Raises nothing for what is
     wrong in the manifest: that is a finding.
     """
-    return _resolve(manifest, variables, base, None)
-
-
-def _resolve(
-    manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, watch: Watch | None
-) -> Resolved:
-    from volt.host.sources import FileSources
-    from volt.manifest import resolve as resolve_manifest
-
-    source = str(manifest) if isinstance(manifest, Path) else manifest
-    folder = None if base is None else str(base)
-    return resolve_manifest(source, FileSources(watch), variables=variables or {}, base=folder)
+    return resolved(manifest, variables, base, None)
 
 
 def validate(manifests: Sequence[Source], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
@@ -125,10 +112,10 @@ def show(manifest: Source, *, variables: Mapping[str, str] | None = None, base: 
     """The workload as a manifest that stands by itself, with the place of each value. Raises ManifestError."""
     from volt.manifest import show as shown
 
-    resolved = resolve(manifest, variables=variables, base=base)
-    if resolved.workload is None:
-        raise ManifestError(resolved.findings)
-    return shown(resolved)
+    read = resolve(manifest, variables=variables, base=base)
+    if read.workload is None:
+        raise ManifestError(read.findings)
+    return shown(read)
 
 
 def schema() -> dict[str, Any]:
@@ -146,7 +133,7 @@ def plan(
     call: Call | None = None,
 ) -> LaunchPlan:
     """What a launch would do here, decided and not done. Raises ManifestError, HostUnfit."""
-    return _plan(manifest, variables, base, call or Call())[0]
+    return planned(manifest, variables, base, call or Call())[0]
 
 
 def launch(
@@ -179,7 +166,7 @@ def launch(
         env=tuple((env or {}).items()),
         fresh=fresh,
         waived=tuple(waived),
-        terminal=_terminals(stdin, stdout, stderr),
+        terminal=terminals(stdin, stdout, stderr),
         term=os.environ.get("TERM", ""),
         report=report_write,
         lifeline=lifeline_read,
@@ -210,8 +197,8 @@ def _spawn(
     """The workload's name, and the static program at work on its plan."""
     from volt.launch import handover
 
-    made, facts = _plan(manifest, variables, base, call)
-    _require(facts)
+    made, facts = planned(manifest, variables, base, call)
+    require(facts)
     keep = [number for number in (call.report, call.lifeline) if isinstance(number, int)]
     try:
         return made.name, handover.spawn(facts.program, made, stdio, keep)
@@ -251,11 +238,11 @@ def become(
 
     sweep()
     wanted = call or Call()
-    wanted = replace(wanted, terminal=_terminals(0, 1, 2), term=os.environ.get("TERM", ""))
+    wanted = replace(wanted, terminal=terminals(0, 1, 2), term=os.environ.get("TERM", ""))
     cache = open_cache(folders()) if words and manifest != STDIN else None
     keeping = (Watch(cache.key), cache) if cache else None
-    made, facts = _plan(manifest, variables, base, wanted, keeping)
-    _require(facts)
+    made, facts = planned(manifest, variables, base, wanted, keeping)
+    require(facts)
     plan = encode(made)
     if keeping:
         watch, cache = keeping
@@ -314,96 +301,12 @@ def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
     from volt.runs.sweep import running
 
     document, lifted = parts(name, wanted)
-    resolved = resolve(document)
-    if resolved.workload is None:
-        raise ManifestError(resolved.findings)
+    read = resolve(document)
+    if read.workload is None:
+        raise ManifestError(read.findings)
     facts = probe_machine(folders())
     if not facts.root:
         raise HostUnfit("changing limits needs root", hint="run it with sudo")
     record = running(facts.folders, name)
-    change_limits(record, changes(resolved.workload.resources, lifted, facts, scope=bool(record.scope)))
+    change_limits(record, changes(read.workload.resources, lifted, facts, scope=bool(record.scope)))
     return read_limits(record)
-
-
-VOLT_FAILED = 125
-STDIN = "-"
-PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
-
-
-def _plan(
-    manifest: Source,
-    variables: Mapping[str, str] | None,
-    base: str | Path | None,
-    call: Call,
-    keeping: Keeping | None = None,
-) -> tuple[LaunchPlan, Facts]:
-    from volt.host.facts import folders, probe, probe_machine
-    from volt.host.profiles import profile_path, shipped_profile
-    from volt.host.watch import watch_facts, watch_machine, watch_workload
-    from volt.manifest import locate
-    from volt.plan.assemble import make_plan
-
-    watch = keeping[0] if keeping else None
-    if watch:
-        watch_machine(watch, profile_path("seccomp", "default"))
-    resolved = _resolve(manifest, variables, base, watch)
-    facts = probe_machine(folders())
-    errors = tuple(finding for finding in resolved.findings if finding.severity == "error")
-    if resolved.workload is None or errors:
-        raise ManifestError(resolved.findings)
-    if watch:
-        watch_facts(watch, facts)
-        watch_workload(watch, resolved.workload, facts, fresh=call.fresh)
-    facts = probe(resolved.workload, facts, fresh=call.fresh)
-    text = shipped_profile("seccomp", "default")
-    try:
-        made = make_plan(resolved.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
-    except ManifestError as error:
-        raise ManifestError(locate(error.findings, resolved)) from None
-    return made, facts
-
-
-def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> bytes:
-    """The filter that a profile's text makes: one that was kept, or one made now, and kept: making it takes longer
-    than all other planning."""
-    from volt.host.watch import Watch, watch_compiler
-    from volt.model.entry import filter_question
-
-    def make() -> bytes:
-        from volt.plan.seccomp import filter_of
-
-        return filter_of(text, capabilities, facts.architecture)
-
-    if keeping is None:
-        return make()
-    watch, cache = keeping
-    asked = filter_question(text, capabilities, (facts.architecture, facts.kernel_release), cache.key)
-    if kept := cache.find_filter(asked):
-        watch.adopt(kept[0])
-        return kept[1]
-    made, own = make(), Watch(cache.key)
-    watch_compiler(own, facts.libseccomp)
-    watch.certain &= own.certain
-    if own.certain:
-        cache.keep_filter(asked, own.dependencies(), made)
-    return made
-
-
-def _require(facts: Facts) -> None:
-    """What only a launch needs, so that planning works without root. Raises HostUnfit."""
-    if not facts.root:
-        raise HostUnfit("launching needs root", hint="run it with sudo")
-    if not facts.nspawn:
-        raise HostUnfit("systemd-nspawn is not installed", hint="apt install systemd-container")
-    if not facts.program:
-        raise HostUnfit("volt's static program is missing", hint="install volt again: pip install volt")
-
-
-def _terminals(*streams: Stream) -> int:
-    """Bit n set where standard descriptor n will be a terminal."""
-    bits = 0
-    for number, stream in enumerate(streams):
-        descriptor = number if stream is None else stream
-        if descriptor >= 0 and os.isatty(descriptor):
-            bits |= 1 << number
-    return bits

@@ -1,0 +1,113 @@
+"""From a manifest to a plan on this machine: where the rooms of volt are joined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volt.errors import HostUnfit, ManifestError
+from volt.model.facts import Call, Facts
+from volt.model.plan import LaunchPlan
+
+if TYPE_CHECKING:
+    from volt.host.watch import Watch
+    from volt.launch.cache import PlanCache
+    from volt.manifest import Resolved
+
+    # What a plan is made from is noted, and where it is kept.
+    Keeping = tuple[Watch, PlanCache]
+
+Source = str | Path | bytes | Mapping[str, Any]
+Stream = int | None
+
+
+def resolved(
+    manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, watch: Watch | None
+) -> Resolved:
+    from volt.host.sources import FileSources
+    from volt.manifest import resolve as resolve_manifest
+
+    source = str(manifest) if isinstance(manifest, Path) else manifest
+    folder = None if base is None else str(base)
+    return resolve_manifest(source, FileSources(watch), variables=variables or {}, base=folder)
+
+
+def planned(
+    manifest: Source,
+    variables: Mapping[str, str] | None,
+    base: str | Path | None,
+    call: Call,
+    keeping: Keeping | None = None,
+) -> tuple[LaunchPlan, Facts]:
+    from volt.host.facts import folders, probe, probe_machine
+    from volt.host.profiles import profile_path, shipped_profile
+    from volt.host.watch import watch_facts, watch_machine, watch_workload
+    from volt.manifest import locate
+    from volt.plan.assemble import make_plan
+
+    watch = keeping[0] if keeping else None
+    if watch:
+        watch_machine(watch, profile_path("seccomp", "default"))
+    read = resolved(manifest, variables, base, watch)
+    facts = probe_machine(folders())
+    errors = tuple(finding for finding in read.findings if finding.severity == "error")
+    if read.workload is None or errors:
+        raise ManifestError(read.findings)
+    if watch:
+        watch_facts(watch, facts)
+        watch_workload(watch, read.workload, facts, fresh=call.fresh)
+    facts = probe(read.workload, facts, fresh=call.fresh)
+    text = shipped_profile("seccomp", "default")
+    try:
+        made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
+    except ManifestError as error:
+        raise ManifestError(locate(error.findings, read)) from None
+    return made, facts
+
+
+def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> bytes:
+    """The filter that a profile's text makes: one that was kept, or one made now, and kept: making it takes longer
+    than all other planning."""
+    from volt.host.watch import Watch, watch_compiler
+    from volt.model.entry import filter_question
+
+    def make() -> bytes:
+        from volt.plan.seccomp import filter_of
+
+        return filter_of(text, capabilities, facts.architecture)
+
+    if keeping is None:
+        return make()
+    watch, cache = keeping
+    asked = filter_question(text, capabilities, (facts.architecture, facts.kernel_release), cache.key)
+    if kept := cache.find_filter(asked):
+        watch.adopt(kept[0])
+        return kept[1]
+    made, own = make(), Watch(cache.key)
+    watch_compiler(own, facts.libseccomp)
+    watch.certain &= own.certain
+    if own.certain:
+        cache.keep_filter(asked, own.dependencies(), made)
+    return made
+
+
+def require(facts: Facts) -> None:
+    """What only a launch needs, so that planning works without root. Raises HostUnfit."""
+    if not facts.root:
+        raise HostUnfit("launching needs root", hint="run it with sudo")
+    if not facts.nspawn:
+        raise HostUnfit("systemd-nspawn is not installed", hint="apt install systemd-container")
+    if not facts.program:
+        raise HostUnfit("volt's static program is missing", hint="install volt again: pip install volt")
+
+
+def terminals(*streams: Stream) -> int:
+    """Bit n set where standard descriptor n will be a terminal."""
+    bits = 0
+    for number, stream in enumerate(streams):
+        descriptor = number if stream is None else stream
+        if descriptor >= 0 and os.isatty(descriptor):
+            bits |= 1 << number
+    return bits
