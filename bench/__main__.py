@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import volt
-from bench import imports, memory, page, peers, plot, report, throughput, validate
+from bench import imports, limits, memory, page, peers, plot, report, throughput, validate
 from bench.measure import BenchFailed, Measure, interleaved
 from bench.world import world
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|memory|validate|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|memory|validate|limits|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
@@ -50,10 +50,13 @@ def parser() -> argparse.ArgumentParser:
     manifests.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
     manifests.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     manifests.set_defaults(verb=measure_validate)
+    limited = verbs.add_parser("limits", help="what [resources] adds, where cgroup v2 has the controllers")
+    limited.add_argument("--rounds", type=positive, default=40, metavar="N", help="how many (40)")
+    limited.set_defaults(verb=measure_limits)
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, idle, manifests, modules):
+    for verb in (launch, idle, manifests, limited, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -102,9 +105,18 @@ def measure_validate(options: argparse.Namespace) -> int:
     return 0
 
 
+def measure_limits(options: argparse.Namespace) -> int:
+    where = machine("jeepney")
+    with world() as own, Measure(own.folder) as measure:
+        rounds = interleaved(limits.cases(own), options.rounds, measure, progress(options.rounds))
+    done = report.Report(command("limits", options), where, limits.TITLES, limits.OURS, limits.PEERS, rounds)
+    show(json.dumps(report.measured(done)) if options.json else limits.table(done))
+    return 0
+
+
 def command(verb: str, options: argparse.Namespace) -> str:
     rounds = f" --rounds={options.rounds}" if "rounds" in options else ""
-    return f"scripts/bench {verb}{rounds}" + (" --write" if options.write else "")
+    return f"scripts/bench {verb}{rounds}" + (" --write" if vars(options).get("write") else "")
 
 
 def write(part: str, text: str) -> None:

@@ -4,10 +4,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "bus.h"
 #include "frames.h"
 #include "lookup.c" // what it reads is its own affair
 
-enum { OUTER, INNER, FRAME, ENTRY, ENVIRONMENT, KINDS };
+enum { OUTER, INNER, FRAME, ENTRY, ENVIRONMENT, MESSAGE, KINDS };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length);
 
@@ -52,6 +53,18 @@ static void read_environment(struct bytes input) {
     close_held(&file);
 }
 
+// What a bus sends, in memory that ends where the message does.
+static void read_message(struct bytes input) {
+    struct bus_message message;
+    size_t length = input.length < BUS_HEADER ? 0 : bus_message_length(input.start);
+    if (length == 0 || length > input.length) return;
+    uint8_t *whole = keep(length);
+    memcpy(whole, input.start, length);
+    if (!bus_parse((struct bytes){whole, length}, &message)) return;
+    for (size_t i = 0; i < BUS_STRINGS; i++) strlen(message.strings[i]);
+    strlen(message.member);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
     if (length == 0) return 0;
     struct bytes input = {data + 1, length - 1};
@@ -61,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
     case FRAME: read_frame(input); break;
     case ENTRY: read_entry(input); break;
     case ENVIRONMENT: read_environment(input); break;
+    case MESSAGE: read_message(input); break;
     }
     forget_all();
     return 0;

@@ -11,7 +11,6 @@
 
 #define BUS_ANSWERS 10000 // milliseconds: systemd answers within a few, or is in trouble
 #define BUS_MOST (1u << 16) // bytes of one message; those that we wait for take a few hundred
-#define BUS_HEADER 16u
 #define START_NUMBER 3u // volt/plan/bus.py: the last of the messages sent
 
 // D-Bus Specification, "Message Format".

@@ -4,6 +4,7 @@
 
 #include "volt.h"
 
+#define BUS_HEADER 16u // bytes, before the fields
 #define BUS_STRINGS 3
 
 struct bus_message {
