@@ -247,11 +247,20 @@ def findings_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def kernels_page() -> str:
+    """What holds on the kernels and releases that are tested."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from kernels import page
+
+    return "\n".join(["# Kernels and releases", "", GENERATED.format(source="docs/kernels.py"), "", page()])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
     "manifest.md": manifest_page,
     "findings.md": findings_page,
+    "kernels.md": kernels_page,
 }
 
 
