@@ -11,7 +11,8 @@ RELEASES = {"Debian 12": ((6, 1), 252), "Debian 13": ((6, 12), 257)}
 
 HEAD = """\
 volt needs Linux {kernel} and systemd {nspawn}. Every wall below either holds or is refused with the reason; nothing is
-weakened in silence. `volt doctor` says the same of the machine at hand. Both columns are tested in guests (`scripts/ci-vm`).
+weakened in silence. `volt doctor` says the same of the machine at hand. Both columns are tested in
+guests (`scripts/ci-vm`).
 """
 
 TAIL = """\
