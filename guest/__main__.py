@@ -7,31 +7,31 @@ import os
 import shutil
 import sys
 import tempfile
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from guest import GuestFailed, cache, qemu, tree
-from guest.image import SUITES, TOP, image
+from guest.image import SUITES, TOP, TREE, image
 from guest.kvm import usable
-from guest.run import Answer, Request, passed_on, run
+from guest.qemu import Channels
+from guest.run import Request, passed_on, run, shell
 
 FOLDERS = ("tests/vm", "tests/host", "tests/attack")
-QUICK, LONG = 1200.0, 5400.0  # seconds: the deadline of what is marked, and of everything
+QUICK, LONG = 1800.0, 7200.0  # seconds: the deadline of what is marked, and of everything
 
 
 def main(words: list[str]) -> int:
     """pytest's exit status; 1 when the guest failed, which is then told on standard error."""
     options, pytest = parser().parse_known_args(words)
     try:
-        answer = run_in_guest(options, pytest)
+        with machine(options) as argv:
+            return shell(argv) if options.shell else run_tests(argv, options, pytest)
     except GuestFailed as failed:
         sys.stderr.write(f"scripts/ci-vm: {failed}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    if options.junitxml:
-        options.junitxml.write_text(answer.junit)
-    return answer.status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,23 +47,35 @@ def parser() -> argparse.ArgumentParser:
         "--deadline", type=float, metavar="SECONDS", help=f"end the guest then ({QUICK:.0f}; with --long {LONG:.0f})"
     )
     top.add_argument("--junitxml", type=Path, metavar="FILE", help="write pytest's results there")
+    top.add_argument(
+        "--shell",
+        action="store_true",
+        help=f"no tests: root's shell in the guest, the work tree in /{TREE}; ends by poweroff",
+    )
     return top
 
 
-def run_in_guest(options: argparse.Namespace, pytest: list[str]) -> Answer:
+@contextmanager
+def machine(options: argparse.Namespace) -> Iterator[Callable[[Channels], list[str]]]:
+    """The command line of a guest with the work tree as it is now; what is missing is built. Raises GuestFailed."""
     kept = cache.Cache(cache.folder())
-    suite = image(SUITES[options.suite], kept)
-    program = qemu.program(kept)
-    request = Request(
-        arguments(pytest, long=options.long), passed_on() | {"COLUMNS": str(shutil.get_terminal_size().columns)}
-    )
+    suite, program = image(SUITES[options.suite], kept), qemu.program(kept)
     with tempfile.TemporaryDirectory(prefix="ci-vm-") as folder:
         archive = Path(folder, "tree.tar")
         tree.pack(TOP, archive)
         os.environ["TMPDIR"] = folder  # where QEMU keeps what the guest writes
-        machine = partial(qemu.arguments, suite, archive, kvm=usable(kept.folder / "kvm"))
-        deadline = options.deadline or (LONG if options.long else QUICK)
-        return run(lambda channels: [*program, *machine(channels)], request, deadline, sys.stdout.buffer)
+        fast = usable(kept.folder / "kvm")
+        yield lambda channels: [*program, *qemu.arguments(suite, archive, channels, kvm=fast, shell=options.shell)]
+
+
+def run_tests(argv: Callable[[Channels], list[str]], options: argparse.Namespace, pytest: list[str]) -> int:
+    """pytest's exit status."""
+    environment = passed_on() | {"COLUMNS": str(shutil.get_terminal_size().columns)}
+    request = Request(arguments(pytest, long=options.long), environment)
+    answer = run(argv, request, options.deadline or (LONG if options.long else QUICK), sys.stdout.buffer)
+    if options.junitxml:
+        options.junitxml.write_text(answer.junit)
+    return answer.status
 
 
 def arguments(pytest: list[str], *, long: bool) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-KEPT = 14 * 86400.0  # seconds for which what nobody uses is kept: other branches have other keys
+KEPT = 7 * 86400.0  # seconds for which what nobody uses is kept: other branches have other keys
 _NEW = ".new-"
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 OUTPUT, CONTROL = "volt.output", "volt.control"
 PORTS = Path("/sys/class/virtio-ports")
 RESULTS = Path("/tmp/junit.xml")
-PATIENCE = "120"  # seconds for a test, after which every thread's stack is printed
+PATIENCE = "600"  # seconds for a test, after which every thread's stack is printed
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         asked = json.loads(control.readline())
         status, length = run_tests(asked["arguments"], asked["environment"], output)
         junit = RESULTS.read_text() if RESULTS.exists() else ""
-        control.write(json.dumps({"status": status, "junit": junit, "output": length}).encode() + b"\n")
+        write_all(control, json.dumps({"status": status, "junit": junit, "output": length}).encode() + b"\n")
         control.read(1)  # the host ends the guest when it has everything: what is still under way must not be lost
 
 
@@ -56,6 +56,7 @@ def run_tests(arguments: list[str], environment: dict[str, str], output: BinaryI
 
 
 def write_all(output: BinaryIO, text: bytes) -> None:
+    """A port takes 32 KiB at once at most, and says so."""
     left = memoryview(text)
     while left:
         left = left[output.write(left) :]

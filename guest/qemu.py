@@ -20,7 +20,13 @@ PROGRAM = "qemu-system-x86_64"
 OLDEST = 10  # QEMU 7.2's TCG panics the guest when it has two processors
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 MEMORY = 4096  # MiB
-COMMAND_LINE = "console=ttyS0 root=/dev/nvme0n1 rootfstype=ext4 rw quiet panic=-1 cryptomgr.notests"
+KERNEL_ARGUMENTS = (
+    *("console=ttyS0", "quiet", "panic=-1"),  # a panic ends QEMU, by -no-reboot
+    *("root=/dev/nvme0n1", "rootfstype=ext4", "rw"),
+    *("cryptomgr.notests", "mitigations=off"),  # time that nothing is gained for
+    "no_timer_check",  # on a busy machine an emulated timer is late, and the kernel would give up
+)
+SHELL = ("systemd.debug_shell=ttyS0",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +67,15 @@ def _unpack(folder: Path) -> None:
     root.rmdir()
 
 
-def arguments(image: Image, tree: Path, channels: Channels, *, kvm: bool) -> list[str]:
-    """Everything behind the program's name."""
+def arguments(image: Image, tree: Path, channels: Channels, *, kvm: bool, shell: bool) -> list[str]:
+    """Everything behind the program's name. With `shell` the console is this terminal, and root's."""
     return [
         *(["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]),
         *("-machine", "q35", "-smp", "2", "-m", str(MEMORY), "-nodefaults", "-no-user-config", "-display", "none"),
-        *("-no-reboot", "-kernel", str(image.kernel), "-append", COMMAND_LINE),
+        *("-no-reboot", "-kernel", str(image.kernel), "-append", " ".join(KERNEL_ARGUMENTS + SHELL * shell)),
         *_disks(image.disk, tree),
-        *("-chardev", f"socket,id=console,fd={channels.console}", "-serial", "chardev:console"),
+        *("-chardev", "stdio,id=console,signal=off" if shell else f"socket,id=console,fd={channels.console}"),
+        *("-serial", "chardev:console"),
         *("-device", "virtio-serial-pci"),
         *_port(OUTPUT, channels.output),
         *_port(CONTROL, channels.control),

@@ -8,6 +8,7 @@ import re
 import selectors
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from guest import GuestFailed
 from guest.qemu import Channels
 
 CONSOLE_LINES = 40  # of the console, shown when something is wrong
-STARTED = 120.0  # seconds, until which the tests have to print something
+STARTED = 300.0  # seconds, until which the tests have to print something
 # Escape sequences (ECMA-48) and other control characters.
 _MOVES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*|c)?|[\x00-\x09\x0b-\x1f]")
 # QEMU ends with this process, however that ends.
@@ -58,13 +59,13 @@ class Guest:
     printed: int = 0  # bytes
 
     @classmethod
-    def start(cls, argv: Callable[[Channels], list[str]], stack: ExitStack) -> Self:
+    def start(cls, argv: Callable[[Channels], list[str]], stack: ExitStack, stdin: int = subprocess.DEVNULL) -> Self:
         """`argv` is given the descriptors of QEMU's side; with `stack` the guest ends."""
         pairs = [socket.socketpair() for _ in range(3)]
         output, control, console = (stack.enter_context(pair[0]) for pair in pairs)
         with ExitStack() as theirs:
             ends = [theirs.enter_context(pair[1]).fileno() for pair in pairs]
-            process = subprocess.Popen([*BOUND, *argv(Channels(*ends))], pass_fds=ends, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen([*BOUND, *argv(Channels(*ends))], pass_fds=ends, stdin=stdin)
         stack.enter_context(process)
         stack.callback(process.kill)
         return cls(process, output, control, console)
@@ -126,6 +127,12 @@ def run(argv: Callable[[Channels], list[str]], request: Request, deadline: float
                 raise GuestFailed(f"the guest ended without an answer; its console:\n{guest.last_lines()}")
             guest.receive(started + allowed, out)
         return answer
+
+
+def shell(argv: Callable[[Channels], list[str]]) -> int:
+    """A guest that is asked nothing, with this process's own input, until it is powered off; QEMU's exit status."""
+    with ExitStack() as stack:
+        return Guest.start(argv, stack, sys.stdin.fileno()).process.wait()
 
 
 def _answer(guest: Guest) -> Answer | None:
