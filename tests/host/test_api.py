@@ -62,6 +62,7 @@ def test_a_failed_step_is_raised_with_its_name():
     assert caught.value.outcome.step == "change-folder"
 
 
+@pytest.mark.kernel
 def test_a_time_limit_ends_the_run():
     began = time.monotonic()
     outcome = api.run(manifest(), command=["sleep", "60"], timeout=0.5)
@@ -83,6 +84,7 @@ def test_waiting_has_a_limit_of_its_own_and_the_run_goes_on():
         assert os.path.exists(f"/proc/{run.pid}")
 
 
+@pytest.mark.kernel
 def test_a_run_ends_with_the_program_that_started_it(volt):
     program = (
         "from volt import api; import sys; r = api.launch(sys.argv[1], command=['sh', '-c', 'echo up; sleep 60'],"
@@ -115,6 +117,7 @@ def state_of_this_process():
     }
 
 
+@pytest.mark.kernel
 def test_launching_changes_nothing_in_the_calling_process():
     api.run(manifest())
     before = state_of_this_process()

@@ -88,6 +88,7 @@ def assert_no_python(started, opened, *first):
     assert [path for path in opened if path.endswith((".py", ".pyc", ".toml", ".pth"))] == []
 
 
+@pytest.mark.kernel
 def test_the_second_run_of_the_same_words_starts_no_python(ready, tmp_path):
     one, manifest = ready
     words = ["run", str(manifest), "--", "/bin/true"]

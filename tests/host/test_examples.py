@@ -49,6 +49,7 @@ def test_every_example_has_its_run():
     assert {path.name for path in EXAMPLES.glob("*.toml")} == set(RUNS)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", RUNS)
 def test_an_example_does_what_it_says(name, volt):
     RUNS[name](volt)

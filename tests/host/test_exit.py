@@ -12,6 +12,7 @@ def test_the_status_is_the_commands_own(volt, status):
     assert volt.run("sh", "-c", f"exit {status}").returncode == status
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)])
 def test_a_signal_inside_is_128_and_its_number(volt, number, status):
     assert volt.run("sh", "-c", f"kill -{int(number)} $$").returncode == status
@@ -42,6 +43,7 @@ def test_findings_are_125_in_run_and_2_elsewhere(volt):
     assert [volt(verb, bad).returncode for verb in ("validate", "show", "plan")] == [2, 2, 2]
 
 
+@pytest.mark.kernel
 def test_a_step_that_fails_is_125_and_named(volt):
     done = volt.run("true", workload={"workdir": "/no/such/folder"})
     assert done.returncode == 125
@@ -86,6 +88,7 @@ def test_an_outcome_that_cannot_be_written_stops_the_start(volt, tmp_path):
     assert list(marker.iterdir()) == []
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_reach_the_payload(volt, number, tmp_path):
     name = number.name.removeprefix("SIG")
@@ -107,6 +110,7 @@ def test_a_payload_without_a_handler_dies_of_sigterm(volt):
     run.stdout.close()
 
 
+@pytest.mark.kernel
 def test_orphans_inside_are_reaped_and_end_with_the_payload(volt):
     out = volt.shell("(sleep 0.01 & ) ; sleep 0.2; ls /proc | grep -c '^[0-9]'; (sleep 300 &) ; ps=1")
     assert int(out) <= 5

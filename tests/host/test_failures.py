@@ -28,6 +28,7 @@ def test_nspawns_own_message_is_the_cause_with_its_step(volt, odd_root, tmp_path
         assert words in done.stderr.decode()
 
 
+@pytest.mark.kernel
 def test_an_images_links_in_place_of_kernel_file_systems_stop_the_start(volt, busybox, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(busybox, root, symlinks=True)
@@ -53,6 +54,7 @@ def test_a_failed_launch_names_the_step_that_volt_plan_prints(volt, tmp_path):
     assert steps[failed["number"]]["operation"] == failed["step"] == "change-folder"
 
 
+@pytest.mark.kernel
 def test_doctor_finds_this_machine_fit_and_says_what_for(volt):
     done = volt("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

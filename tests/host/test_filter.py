@@ -22,6 +22,7 @@ HIGH = 0xFFFF_FFFF_0000_0000
 NEWUSER = 0x1000_0000
 TIOCSTI, TIOCLINUX, TCGETS = 0x5412, 0x541C, 0x5401
 
+pytestmark = pytest.mark.kernel
 x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 has these doors to the kernel")
 
 

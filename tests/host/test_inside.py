@@ -72,10 +72,12 @@ os.execv(sys.executable, [sys.executable, "-m", "volt", "run", sys.argv[2], "--"
 """
 
 
+@pytest.mark.kernel
 def test_only_the_standard_descriptors_are_open(volt):
     assert volt.shell("ls /proc/self/fd").split() == ["0", "1", "2", "3"]  # 3 is ls's own
 
 
+@pytest.mark.kernel
 def test_root_inside_is_not_root_outside(volt):
     out = volt.shell("id -u; cat /proc/self/uid_map /proc/self/gid_map")
     first, *maps = out.splitlines()
@@ -86,6 +88,7 @@ def test_root_inside_is_not_root_outside(volt):
         assert outside >= 1879048192
 
 
+@pytest.mark.kernel
 def test_the_payload_has_the_default_capabilities_and_no_new_privileges(volt):
     out = volt.shell("grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status")
     found = dict(line.replace("\t", "").split(":") for line in out.splitlines())
@@ -97,6 +100,7 @@ def test_the_payload_has_the_default_capabilities_and_no_new_privileges(volt):
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
 
 
+@pytest.mark.kernel
 def test_a_user_that_is_not_root_has_no_capability(volt, busybox):
     storage, workload = {"rootfs": str(busybox)}, {"user": "user"}
     out = volt.shell("id; grep CapEff /proc/self/status; echo $HOME $USER", storage=storage, workload=workload)
@@ -105,11 +109,13 @@ def test_a_user_that_is_not_root_has_no_capability(volt, busybox):
     assert "/srv user" in out
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("path", ["/proc/kcore", "/proc/keys", "/proc/kallsyms", "/proc/timer_list"])
 def test_masked_files_are_empty(volt, path):
     assert volt.shell(f"test ! -e {path} || cat {path}; true") == ""
 
 
+@pytest.mark.kernel
 def test_masked_folders_are_empty_and_kernel_settings_read_only(volt):
     out = volt.shell(
         "ls /sys/firmware; for f in /proc/sys/vm/swappiness /proc/sysrq-trigger;"
@@ -119,6 +125,7 @@ def test_masked_folders_are_empty_and_kernel_settings_read_only(volt):
     assert "refused" in out
 
 
+@pytest.mark.kernel
 def test_generated_files(volt, busybox):
     storage = {"rootfs": str(busybox), "volumes": []}
     out = volt.shell(
@@ -137,6 +144,7 @@ def test_resolv_conf_is_the_given_resolvers(volt):
     assert out == "nameserver 192.0.2.1\nnameserver 2001:db8::1\n"
 
 
+@pytest.mark.kernel
 def test_dev_has_the_usual_nodes_and_a_bounded_shm(volt):
     out = volt.shell("echo /dev/*; df -k /dev/shm | tail -1; echo x > /dev/null; head -c 3 /dev/urandom | wc -c")
     for node in ("null", "zero", "full", "random", "urandom", "tty", "pts", "shm"):
@@ -144,6 +152,7 @@ def test_dev_has_the_usual_nodes_and_a_bounded_shm(volt):
     assert " 65536 " in " ".join(out.split())
 
 
+@pytest.mark.kernel
 def test_shm_size_and_tmpfs_are_as_asked(volt):
     storage = {"shm_size": "8M", "tmpfs": ["/cache:size=4M,mode=0700"]}
     out = volt.shell("df -k /dev/shm /cache | tail -2; stat -c %a /cache", storage=storage)
@@ -153,6 +162,7 @@ def test_shm_size_and_tmpfs_are_as_asked(volt):
     assert words[-1] == "700"
 
 
+@pytest.mark.kernel
 def test_workdir_user_and_limits(volt):
     kinds = {
         "workload": {"workdir": "/usr/lib", "user": "1234:5678"},
@@ -162,11 +172,13 @@ def test_workdir_user_and_limits(volt):
     assert out.split() == ["/usr/lib", "1234", "5678", "100", "200", "0"]
 
 
+@pytest.mark.kernel
 def test_only_lo_with_network_none(volt):
     out = volt.shell("cat /proc/net/dev | tail -n +3 | cut -d: -f1; cat /sys/class/net/lo/flags")
     assert out.split() == ["lo", "0x9"]
 
 
+@pytest.mark.kernel
 def test_the_hosts_interfaces_with_network_host(volt):
     out = volt.shell("tail -n +3 /proc/net/dev | cut -d: -f1", network={"mode": "host"})
     assert set(out.split()) == set(os.listdir("/sys/class/net")) - {"bonding_masters"}
@@ -193,6 +205,7 @@ attempt("fd", lambda: os.readlink("/proc/1/fd/0"))
 """
 
 
+@pytest.mark.kernel
 def test_the_init_cannot_be_taken_over_by_a_payload_of_the_same_id(volt):
     out = volt.run("python3", "-c", TAKE_OVER)
     assert out.stdout.decode().splitlines() == [f"{name} refused" for name in ("mem", "ptrace", "vm", "exe", "fd")], (
@@ -200,6 +213,7 @@ def test_the_init_cannot_be_taken_over_by_a_payload_of_the_same_id(volt):
     )
 
 
+@pytest.mark.kernel
 def test_without_protection_the_same_probe_takes_a_process_over(tmp_path):
     """The test above would notice: against an unprotected process of the same id everything succeeds."""
     script = TAKE_OVER.replace("/proc/1/", "/proc/%d/").replace("ptrace(16, 1,", "ptrace(16, %d,")

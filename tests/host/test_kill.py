@@ -108,6 +108,7 @@ def test_killed_at_random_instants_no_process_and_no_mount_survives(volt, prepar
     assert volt.left() == []
 
 
+@pytest.mark.kernel
 def test_a_killed_supervisor_leaves_what_the_next_command_removes(volt, prepared):
     """The counter-proof: without the sweep something is left to see."""
     manifest, plan, facts = prepared

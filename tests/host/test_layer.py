@@ -21,6 +21,7 @@ def run(volt, manifest, script, *options):
     return volt("run", manifest, *options, "--", "sh", "-c", script)
 
 
+@pytest.mark.kernel
 def test_an_overlay_is_kept_per_name(volt, kept):
     assert run(volt, kept(), "echo one > /etc/mark; mkdir /new; chown 1000:55 /new").returncode == 0
     out = run(volt, kept(), "cat /etc/mark; stat -c %u:%g /new")
@@ -35,6 +36,7 @@ def test_the_root_folder_itself_is_never_written(volt, kept, busybox):
     assert "root:x:0:0" in (busybox / "etc/passwd").read_text()
 
 
+@pytest.mark.kernel
 def test_ids_on_disk_are_the_ids_inside(volt, kept):
     run(volt, kept(), "touch /root-file; touch /user-file; chown 1000:1000 /user-file")
     upper = volt.state / "state/layers/kept/upper"
@@ -42,6 +44,7 @@ def test_ids_on_disk_are_the_ids_inside(volt, kept):
     assert (upper / "user-file").stat().st_uid == 1000
 
 
+@pytest.mark.kernel
 def test_fresh_discards_the_layer(volt, kept):
     run(volt, kept(), "echo one > /etc/mark")
     assert run(volt, kept(), "test -e /etc/mark", "--fresh").returncode == 1
@@ -57,6 +60,7 @@ def test_a_failed_fresh_start_keeps_the_layer(volt, busybox):
     assert run(volt, good, "cat /etc/mark").stdout == b"one\n"
 
 
+@pytest.mark.kernel
 def test_another_root_is_refused_and_never_stacked(volt, kept, busybox, tmp_path):
     run(volt, kept(), "echo one > /etc/mark")
     other = tmp_path / "other"
@@ -87,6 +91,7 @@ def test_a_layer_that_changed_hands_between_plan_and_launch_is_refused(volt, kep
     assert b"another root" in run(volt, kept(), "true").stderr
 
 
+@pytest.mark.kernel
 def test_a_tmpfs_layer_is_gone_with_the_run(volt, busybox):
     manifest = volt.manifest(storage={"rootfs": str(busybox), "writable_layer": "tmpfs"})
     assert run(volt, manifest, "echo x > /etc/mark && cat /etc/mark").stdout == b"x\n"
@@ -94,6 +99,7 @@ def test_a_tmpfs_layer_is_gone_with_the_run(volt, busybox):
     assert list((volt.state / "state/layers").iterdir()) == []
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("rootfs", ["host", "folder"])
 @pytest.mark.parametrize("how", [{"storage": {"writable_layer": "none"}}, {"security": {"read_only_rootfs": True}}])
 def test_a_read_only_root_refuses_writes_and_has_bounded_tmp_and_run(volt, busybox, rootfs, how):
@@ -123,6 +129,7 @@ def test_a_user_added_in_the_layer_is_known_in_the_next_run(volt, busybox):
     assert done.stdout == b"1234\n", done.stderr
 
 
+@pytest.mark.kernel
 def test_the_mount_points_of_a_read_only_root_need_not_exist(volt, busybox, tmp_path):
     (tmp_path / "share").mkdir()
     volumes = [{"host": str(tmp_path / "share"), "container": "/not/there/yet", "readonly": True}]

@@ -63,6 +63,16 @@ def wanted(point):
     return ONLY in ("", f"{point.process}:{point.number}")
 
 
+@pytest.mark.kernel
+def test_killed_at_the_first_call_of_each_kind_of_step_nothing_lives_on_and_the_next_run_works(stage):
+    """What is asked of every kernel; the tests below try more points, and more verbs."""
+    own = [kill for kill in points.kills(stage.points(RUN)) if kill.point.outward and kill.role in STATIC]
+    first = {kill.point.name: kill for kill in reversed(own) if kill.process == kill.point.process}
+    assert {"open_tree", "mount_setattr", "move_mount", "mount", "clone3", "seccomp", "execve", "write"} <= first.keys()
+    SEEN_KILLS[RUN.program].update(kill.kind for kill in first.values())
+    judge(RUN, [(kill.point, str(kill), stage.try_point(stage.kill, RUN, kill)) for kill in first.values()])
+
+
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 def test_killed_at_a_changing_call_nothing_lives_on_and_the_next_run_works(stage, verb):
     outward = [point for point in stage.points(verb) if point.outward]

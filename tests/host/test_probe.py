@@ -18,6 +18,8 @@ from volt.model.facts import Folders
 from volt.runs.cgroup import end_cgroup
 from volt.runs.sweep import Swept, sweep
 
+pytestmark = pytest.mark.kernel
+
 
 @pytest.fixture
 def layers(tmp_path):

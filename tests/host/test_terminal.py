@@ -74,6 +74,7 @@ def terminal(volt):
         os.close(one.slave)
 
 
+@pytest.mark.kernel
 def test_the_size_is_the_callers_at_the_first_instruction(terminal):
     one = terminal("stty", "size", rows=33, columns=101)
     assert one.end() == 0
@@ -97,6 +98,7 @@ def test_control_c_reaches_the_payload_and_not_volt(terminal):
     assert one.end() == 5
 
 
+@pytest.mark.kernel
 def test_control_c_without_a_handler_is_130(terminal):
     one = terminal("sh", "-c", "echo ready; exec sleep 60")
     one.until(b"ready")
@@ -104,15 +106,16 @@ def test_control_c_without_a_handler_is_130(terminal):
     assert one.end() == 130
 
 
+@pytest.mark.kernel
 def test_a_shell_has_job_control(terminal):
     one = terminal("bash", "--norc", "-i")
-    one.type(b"sleep 60\r")
-    time.sleep(0.5)
+    one.until(b"# ")
+    one.type(b"sh -c 'echo be''gun; exec sleep 60'\r")
+    one.until(b"begun")
     one.type(b"\x1a")
     one.until(b"Stopped")
-    one.type(b"kill %1; exit 3\r")
-    one.until(b"exit")
-    time.sleep(0.2)
+    one.type(b"kill %1; wait %1; echo en''ded\r")
+    one.until(b"ended")
     one.type(b"exit 3\r")
     assert one.end() == 3
 

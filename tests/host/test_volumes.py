@@ -60,6 +60,7 @@ TABLE = [
 ]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(("owner", "user", "stands_for", "readonly", "expected"), TABLE)
 def test_who_may_do_what(volt, busybox, share, owner, user, stands_for, readonly, expected):
     folder = share(OWNERS[owner])
@@ -74,6 +75,7 @@ def test_who_may_do_what(volt, busybox, share, owner, user, stands_for, readonly
         assert (new.st_uid, new.st_gid) == (OWNERS[owner], OWNERS[owner])
 
 
+@pytest.mark.kernel
 def test_ids_same_keeps_every_id(volt, busybox, share):
     folder = share(0)
     storage = {"rootfs": str(busybox), **volume(folder, ids="same", owner="root")}
@@ -90,6 +92,7 @@ def test_writing_as_the_hosts_root_must_be_spelled_out(volt, share, more):
     assert b'owner = "root"' in done.stderr
 
 
+@pytest.mark.kernel
 def test_a_set_uid_root_file_cannot_be_left_without_it(volt, busybox, share):
     folder = share(1000)
     storage = {"rootfs": str(busybox), **volume(folder)}
@@ -97,12 +100,14 @@ def test_a_set_uid_root_file_cannot_be_left_without_it(volt, busybox, share):
     assert (folder / "shell").stat().st_uid == 1000
 
 
+@pytest.mark.kernel
 def test_volumes_are_without_devices_and_set_uid(volt, busybox, share):
     out = volt.shell("grep ' /data ' /proc/self/mountinfo", storage={"rootfs": str(busybox), **volume(share(1000))})
     assert "nosuid" in out
     assert "nodev" in out
 
 
+@pytest.mark.kernel
 def test_a_single_file(volt, tmp_path):
     single = tmp_path / "one.conf"
     single.write_text("key = 1\n")
@@ -111,6 +116,7 @@ def test_a_single_file(volt, tmp_path):
     assert volt.shell("cat /etc/app/one.conf", storage=storage) == "key = 1\n"
 
 
+@pytest.mark.kernel
 def test_a_socket(volt, tmp_path):
     path = tmp_path / "s"
     server = socket.socket(socket.AF_UNIX)
@@ -134,6 +140,7 @@ def test_a_socket(volt, tmp_path):
     assert done.stdout.strip() == b"hello", done.stderr
 
 
+@pytest.mark.kernel
 def test_a_deeper_volume_lies_on_top_of_the_one_above_it(volt, busybox, share, tmp_path):
     outer = share(1000)
     (outer / "inner").mkdir()
@@ -150,6 +157,7 @@ def test_a_deeper_volume_lies_on_top_of_the_one_above_it(volt, busybox, share, t
     assert out == "content\ninner\n"
 
 
+@pytest.mark.kernel
 def test_a_volume_below_a_symlink_of_the_image_stays_inside(volt, busybox, share, tmp_path):
     root = tmp_path / "root"
     subprocess.run(["cp", "-a", str(busybox), str(root)], check=True)
@@ -161,6 +169,7 @@ def test_a_volume_below_a_symlink_of_the_image_stays_inside(volt, busybox, share
     assert done.stdout == b"content\n", done.stderr
 
 
+@pytest.mark.kernel
 def test_a_file_system_that_cannot_be_idmapped_is_refused_by_name(volt):
     done = volt.run("true", storage=volume("/proc/sys/kernel", readonly=True))
     assert done.returncode == 125
@@ -169,6 +178,7 @@ def test_a_file_system_that_cannot_be_idmapped_is_refused_by_name(volt):
     assert b"ext4" in done.stderr
 
 
+@pytest.mark.kernel
 def test_a_path_that_was_exchanged_since_planning_is_refused(volt, share):
     """The plan holds device and inode; another folder in the same place is not what was planned."""
     from volt import api
