@@ -65,7 +65,7 @@ def test_the_files_that_are_opened_before_the_guard(calls):
 
 def test_the_processes_of_a_launch(calls):
     started = [call for call in calls[0] if call.kind == "clone3" and not call.failed]
-    assert 1 + len(started) == PROCESSES
+    assert PROCESSES <= 1 + len(started) <= PROCESSES + 1  # on a busy machine nspawn has been seen to fork once more
 
 
 def test_what_a_first_launch_imports(ready):
