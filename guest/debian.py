@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from guest import GuestFailed
+from guest import BOUND, GuestFailed
 
 MIRROR = "http://deb.debian.org/debian"  # where this machine's own sources name none
 LEAN = ("doc", "man", "info", "locale")  # folders of /usr/share that no test reads
@@ -29,7 +29,12 @@ def bootstrap(suite: str, root: Path, packages: Iterable[str], *, variant: str) 
 def call(argv: list[str | Path]) -> None:
     """Run a command silently. Raises GuestFailed with its output."""
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [*BOUND, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         words = " ".join(map(str, argv))

@@ -15,15 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
-from guest import GuestFailed
+from guest import BOUND, GuestFailed
 from guest.qemu import Channels
 
 CONSOLE_LINES = 40  # of the console, shown when something is wrong
 STARTED = 300.0  # seconds, until which the tests have to print something
 # Escape sequences (ECMA-48) and other control characters.
 _MOVES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*|c)?|[\x00-\x09\x0b-\x1f]")
-# QEMU ends with this process, however that ends.
-BOUND = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 @dataclass(frozen=True, slots=True)
