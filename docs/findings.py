@@ -6,9 +6,12 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volt.host.policy import not_roots
 from volt.manifest import locate, resolve
+from volt.manifest.policy import read_policy
 from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact
 from volt.model.findings import Finding
+from volt.model.policy import POLICY
 from volt.plan.check import Accounts, check
 
 TABLE = Path(__file__).parent / "findings.toml"
@@ -38,6 +41,8 @@ class Example:
     encoding: str = "utf-8"
     padding: int = 0
     stdin: bool = False
+    policy: str = ""
+    owner: int = 0
 
     @property
     def text(self) -> str:
@@ -53,6 +58,9 @@ class Example:
 
     def findings(self) -> tuple[Finding, ...]:
         """All that is found, the plan's refusals too where the plan is asked."""
+        read = read_policy(POLICY, self.policy.lstrip().encode())
+        if self.by == "policy":
+            return (*not_roots(POLICY, self.owner, 0o644), *read.findings)
         resolved = resolve("-" if self.stdin else "web.toml", self)
         workload = resolved.workload
         if self.by != "plan" or workload is None:
@@ -75,9 +83,10 @@ class Example:
             limits={"nofile": (1024, 524288)},
             paths=PATHS,
             layer=LAYERS.get(workload.name),
+            policy=read.policy,
         )
         refused = check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", ""))
-        return locate(refused, resolved)
+        return locate(read.locate(refused), resolved)
 
     def finding(self) -> Finding:
         """The one that the entry is about."""

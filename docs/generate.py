@@ -215,6 +215,9 @@ def is_toml(text: str) -> bool:
         return False
 
 
+FOUND = {"plan": "Found while planning.", "policy": "Found in the policy of the machine, while planning."}
+
+
 def finding_section(entry: Example) -> Iterator[str]:
     """A code, its rule, the manifest of the example, and what volt prints for it."""
     from volt.cli.findings import render
@@ -225,9 +228,12 @@ def finding_section(entry: Example) -> Iterator[str]:
     more += ["with `" + name + "` holding `" + text + "`" for name, text in list(entry.files.items())[:1]]
     more += ["and so on"] if len(entry.files) > 1 else []
     yield from (f"## {entry.code}", "", entry.rule, "")
-    yield from (["Found while planning.", ""] if entry.by == "plan" else [])
+    yield from ([FOUND[entry.by], ""] if entry.by in FOUND else [])
     yield from ([f"The example is read {', '.join(more)}.", ""] if more else [])
-    yield from ("```toml" if is_toml(entry.text) else "```", entry.text.rstrip(), "```", "")
+    if entry.by != "policy":
+        yield from ("```toml" if is_toml(entry.text) else "```", entry.text.rstrip(), "```", "")
+    if entry.policy:
+        yield from ("The policy of the machine:", "", "```toml", entry.policy.strip(), "```", "")
     yield from ("```", render([entry.finding()]), "```", "")
 
 
@@ -255,12 +261,43 @@ def kernels_page() -> str:
     return "\n".join(["# Kernels and releases", "", GENERATED.format(source="docs/kernels.py"), "", page()])
 
 
+POLICY_PAGE = """\
+`/etc/volt/policy.toml` bounds what the manifests of a machine may ask for, in every launch, whoever starts it and
+however: `volt run`, `volt plan`, `volt.api`, a plan that was kept. What is beyond it is refused with the line of the
+manifest and the line of the policy; nothing is taken away in silence. Without the file nothing is bounded. How to
+write one: [bound what manifests may ask](../how-to/bound-manifests.md).
+
+- A key that is absent bounds nothing. A list names what is allowed: `[]` allows nothing.
+- A path is held against a folder twice: as the manifest writes it, and where it leads once links are followed, which
+  is what the launch opens. So folders are named as they are, without links in them.
+- `volt validate`, `show` and `schema` do not look at it: a manifest can be valid here and be refused there.
+- Nothing on the command line, in a manifest or in the environment loosens it; `VOLT_ROOT` does not move it. `volt
+  update` gives no running workload what its manifest could not have asked for.
+- Registries, signers and modules of the kernel have no keys yet, and an unknown key is an error.
+
+The file and `/etc/volt` belong to root, nobody else can write to them, and neither is a link. Where that does not
+hold, or the file is not understood to its last key, nothing is launched, and every problem is told at once. Of a file
+that the user who called sudo cannot read himself, findings name the line and quote nothing.
+"""
+
+
+def policy_page() -> str:
+    """Every key of the policy, from the table that reads it."""
+    from volt.manifest.policy import BOUNDS
+
+    lines = ["# The policy of a machine", "", GENERATED.format(source="volt/manifest/policy.py"), "", POLICY_PAGE]
+    lines += ["| key | type | what it bounds |", "| --- | --- | --- |"]
+    lines += [f"| `{key}` | {cell(bound.written)} | {cell(bound.meaning)} |" for key, bound in BOUNDS.items()]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
     "manifest.md": manifest_page,
     "findings.md": findings_page,
     "kernels.md": kernels_page,
+    "policy.md": policy_page,
 }
 
 

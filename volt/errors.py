@@ -3,6 +3,7 @@
 VoltError                what went wrong, and what to do next
 ├── ManifestError        the findings of every file that was read
 ├── HostUnfit            what the plan needs and this machine lacks
+│   └── PolicyError      the machine's policy is not root's alone, or not understood: nothing is launched
 ├── LaunchError          a step of the launch failed; names the step and the cause
 └── StateError           volt's own files are unreadable, foreign or from another version
 """
@@ -27,17 +28,28 @@ class VoltError(Exception):
         self.hint = hint
 
 
+def _count(problems: int) -> str:
+    return f"{problems} problem{'s' if problems != 1 else ''}"
+
+
 class ManifestError(VoltError):
     """A manifest, or a chain of them, has problems: all of them, in file order."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        count = sum(1 for finding in findings if finding.severity == "error")
-        super().__init__(f"{count} problem{'s' if count != 1 else ''} found")
+        super().__init__(f"{_count(sum(1 for finding in findings if finding.severity == 'error'))} found")
         self.findings = tuple(findings)
 
 
 class HostUnfit(VoltError):
     """The plan needs something that this machine does not have."""
+
+
+class PolicyError(HostUnfit):
+    """The policy of this machine cannot be trusted or understood: all that is wrong with it."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(f"the policy of this machine cannot be applied: {_count(len(findings))} found")
+        self.findings = tuple(findings)
 
 
 class LaunchError(VoltError):

@@ -21,6 +21,7 @@ CODES = {
     "complain": 2,
     "_complain": 2,
     "parsed": 0,
+    "listed": 0,
     "one_of": 0,
     "mapping": 0,
     "profile": 0,
@@ -38,7 +39,8 @@ def codes(source: str) -> Iterator[str]:
 
 
 def used() -> set[str]:
-    modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt/plan" / name for name in ("check.py", "limits.py"))]
+    others = ("plan/bounds.py", "plan/check.py", "plan/limits.py", "host/policy.py")
+    modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt" / name for name in others)]
     return {code for module in modules for code in codes(module.read_text())}
 
 

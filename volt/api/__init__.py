@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from volt.api.planning import Source, Stream, planned, require, resolved, terminals
-from volt.errors import HostUnfit, LaunchError, ManifestError, StateError, VoltError
+from volt.api.policy import machine_policy, policy_check
+from volt.errors import HostUnfit, LaunchError, ManifestError, PolicyError, StateError, VoltError
 from volt.model.facts import Call
 from volt.model.findings import Finding
 from volt.model.plan import LaunchPlan
@@ -45,6 +46,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Outcome",
+    "PolicyError",
     "Resolved",
     "Run",
     "Shown",
@@ -285,21 +287,23 @@ def doctor() -> tuple[Check, ...]:
     from volt.host.doctor import examine
     from volt.host.facts import folders, probe_machine
 
-    return examine(probe_machine(folders()))
+    return (*examine(probe_machine(folders())), policy_check())
 
 
 def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
     """Give the running workload `name` new limits, all of them or none; the values are written as in [resources],
     or "none" to lift one. Every limit as the kernel has it then, in its own units.
 
-    Raises ManifestError for a value that is none, StateError when no such workload runs, VoltError when the kernel
-    or systemd refuses.
+    Raises ManifestError for a value that is none or beyond the policy, StateError when no such workload runs,
+    VoltError when the kernel or systemd refuses.
     """
     from volt.host.facts import folders, probe_machine
+    from volt.plan.bounds import check_resources
     from volt.plan.update import changes, parts
     from volt.runs.limits import change_limits, read_limits
     from volt.runs.sweep import running
 
+    policy = machine_policy()
     document, lifted = parts(name, wanted)
     read = resolve(document)
     if read.workload is None:
@@ -307,6 +311,10 @@ def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
     facts = probe_machine(folders())
     if not facts.root:
         raise HostUnfit("changing limits needs root", hint="run it with sudo")
+    if policy and policy.policy:
+        refused = check_resources(read.workload.resources, facts.memory, policy.policy, only=wanted)
+        if findings := policy.locate(tuple(refused)):
+            raise ManifestError(findings)
     record = running(facts.folders, name)
     change_limits(record, changes(read.workload.resources, lifted, facts, scope=bool(record.scope)))
     return read_limits(record)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volt.api.policy import machine_policy
 from volt.errors import HostUnfit, ManifestError
 from volt.model.facts import Call, Facts
 from volt.model.plan import LaunchPlan
@@ -45,13 +46,15 @@ def planned(
     from volt.host.profiles import profile_path, shipped_profile
     from volt.host.watch import watch_facts, watch_machine, watch_workload
     from volt.manifest import locate
+    from volt.model.values import replace
     from volt.plan.assemble import make_plan
 
     watch = keeping[0] if keeping else None
     if watch:
         watch_machine(watch, profile_path("seccomp", "default"))
+    policy = machine_policy()
     read = resolved(manifest, variables, base, watch)
-    facts = probe_machine(folders())
+    facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
     errors = tuple(finding for finding in read.findings if finding.severity == "error")
     if read.workload is None or errors:
         raise ManifestError(read.findings)
@@ -63,7 +66,8 @@ def planned(
     try:
         made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
-        raise ManifestError(locate(error.findings, read)) from None
+        found = policy.locate(error.findings) if policy else error.findings
+        raise ManifestError(locate(found, read)) from None
     return made, facts
 
 

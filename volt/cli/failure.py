@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from volt.cli.findings import document, printable, render
-from volt.errors import LaunchError, ManifestError, VoltError
+from volt.errors import LaunchError, ManifestError, PolicyError, VoltError
 
 RUN_FAILED = 125
 FAILED = 1
 BAD_MANIFEST = 2
+WITH_FINDINGS = (ManifestError, PolicyError)
 
 P = ParamSpec("P")
 
@@ -23,7 +24,7 @@ def report(error: VoltError, *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(failure(error), indent=2))
         return
-    if isinstance(error, ManifestError):
+    if isinstance(error, WITH_FINDINGS):
         print(render(error.findings), file=sys.stderr)
         return
     print(f"volt: {printable(error.message)}", file=sys.stderr)
@@ -33,7 +34,7 @@ def report(error: VoltError, *, as_json: bool = False) -> None:
 
 def failure(error: VoltError) -> dict[str, Any]:
     """The JSON document of a failure, version 1."""
-    if isinstance(error, ManifestError):
+    if isinstance(error, WITH_FINDINGS):
         return document(error.findings)
     fields: dict[str, Any] = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, LaunchError) and error.outcome:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from volt.model.findings import Finding
+from volt.model.findings import Bound, Finding, Place
 
 LONGEST_LINE = 160  # characters of a source line that are shown around the caret
 LONGEST_SOURCE = 1000  # characters of a source line in a document; a longer one is left out
@@ -23,8 +23,16 @@ def _lines(finding: Finding) -> list[str]:
     lines = [f"{place}{finding.severity}: {finding.message} [{finding.code}]"]
     if finding.source and finding.place:
         lines += _caret(finding.source, finding.place.column)
+    lines += _bound(finding.policy) if finding.policy else []
     lines += [f"hint: {finding.hint}"] if finding.hint else []
     return [printable(line) for line in lines]
+
+
+def _bound(bound: Bound) -> list[str]:
+    """The line of the policy that a value is beyond."""
+    place = f"{bound.place}: " if bound.place else ""
+    lines = [f"{place}the policy of this machine: {bound.key}"]
+    return lines + (_caret(bound.source, bound.place.column) if bound.place and bound.source else [])
 
 
 def _caret(source: str, column: int) -> list[str]:
@@ -53,15 +61,22 @@ def document(findings: Iterable[Finding]) -> dict[str, Any]:
 
 
 def _values(finding: Finding) -> dict[str, Any]:
-    place = finding.place
+    bound = finding.policy
     return {
         "code": finding.code,
         "severity": finding.severity,
         "key": finding.key,
         "message": finding.message,
         "hint": finding.hint,
+        **_written(finding.place, finding.source),
+        "policy": {"key": bound.key, **_written(bound.place, bound.source)} if bound else None,
+    }
+
+
+def _written(place: Place | None, source: str) -> dict[str, Any]:
+    return {
         "file": place.file if place else None,
         "line": (place.line or None) if place else None,
         "column": (place.column or None) if place else None,
-        "source": finding.source if len(finding.source) <= LONGEST_SOURCE else "",
+        "source": source if len(source) <= LONGEST_SOURCE else "",
     }

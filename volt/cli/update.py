@@ -63,5 +63,13 @@ def update(
 
 def _refused(error: ManifestError) -> VoltError:
     """What is wrong with the values, by the options that they were given with."""
-    wrong = (f"--{finding.key.rpartition('.')[2].replace('_', '-')}: {finding.message}" for finding in error.findings)
+    wrong = (_option(finding.key) + finding.message + _bound(finding) for finding in error.findings)
     return VoltError("; ".join(wrong), hint="; ".join(dict.fromkeys(one.hint for one in error.findings if one.hint)))
+
+
+def _option(key: str) -> str:
+    return f"--{key.rpartition('.')[2].replace('_', '-')}: "
+
+
+def _bound(finding: api.Finding) -> str:
+    return f" ({finding.policy.place})" if finding.policy else ""

@@ -8,6 +8,8 @@ from typing import Any
 
 from volt.errors import StateError
 from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact
+from volt.model.policy import Policy
+from volt.model.sizes import Size
 
 VERSION = 1
 
@@ -39,8 +41,15 @@ def _facts(values: dict[str, Any]) -> Facts:
         "busy_uids": tuple(values["busy_uids"]),
         "limits": {name: (soft, hard) for name, (soft, hard) in values["limits"].items()},
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
+        "policy": values.get("policy") and _policy(values["policy"]),
     }
     return Facts(**{**values, **typed})
+
+
+def _policy(values: dict[str, Any]) -> Policy:
+    typed = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    size = values["memory_limit"]
+    return Policy(**{**values, **typed, "memory_limit": size and Size(**size)})
 
 
 def _control(values: dict[str, Any]) -> Control:

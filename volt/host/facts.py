@@ -95,7 +95,9 @@ def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
 def _paths(workload: Workload, machine: Facts, found: tuple[Mount, ...]) -> dict[str, PathFact]:
     """Every host path of the workload; a volume is mounted with all that is mounted below it."""
     root = workload.storage.rootfs
-    single = [workload.env_file] if workload.env_file else []
+    security = workload.security
+    named = (workload.env_file, security.landlock_profile, security.landlock_policy, security.seccomp_profile)
+    single = [path for path in named if path and path.startswith("/")]
     if root == HOST:
         single += ["/usr", "/usr/local", *(f"/etc/{name}" for name in machine.host_etc)]
     elif root and not root.startswith(STORE):

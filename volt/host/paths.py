@@ -51,11 +51,12 @@ def _problem(error: OSError | ValueError) -> str:
 def _fact(descriptor: int, found: Sequence[Mount], kernel: tuple[int, int], recursive: bool) -> PathFact:
     status = os.fstat(descriptor)
     kind = KINDS[stat.S_IFMT(status.st_mode)]
+    real = str(Path(f"/proc/self/fd/{descriptor}").readlink())
     mount = _mount_of(descriptor, found)
     filesystem = mount.filesystem if mount else UNKNOWN
     problem = _not_idmappable(mount, kernel)
     if recursive and kind == "folder" and not problem:
-        inner = below(found, str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        inner = below(found, real)
         problem = next(filter(None, (_not_idmappable(one, kernel) for one in inner)), "")
         filesystem += problem and f", with {problem}"
     return PathFact(
@@ -66,6 +67,7 @@ def _fact(descriptor: int, found: Sequence[Mount], kernel: tuple[int, int], recu
         status.st_gid,
         filesystem=problem if mount and mount.idmapped else filesystem,
         idmappable=not problem,
+        real=real,
     )
 
 

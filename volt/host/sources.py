@@ -37,7 +37,7 @@ class FileSources:
                 raise OSError(0, "it is no regular file", path)
             if self._watch:
                 self._watch.opened(str(Path(path).absolute()), descriptor)
-            if not _may_quote(descriptor):
+            if not may_quote(descriptor):
                 self._withheld.add(path)
             return _read(descriptor)
         finally:
@@ -82,7 +82,8 @@ def _read(descriptor: int) -> bytes:
     return found
 
 
-def _may_quote(descriptor: int) -> bool:
+def may_quote(descriptor: int) -> bool:
+    """Whether whoever called sudo, if anybody did, may read an open file."""
     user = os.environ.get("SUDO_UID", "")
     if not user or user == "0" or os.geteuid() != 0:
         return True

@@ -16,6 +16,7 @@ from volt.host.etc import RESOLV_CONF
 from volt.host.files import lines, read_text
 from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
 from volt.model.facts import Facts
+from volt.model.policy import POLICY, POLICY_FOLDER
 from volt.model.steps import LIMITS
 from volt.model.workload import Resources, Workload
 
@@ -31,7 +32,13 @@ TEXTS = (
     "/proc/sys/kernel/random/boot_id",  # the record's; and with it the kernel
     "/proc/sys/kernel/hostname",  # ${HOSTNAME}
 )
-FILES = (RESOLV_CONF, "/etc/subuid", "/etc/subgid")
+FILES = (
+    RESOLV_CONF,
+    "/etc/subuid",
+    "/etc/subgid",
+    POLICY_FOLDER,  # whether root alone can have written the policy, or removed it
+    POLICY,
+)
 # Packages whose code decides what is in a plan.
 CODE = ("volt", "pyseccomp", "tomli")
 # Modules, or packages, that decide what is in a filter, tomli by what it reads of a profile.

@@ -61,7 +61,7 @@ class Document:
         """A finding with its line of text. Of a file that may not be quoted it says that something is wrong,
         and where; message, hint and key could hold its words."""
         if not self.quotable:
-            return replace(finding, key="", message=WITHHELD, hint="", source="")
+            return replace(finding, key="", message=WITHHELD, hint="", source="", policy=None)
         return replace(finding, source=self.line(finding.place.line if finding.place else 0))
 
 
@@ -125,6 +125,14 @@ def _read(path: str, number: int, sources: Sources) -> Document:
         _broken(document, "unreadable", f"{quote(name)} cannot be read: {why}", "name a readable TOML file")
         return document
     _parse(document, number)
+    return document
+
+
+def parse_document(name: str, data: bytes, *, quotable: bool) -> Document:
+    """One text by itself, which belongs to no chain."""
+    document = Document(name, None)
+    document.data, document.quotable = data, quotable
+    _parse(document, 0)
     return document
 
 

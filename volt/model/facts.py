@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from volt.model.policy import Policy
 from volt.model.values import Value, field
 
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
@@ -18,7 +19,7 @@ class PathFact(Value):
     """What lies at a host path that the workload names, links followed.
 
     `filesystem` is the type's name (`ext4`); `idmappable` says whether this kernel can idmap it.
-    `problem` explains `unreadable`.
+    `problem` explains `unreadable`. `real` is the path without links that was opened.
     """
 
     kind: PathKind
@@ -29,6 +30,7 @@ class PathFact(Value):
     filesystem: str = ""
     idmappable: bool = False
     problem: str = ""
+    real: str = ""
 
 
 class Folders(Value):
@@ -80,7 +82,8 @@ class Facts(Value):
     are the (first, count) ranges of /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard)
     by name. `host_etc` are the names below /etc that a host rootfs may show and that exist. `passwd` and
     `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
-    is the kept layer's record of the root it was made on, None without a layer.
+    is the kept layer's record of the root it was made on, None without a layer. `policy` is the most that
+    this machine allows, None where it bounds nothing.
     """
 
     architecture: str
@@ -107,6 +110,7 @@ class Facts(Value):
     passwd: str = ""
     group: str = ""
     layer: str | None = None
+    policy: Policy | None = None
 
 
 class Call(Value):

@@ -21,12 +21,21 @@ class Place(Value):
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
+class Bound(Value):
+    """What a machine's policy says to a value: its key there, where that was written, and the line of text."""
+
+    key: str
+    place: Place | None = None
+    source: str = ""
+
+
 class Finding(Value):
     """One problem, or one thing worth knowing.
 
     `code` is stable (`unknown-key`, `bad-size`, …). `key` is the dotted path of the value in the
     resolved manifest (`storage.volumes[0].host`), empty for the file as a whole. `place` and
-    `source` (the line of text at that place) are filled in where the value was written.
+    `source` (the line of text at that place) are filled in where the value was written. `policy` is
+    what the value is beyond, where it is wrong for that alone.
     """
 
     code: str
@@ -36,6 +45,7 @@ class Finding(Value):
     place: Place | None = None
     source: str = ""
     severity: Severity = "error"
+    policy: Bound | None = None
 
 
 def quote(value: object) -> str:

@@ -301,10 +301,13 @@ class SealProgram(Step):
 
 class SealFile(Step):
     """A sealed memfd with what the regular file `path` holds, at most 1 MiB: an env_file's values
-    are in no plan and no record."""
+    are in no plan and no record. With `inode` not 0, another device or inode than the ones seen while
+    planning is an error."""
 
     name = "seal-file"
     path: Text
+    device: U64 = 0
+    inode: U64 = 0
     to: Out
 
 

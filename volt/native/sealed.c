@@ -103,6 +103,11 @@ int do_seal_file(struct context *context, const struct step_seal_file *step) {
     struct stat status;
     int from = open(step->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (from < 0 || fstat(from, &status) < 0) return explain(context, "%s", step->path);
+    bool other = (uint64_t)status.st_dev != step->device || (uint64_t)status.st_ino != step->inode;
+    if (step->inode != 0 && other) {
+        close_held(&from);
+        return refuse(context, ESTALE, "%s is not what it was when the launch was planned", step->path);
+    }
     if (!S_ISREG(status.st_mode) || status.st_size > ENV_FILE_LIMIT) {
         close_held(&from);
         return refuse(context, 0, "%s has to be a regular file of at most 1 MiB", step->path);

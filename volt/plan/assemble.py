@@ -81,7 +81,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     bounding = payload_sets(workload, identity.uid).bounding
     bpf = filter_for(bounding)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
-    env_file = _env_file(workload)
+    env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
     waived = unenforced(workload.resources, facts, call.waived)
     part = (
@@ -199,10 +199,11 @@ def _guard_start() -> Part:
     )
 
 
-def _env_file(workload: Workload) -> Part:
+def _env_file(workload: Workload, facts: Facts) -> Part:
     if not workload.env_file:
         return Part()
-    step = SealFile(path=text(workload.env_file), to="env-file", note="workload.env_file")
+    path, fact = workload.env_file, facts.paths[workload.env_file]
+    step = SealFile(path=text(path), device=fact.device, inode=fact.inode, to="env-file", note="workload.env_file")
     return Part(host=(step,), inherited=("env-file",))
 
 

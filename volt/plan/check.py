@@ -10,6 +10,7 @@ from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
 from volt.model.values import Value
 from volt.model.workload import Volume, Workload
+from volt.plan.bounds import check_policy
 from volt.plan.limits import check_limits
 from volt.plan.root import HOST, layer_base
 from volt.plan.users import UnknownUserError, identify
@@ -208,6 +209,10 @@ def _limits(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterato
             yield Finding("limit-too-high", f"limits.{name}", message, f"write at most {most}")
 
 
+def _policy(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    yield from check_policy(workload, facts, call)
+
+
 RULES = (
     _later,
     _root,
@@ -221,4 +226,5 @@ RULES = (
     _layer_size,
     _resources,
     _limits,
+    _policy,
 )

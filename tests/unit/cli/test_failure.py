@@ -5,7 +5,7 @@ import json
 import pytest
 
 from volt.cli.failure import BAD_MANIFEST, FAILED, RUN_FAILED, failing, failure, report
-from volt.errors import HostUnfit, LaunchError, ManifestError, StateError, VoltError
+from volt.errors import HostUnfit, LaunchError, ManifestError, PolicyError, StateError, VoltError
 from volt.model.findings import Finding, Place
 from volt.model.run import Outcome
 
@@ -27,6 +27,14 @@ def test_people_read_findings_with_their_place(capsys):
     assert out == ""
     assert err.startswith("web.toml:3:1: error: '4X' is not a size [bad-size]\n")
     assert err.endswith("hint: write 4G\n")
+
+
+def test_what_is_wrong_with_the_policy_is_told_as_findings_are(capsys):
+    error = PolicyError([FINDING])
+    report(error)
+    assert capsys.readouterr().err.startswith("web.toml:3:1: error: '4X' is not a size [bad-size]\n")
+    assert failure(error) == failure(BAD)
+    assert error.message == "the policy of this machine cannot be applied: 1 problem found"
 
 
 def test_no_terminal_obeys_a_message(capsys):

@@ -3,7 +3,8 @@
 import pytest
 
 from volt.cli.findings import document, render
-from volt.model.findings import Finding, Place
+from volt.model.findings import Bound, Finding, Place
+from volt.model.values import replace
 
 WRONG = Finding("bad-size", "a.b", "'4X' is not a size", "write 512M", Place("a.toml", 3, 5), 'b = "4X"')
 
@@ -75,8 +76,47 @@ def test_the_document_has_every_value_of_a_finding():
                 "line": 3,
                 "column": 5,
                 "source": 'b = "4X"',
+                "policy": None,
             }
         ],
+    }
+
+
+BOUND = Bound("network.mode", Place("/etc/volt/policy.toml", 2, 8), 'mode = ["none"]')
+BEYOND = Finding(
+    "beyond-policy", "network.mode", "no", "write none", Place("a.toml", 3, 8), 'mode = "host"', policy=BOUND
+)
+
+
+def test_what_is_beyond_the_policy_is_shown_with_both_lines():
+    assert render([BEYOND]).split("\n") == [
+        "a.toml:3:8: error: no [beyond-policy]",
+        '    mode = "host"',
+        "           ^",
+        "/etc/volt/policy.toml:2:8: the policy of this machine: network.mode",
+        '    mode = ["none"]',
+        "           ^",
+        "hint: write none",
+    ]
+
+
+def test_a_line_of_the_policy_that_may_not_be_quoted_is_named():
+    hidden = replace(BEYOND, policy=replace(BOUND, source=""))
+    assert render([hidden]).split("\n")[3:] == [
+        "/etc/volt/policy.toml:2:8: the policy of this machine: network.mode",
+        "hint: write none",
+    ]
+
+
+def test_the_document_has_both_places():
+    (value,) = document([BEYOND])["findings"]
+    assert (value["file"], value["line"], value["column"], value["source"]) == ("a.toml", 3, 8, 'mode = "host"')
+    assert value["policy"] == {
+        "key": "network.mode",
+        "file": "/etc/volt/policy.toml",
+        "line": 2,
+        "column": 8,
+        "source": 'mode = ["none"]',
     }
 
 

@@ -10,6 +10,8 @@ from volt.errors import StateError
 from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.facts import folders, probe_machine
 from volt.model.facts import Facts, Folders, PathFact
+from volt.model.policy import Policy
+from volt.model.sizes import Size
 from volt.model.values import kinds
 
 NUMBERS = st.integers(0, 2**64 - 1)
@@ -25,6 +27,8 @@ FACTS = st.builds(
     subordinate=st.lists(PAIRS, max_size=3).map(tuple),
     busy_uids=st.lists(NUMBERS, max_size=3).map(tuple),
     limits=st.dictionaries(TEXTS, PAIRS, max_size=3),
+    policy=st.none()
+    | st.builds(Policy, rootfs=st.lists(TEXTS, max_size=2).map(tuple), memory_limit=st.builds(Size, NUMBERS)),
     paths=st.dictionaries(TEXTS, st.builds(PathFact, st.just("folder"), NUMBERS, NUMBERS), max_size=3),
 )
 

@@ -53,6 +53,7 @@ def test_each_kind(tmp_path):
 def test_links_are_followed_to_what_they_lead_to(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     assert fact(tmp_path / "link").inode == tmp_path.stat().st_ino
+    assert fact(tmp_path / "link").real == str(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "/proc/self/status/below"])

@@ -9,7 +9,8 @@ import tomli
 from volt.manifest import schema
 from volt.manifest.fields import SECTIONS, TOP, VOLUME
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
+POLICY = Path(__file__).parents[3] / "examples/policy.toml"  # no manifest
+EXAMPLES = sorted({*(Path(__file__).parents[3] / "examples").glob("*.toml")} - {POLICY})
 TYPES = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
 
 

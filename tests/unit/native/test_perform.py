@@ -286,6 +286,15 @@ def test_an_env_file_is_a_regular_file_of_some_size(run, tmp_path, make, message
     assert message in done.stderr
 
 
+def test_an_env_file_is_the_one_that_was_planned_with(run, tmp_path):
+    (tmp_path / "env").write_bytes(b"A=1\n")
+    status = (tmp_path / "env").stat()
+    same = SealFile(path=at(tmp_path, "env"), device=status.st_dev, inode=status.st_ino, to="env")
+    assert run(same).returncode == 0
+    other = SealFile(path=at(tmp_path, "env"), device=status.st_dev, inode=status.st_ino + 1, to="env")
+    assert "is not what it was when the launch was planned" in run(other).stderr
+
+
 def test_memory_files_are_made(run, tmp_path):
     (tmp_path / "env").write_bytes(b"A=1\n" * 1000)
     done = run(

@@ -1,0 +1,175 @@
+"""What a machine's policy refuses: whatever a manifest, or the caller of one launch, asks for beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from volt.model.facts import Call, Facts
+from volt.model.findings import Bound, Finding
+from volt.model.modes import LandlockProfile, NetworkMode
+from volt.model.policy import Policy
+from volt.model.sizes import Size
+from volt.model.values import Value
+from volt.model.workload import Resources, Volume, Workload
+from volt.plan.capabilities import payload_sets
+
+DEFAULT_PROFILE = "default"  # where a manifest names none
+LIMITS = ("memory_limit", "pids_max")  # of [resources], those that a policy bounds
+ASK = "ask whoever administers this machine"
+
+
+class Asked(Value):
+    """A word or an absolute path in the manifest, the keys that it has there and in the policy, its use, and what to
+    write where neither another word nor another path will do."""
+
+    key: str
+    bound: str
+    value: str
+    use: str = ""
+    otherwise: str = ""
+
+
+def check_policy(workload: Workload, facts: Facts, call: Call) -> Iterator[Finding]:
+    """A finding for everything that is beyond the policy; nothing where there is none."""
+    policy = facts.policy
+    if policy is None:
+        return
+    yield from _waivers(call, policy)
+    yield from _env_file(workload, facts, policy)
+    yield from _capabilities(workload, policy)
+    yield from _profiles(workload, facts, policy)
+    yield from check_resources(workload.resources, facts.memory, policy)
+    yield from _network(workload, policy)
+    yield from _root(workload, facts, policy)
+    for number, volume in enumerate(workload.storage.volumes):
+        yield from _volume(f"storage.volumes[{number}]", volume, facts, policy)
+
+
+def check_resources(
+    wanted: Resources, memory: int, policy: Policy, only: Collection[str] = LIMITS
+) -> Iterator[Finding]:
+    """Limits that are missing or too high. Of a workload that runs `only` those that change are looked at."""
+    for name in (name for name in LIMITS if name in only):
+        most, found, key = getattr(policy, name), getattr(wanted, name), f"resources.{name}"
+        if most is None or (found is not None and _number(found, memory) <= _number(most, memory)):
+            continue
+        message = f"{name} {found} is too much" if found else f"{name} is not limited, and has to be"
+        yield _beyond(policy, key, key, f"{message} on this machine", f"write at most {most}")
+
+
+def _number(value: Size | int, memory: int) -> int:
+    return value.of(memory) if isinstance(value, Size) else value
+
+
+def _beyond(policy: Policy, key: str, bound: str, message: str, hint: str) -> Finding:
+    """A finding about the value `key` of the manifest, and the key `bound` of the policy."""
+    return Finding("beyond-policy", key, message, hint if policy.quotable else ASK, policy=Bound(bound))
+
+
+def _waivers(call: Call, policy: Policy) -> Iterator[Finding]:
+    if policy.allow_unenforced is None:
+        return
+    for name in call.waived:
+        if name not in policy.allow_unenforced:
+            message = f"--allow-unenforced {name} may not be given on this machine"
+            yield _beyond(policy, "", "allow_unenforced", message, f"launch without --allow-unenforced {name}")
+
+
+def _env_file(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
+    if workload.env_file:
+        asked = Asked("workload.env_file", "workload.env_file", workload.env_file)
+        yield from _place(asked, policy.env_file, facts, policy)
+
+
+def _capabilities(workload: Workload, policy: Policy) -> Iterator[Finding]:
+    most, key, listed = policy.capabilities, "security.capabilities", workload.security.capabilities
+    if most is None:
+        return
+    if listed is None:
+        given = payload_sets(workload, 0).bounding
+        if beyond := [name for name in given if name not in most]:
+            left = ", ".join(f'"{name}"' for name in given if name in most)
+            message = f"absent, capabilities are the usual {len(given)}, and a payload cannot have {_list(beyond)}"
+            yield _beyond(policy, key, key, message, f"write capabilities = [{left}]")
+        return
+    for number, name in enumerate(listed):
+        if name not in most:
+            message = f"a payload cannot have the capability {name} on this machine"
+            hint = f"remove it; these may be given: {', '.join(most) or 'none'}"
+            yield _beyond(policy, f"{key}[{number}]", key, message, hint)
+
+
+def _profiles(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
+    security = workload.security
+    key, used = "security.landlock_profile", security.landlock_profile or DEFAULT_PROFILE
+    asked = Asked(key, key, used)
+    if used == LandlockProfile.CUSTOM and security.landlock_policy:
+        asked = Asked("security.landlock_policy", key, security.landlock_policy)
+    yield from _place(asked, policy.landlock_profile, facts, policy)
+    key = "security.seccomp_profile"
+    asked = Asked(key, key, security.seccomp_profile or DEFAULT_PROFILE)
+    yield from _place(asked, policy.seccomp_profile, facts, policy)
+
+
+def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
+    key, mode = "network.mode", workload.network.mode or NetworkMode.BRIDGE
+    if policy.network_mode is not None and mode not in policy.network_mode:
+        message = f"the network mode {mode} may not be used on this machine"
+        yield _beyond(policy, key, key, message, _one_of(policy.network_mode))
+
+
+def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
+    root = workload.storage.rootfs
+    if root:
+        yield from _place(Asked("storage.rootfs", "storage.rootfs", root), policy.rootfs, facts, policy)
+
+
+def _volume(key: str, volume: Volume, facts: Facts, policy: Policy) -> Iterator[Finding]:
+    bounds = "storage.volumes"
+    asked = Asked(f"{key}.host", f"{bounds}.host", volume.host)
+    yield from _place(asked, policy.volume_host, facts, policy)
+    if not volume.readonly:
+        asked = Asked(f"{key}.host", f"{bounds}.writable", volume.host, " for writing", ", or add readonly = true")
+        yield from _place(asked, policy.volume_writable, facts, policy)
+    if volume.owner_root and policy.volume_owner is not None and "root" not in policy.volume_owner:
+        message = "the inside may not write as the host's root on this machine"
+        yield _beyond(policy, f"{key}.owner", f"{bounds}.owner", message, "remove owner, and give the path another one")
+
+
+def _place(asked: Asked, allowed: tuple[str, ...] | None, facts: Facts, policy: Policy) -> Iterator[Finding]:
+    """A word that is allowed, or a path: both as it is written and where it leads, as planning has opened it. A
+    launch opens the same inode again, so no link that changes in between leads it elsewhere."""
+    if allowed is None:
+        return
+    value, fact = asked.value, facts.paths.get(asked.value)
+    real = fact.real if fact else ""
+    message = f"{value} may not be used{asked.use} on this machine"
+    if value.startswith("/"):
+        good = _inside(value, allowed)
+        if good and real and not _inside(real, allowed):
+            good, message = False, f"{value} leads to {real}, which may not be used{asked.use} on this machine"
+    else:
+        good = value in allowed
+    if not good:
+        yield _beyond(policy, asked.key, asked.bound, message, _one_of(allowed) + asked.otherwise)
+
+
+def _inside(path: str, folders: Iterable[str]) -> bool:
+    """Below a folder, or that folder itself; of a path with a `..` nobody knows."""
+    parts = PurePosixPath(path)
+    known = ".." not in parts.parts
+    return known and any(parts.is_relative_to(folder) for folder in folders if folder.startswith("/"))
+
+
+def _one_of(allowed: Sequence[str]) -> str:
+    words = [word for word in allowed if not word.startswith("/")]
+    folders = [word for word in allowed if word.startswith("/")]
+    ways = [f"write {_list(words, 'or')}"] if words else []
+    ways += [f"name a place below {_list(folders, 'or')}"] if folders else []
+    return ", or ".join(ways) or "leave it out: nothing is allowed"
+
+
+def _list(words: Iterable[str], last: str = "and") -> str:
+    *before, end = words
+    return f"{', '.join(before)} {last} {end}" if before else end
