@@ -77,4 +77,4 @@ def not_roots(path: str, owner: int, mode: int) -> tuple[Finding, ...]:
 
 
 def _problem(path: str, message: str, hint: str) -> Finding:
-    return Finding("bad-policy", "", f"{path} {message}", hint, Place(path))
+    return Finding("bad-policy", "", f"it {message}", hint, Place(path))

@@ -25,7 +25,9 @@ def policy(tmp_path):
 def told(path):
     """What is wrong, without the owner, who is root only where the tests are."""
     found = read_policy_file(str(path))
-    return [problem.message for problem in found.problems if "belongs to" not in problem.message]
+    return [
+        str(problem.place) + problem.message[2:] for problem in found.problems if "belongs to" not in problem.message
+    ]
 
 
 def test_a_policy_is_read(policy):
