@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -343,18 +345,43 @@ except api.PolicyError as error:
     assert machine.python(code % "none").stdout == b"['bad-policy']\n"
 
 
-def test_of_a_policy_that_sudos_user_cannot_read_nothing_is_quoted(machine):
-    machine.manifest(storage={"rootfs": "host"})
-    machine.says(f'[storage]\nrootfs = ["{machine.folder}/inside"]\n')
+@pytest.fixture
+def everybodys():
+    """A folder whose files everybody can read, unlike pytest's."""
+    folder = Path(tempfile.mkdtemp(prefix="volt-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+SUDO = {"SUDO_UID": str(SOMEBODY)}
+
+
+def test_of_a_policy_that_sudos_user_cannot_read_nothing_is_quoted(machine, everybodys):
+    words = ("run", shutil.copy(machine.manifest(storage={"rootfs": "host"}), everybodys / "own.toml"))
+    machine.says('[storage]\nrootfs = ["/secret"]\n')
+    assert "/secret" in refused(machine(*words, env=SUDO))
     machine.policy.chmod(0o600)
-    text = refused(machine(*RUN, env={"SUDO_UID": str(SOMEBODY)}))
+    text = refused(machine(*words, env=SUDO))
     assert "/etc/volt/policy.toml:2:10: the policy of this machine: storage.rootfs" in text
-    assert str(machine.folder / "inside") not in text
+    assert "secret" not in text
     assert "ask whoever administers this machine" in text
-    assert str(machine.folder / "inside") in refused(machine(*RUN))
+    assert "/secret" in refused(machine(*words))
+
+
+def test_of_a_manifest_that_sudos_user_cannot_read_no_bound_is_told_either(machine):
+    machine.manifest(storage={"rootfs": "host"})
+    machine.says('[storage]\nrootfs = ["/secret"]\n')
+    text = refused(machine(*RUN, env=SUDO))
+    assert "what is wrong is not shown" in text
+    assert "rootfs" not in text
+
+
+def test_what_is_wrong_in_a_policy_that_sudos_user_cannot_read_is_not_shown(machine):
+    machine.manifest()
     machine.says("secret = 1\n")
     machine.policy.chmod(0o600)
-    text = refused(machine(*RUN, env={"SUDO_UID": str(SOMEBODY)}))
+    text = refused(machine(*RUN, env=SUDO))
     assert "secret" not in text
     assert "/etc/volt/policy.toml:1:" in text
 
