@@ -9,7 +9,7 @@ from pathlib import Path
 from volt.host.policy import not_roots
 from volt.manifest import locate, resolve
 from volt.manifest.policy import read_policy
-from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact
+from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact, ProfileText
 from volt.model.findings import Finding
 from volt.model.policy import POLICY
 from volt.plan.check import Accounts, check
@@ -43,6 +43,7 @@ class Example:
     stdin: bool = False
     policy: str = ""
     owner: int = 0
+    profile: str = ""
 
     @property
     def text(self) -> str:
@@ -84,6 +85,7 @@ class Example:
             paths=PATHS,
             layer=LAYERS.get(workload.name),
             policy=read.policy,
+            seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
         )
         refused = check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", ""))
         return locate(read.locate(refused), resolved)

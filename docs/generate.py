@@ -226,6 +226,7 @@ def finding_section(entry: Example) -> Iterator[str]:
     more += [f"in {entry.encoding}"] if entry.encoding != "utf-8" else []
     more += [f"with {entry.padding} bytes"] if entry.padding else []
     more += ["with `" + name + "` holding `" + text + "`" for name, text in list(entry.files.items())[:1]]
+    more += [f"with a profile of `{entry.profile}`"] if entry.profile else []
     more += ["and so on"] if len(entry.files) > 1 else []
     yield from (f"## {entry.code}", "", entry.rule, "")
     yield from ([FOUND[entry.by], ""] if entry.by in FOUND else [])

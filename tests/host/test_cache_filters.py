@@ -12,6 +12,7 @@ from tests.host import front
 from tests.host.test_cache_machine import ALONE, edited_profile, libseccomp
 from volt.launch.cache import FILTER
 from volt.model.entry import decode_entry, encode_entry, file_name
+from volt.model.filter import Filter
 
 ALLOW = struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000)  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
 SOMEBODY = 1000
@@ -51,7 +52,7 @@ class Machine:
         body = path.read_bytes()[32:]
         (length,) = struct.unpack_from("<I", body)
         found = decode_entry(path.read_bytes(), body[4 : 4 + length], self.key())
-        return found[1]
+        return Filter.decode(found[1]).program
 
     def key(self):
         return (self.front.plans / "key").read_bytes()
@@ -112,7 +113,7 @@ def poisoned_and_sealed(one, path):
     """As whoever does not know the key can do it."""
     body = path.read_bytes()[32:]
     (length,) = struct.unpack_from("<I", body)
-    path.write_bytes(encode_entry(body[4 : 4 + length], (), ALLOW, bytes(16)))
+    path.write_bytes(encode_entry(body[4 : 4 + length], (), Filter(ALLOW).encode(), bytes(16)))
 
 
 def truncated(one, path):
@@ -128,7 +129,7 @@ def writable(one, path):
 
 
 def of_another_question(one, path):
-    path.write_bytes(encode_entry(b"another", (), ALLOW, one.key()))
+    path.write_bytes(encode_entry(b"another", (), Filter(ALLOW).encode(), one.key()))
 
 
 DAMAGES = [poisoned, poisoned_and_sealed, truncated, owned, writable, of_another_question]
@@ -152,7 +153,7 @@ def test_the_poison_would_be_seen(one):
     (length,) = struct.unpack_from("<I", body)
     asked = body[4 : 4 + length]
     assert path.name == FILTER + file_name(asked, one.key())
-    path.write_bytes(encode_entry(asked, (), ALLOW * 1001, one.key()))
+    path.write_bytes(encode_entry(asked, (), Filter(ALLOW * 1001).encode(), one.key()))
     assert not one.launch()
     assert ALLOW * 1001 in one.newest()
 

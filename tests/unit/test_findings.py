@@ -39,7 +39,7 @@ def codes(source: str) -> Iterator[str]:
 
 
 def used() -> set[str]:
-    others = ("plan/bounds.py", "plan/check.py", "plan/limits.py", "host/policy.py")
+    others = ("plan/bounds.py", "plan/check.py", "plan/limits.py", "plan/seccomp_check.py", "host/policy.py")
     modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt" / name for name in others)]
     return {code for module in modules for code in codes(module.read_text())}
 

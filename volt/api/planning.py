@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from volt.host.watch import Watch
     from volt.launch.cache import PlanCache
     from volt.manifest import Resolved
+    from volt.model.filter import Filter
 
     # What a plan is made from is noted, and where it is kept.
     Keeping = tuple[Watch, PlanCache]
@@ -51,18 +52,20 @@ def planned(
 
     watch = keeping[0] if keeping else None
     if watch:
-        watch_machine(watch, profile_path("seccomp", "default"))
+        watch_machine(watch)
     policy = machine_policy()
     read = resolved(manifest, variables, base, watch)
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
     errors = tuple(finding for finding in read.findings if finding.severity == "error")
     if read.workload is None or errors:
         raise ManifestError(read.findings)
+    named = read.workload.security.seccomp_profile or "default"
     if watch:
         watch_facts(watch, facts)
-        watch_workload(watch, read.workload, facts, fresh=call.fresh)
+        profile = named if "/" in named else profile_path("seccomp", named)
+        watch_workload(watch, read.workload, facts, profile, fresh=call.fresh)
     facts = probe(read.workload, facts, fresh=call.fresh)
-    text = shipped_profile("seccomp", "default")
+    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", named)
     try:
         made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
@@ -71,16 +74,17 @@ def planned(
     return made, facts
 
 
-def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> bytes:
+def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> Filter:
     """The filter that a profile's text makes: one that was kept, or one made now, and kept: making it takes longer
     than all other planning."""
     from volt.host.watch import Watch, watch_compiler
     from volt.model.entry import filter_question
+    from volt.model.filter import Filter
 
-    def make() -> bytes:
+    def make() -> Filter:
         from volt.plan.seccomp import filter_of
 
-        return filter_of(text, capabilities, facts.architecture)
+        return filter_of(text, capabilities, facts)
 
     if keeping is None:
         return make()
@@ -88,12 +92,12 @@ def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Kee
     asked = filter_question(text, capabilities, (facts.architecture, facts.kernel_release), cache.key)
     if kept := cache.find_filter(asked):
         watch.adopt(kept[0])
-        return kept[1]
+        return Filter.decode(kept[1])
     made, own = make(), Watch(cache.key)
     watch_compiler(own, facts.libseccomp)
     watch.certain &= own.certain
     if own.certain:
-        cache.keep_filter(asked, own.dependencies(), made)
+        cache.keep_filter(asked, own.dependencies(), made.encode())
     return made
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact
+from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact, ProfileText
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 
@@ -42,6 +42,7 @@ def _facts(values: dict[str, Any]) -> Facts:
         "limits": {name: (soft, hard) for name, (soft, hard) in values["limits"].items()},
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
         "policy": values.get("policy") and _policy(values["policy"]),
+        "seccomp": values["seccomp"] and ProfileText(**values["seccomp"]),
     }
     return Facts(**{**values, **typed})
 

@@ -13,7 +13,7 @@ from volt.host.inside import read_inside
 from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi
-from volt.model.facts import Facts, Folders, PathFact
+from volt.model.facts import Facts, Folders, PathFact, ProfileText
 from volt.model.values import replace
 from volt.model.workload import Resources
 
@@ -89,7 +89,17 @@ def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
         passwd=read_inside("etc/passwd", folder, upper),
         group=read_inside("etc/group", folder, upper),
         layer=(layer and read_text(f"{layer}/root", _RECORD)) or None,
+        seccomp=_profile(workload.security.seccomp_profile),
     )
+
+
+def _profile(named: str | None) -> ProfileText | None:
+    """What a profile's file says, where one is named by its path."""
+    if named is None or "/" not in named:
+        return None
+    from volt.host.profiles import read_profile
+
+    return read_profile(named)
 
 
 def _paths(workload: Workload, machine: Facts, found: tuple[Mount, ...]) -> dict[str, PathFact]:

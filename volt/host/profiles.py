@@ -1,4 +1,4 @@
-"""The profiles that volt ships: found beside the package in a source tree, inside it once installed."""
+"""Profiles: those that volt ships, beside the package in a source tree and inside it once installed; and a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from volt.errors import StateError
+from volt.host.files import MOST
+from volt.model.facts import ProfileText
 
 _PACKAGE = Path(__file__).parents[1]
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -34,6 +36,24 @@ def shipped_profiles(kind: str) -> tuple[str, ...]:
     files = (entry.name for entry in _folder(kind).iterdir())
     names = sorted(file.removesuffix(".toml") for file in files if file.endswith(".toml"))
     return tuple(name for name in names if _NAME.fullmatch(name))
+
+
+def read_profile(path: str) -> ProfileText:
+    """What a profile's file says, read as a manifest is: a regular file of at most 1 MiB, never waited for."""
+    from volt.host.sources import FileSources
+
+    sources = FileSources()
+    try:
+        data = sources.read(path)
+        quotable = sources.quotable(path)
+        if len(data) > MOST:
+            return ProfileText(path, problem="is longer than 1 MiB", quotable=quotable)
+        return ProfileText(path, data.decode(), quotable=quotable)
+    except UnicodeDecodeError:
+        return ProfileText(path, problem="is no UTF-8 text")
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return ProfileText(path, problem=f"cannot be read: {why}")
 
 
 def _folder(kind: str) -> Path:

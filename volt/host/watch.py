@@ -42,7 +42,8 @@ FILES = (
 # Packages whose code decides what is in a plan.
 CODE = ("volt", "pyseccomp", "tomli")
 # Modules, or packages, that decide what is in a filter, tomli by what it reads of a profile.
-COMPILER = ("volt.plan.seccomp", "volt.plan.seccomp_profile", "pyseccomp", "tomli")
+_SECCOMP = ("", "_bound", "_check", "_oci", "_profile", "_rules")
+COMPILER = (*(f"volt.plan.seccomp{part}" for part in _SECCOMP), "volt.model.filter", "pyseccomp", "tomli")
 ACCOUNTS = ("etc", "etc/passwd", "etc/group")
 
 
@@ -120,11 +121,11 @@ class Watch:
         return tuple(sorted(self.found.values(), key=lambda one: one.kind == Depends.TEXT))
 
 
-def watch_machine(watch: Watch, profile: str) -> None:
+def watch_machine(watch: Watch) -> None:
     """What every plan depends on; before the machine is probed."""
     for path in TEXTS:
         watch.text(path)
-    for path in (*FILES, profile):
+    for path in FILES:
         watch.file(path)
     for path in (SYSTEMD, BUS):
         watch.place(path)
@@ -138,9 +139,10 @@ def watch_facts(watch: Watch, facts: Facts) -> None:
     watch._note(Depends.CAPABILITIES, "", (facts.capabilities,))  # noqa: SLF001 (one module's own)
 
 
-def watch_workload(watch: Watch, workload: Workload, machine: Facts, *, fresh: bool) -> None:
-    """What one workload names; before its paths are looked at."""
+def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: str, *, fresh: bool) -> None:
+    """What one workload names, and the file of its seccomp profile; before its paths are looked at."""
     where = machine.folders
+    watch.file(profile)
     root = workload.storage.rootfs or ""
     single = [root] if root.startswith("/") else ["/usr", "/usr/local"]
     for path in (*single, *(volume.host for volume in workload.storage.volumes), workload.env_file):

@@ -33,6 +33,16 @@ class PathFact(Value):
     real: str = ""
 
 
+class ProfileText(Value):
+    """What a profile's file says; `problem` is why it could not be read, as the end of a sentence. `quotable` is
+    False where the user who called sudo could not have read it."""
+
+    path: str
+    text: str = ""
+    problem: str = ""
+    quotable: bool = True
+
+
 class Folders(Value):
     """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else: then `root` is its value."""
 
@@ -83,7 +93,8 @@ class Facts(Value):
     by name. `host_etc` are the names below /etc that a host rootfs may show and that exist. `passwd` and
     `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
     is the kept layer's record of the root it was made on, None without a layer. `policy` is the most that
-    this machine allows, None where it bounds nothing.
+    this machine allows, None where it bounds nothing. `seccomp` is the profile that the workload names by
+    its path.
     """
 
     architecture: str
@@ -111,6 +122,7 @@ class Facts(Value):
     group: str = ""
     layer: str | None = None
     policy: Policy | None = None
+    seccomp: ProfileText | None = None
 
 
 class Call(Value):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
 from volt.model.facts import UIDS_FOLDER, Call, Facts
+from volt.model.filter import Filter
 from volt.model.part import STAGE, Part
 from volt.model.plan import LaunchPlan
 from volt.model.steps import (
@@ -49,7 +50,7 @@ from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
 from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
 
-FilterFor = Callable[[tuple[str, ...]], bytes]
+FilterFor = Callable[[tuple[str, ...]], Filter]
 
 STANDARD = ("stdin", "stdout", "stderr")
 
@@ -79,7 +80,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     found = mounts(workload, facts, accounts.passwd, accounts.group)
     points = tuple((mount.path, mount.folder) for mount in found)
     bounding = payload_sets(workload, identity.uid).bounding
-    bpf = filter_for(bounding)
+    filtered = filter_for(bounding)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
     env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
@@ -100,7 +101,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + Part(guard=raised_limits(workload, facts))
         + inside_part()
         + _inside(standard, call.terminal)
-        + payload_part(workload, identity, bpf)
+        + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
     handed = ("program", "control", "inside", *(name for name in standard if name), *part.inherited)
@@ -114,7 +115,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=(*_notes(workload), *_waivers(waived)),
+        notes=(*_notes(workload), *(f"security.seccomp_profile: {note}" for note in filtered.notes), *_waivers(waived)),
     )
 
 

@@ -13,6 +13,7 @@ from volt.model.workload import Volume, Workload
 from volt.plan.bounds import check_policy
 from volt.plan.limits import check_limits
 from volt.plan.root import HOST, layer_base
+from volt.plan.seccomp_check import check_profile
 from volt.plan.users import UnknownUserError, identify
 
 # Every field that this version accepts and does not perform: a key or a table, and from which value on.
@@ -24,7 +25,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.boot", lambda w: bool(w.boot)),
     ("security.landlock_profile", lambda w: w.security.landlock_profile is not None),
     ("security.landlock_policy", lambda w: w.security.landlock_policy is not None),
-    ("security.seccomp_profile", lambda w: w.security.seccomp_profile not in (None, "default")),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
     ("network.mode", lambda w: w.network.mode in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)),
     ("network.name", lambda w: w.network.name is not None),
@@ -187,6 +187,10 @@ def _resources(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> It
     yield from check_limits(workload.resources, facts, call.waived)
 
 
+def _seccomp(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    yield from check_profile(workload, facts)
+
+
 def _layer_size(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     size, layer = workload.storage.layer_size, workload.storage.writable_layer
     if size is None or (workload.writable and not workload.kept):
@@ -218,6 +222,7 @@ RULES = (
     _root,
     _network,
     _capabilities,
+    _seccomp,
     _command,
     _env_file,
     _users,

@@ -68,9 +68,14 @@ def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
         SetCapabilities(caps=sets.effective, ambient=sets.ambient, note="security.capabilities"),
         NoNewPrivileges(note="security.no_new_privs"),
         ChangeFolder(path=text(workload.workdir or "/"), note="workload.workdir"),
-        FilterCalls(filter=bpf, note="security.seccomp_profile"),
+        FilterCalls(filter=bpf, note=_profile(workload)),
     )
     return Part(payload=steps)
+
+
+def _profile(workload: Workload) -> str:
+    named = workload.security.seccomp_profile
+    return f"security.seccomp_profile = {named}" if named else "security.seccomp_profile"
 
 
 def raised_limits(workload: Workload, facts: Facts) -> tuple[Step, ...]:

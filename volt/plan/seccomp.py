@@ -5,14 +5,31 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from volt.errors import HostUnfit
-from volt.plan.seccomp_profile import KILL, Condition, Profile, ProfileError, Rule, parse_profile
+from volt.errors import HostUnfit, ManifestError
+from volt.model.filter import Filter
+from volt.plan.seccomp_bound import ARCHITECTURES, bound_rules, read_profile, remarks
+from volt.plan.seccomp_check import refused
+from volt.plan.seccomp_profile import Condition, Profile, ProfileError, Rule, parse_profile
+from volt.plan.seccomp_rules import (
+    ERRNO,
+    KILL_PROCESS,
+    LAST_ERRNO,
+    WHOLE,
+    Comparison,
+    Entry,
+    Rules,
+    doors,
+    narrowed,
+    runs,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from volt.model.facts import Facts
+    from volt.plan.seccomp_oci import OciProfile
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,14 +40,12 @@ __all__ = [
     "ProfileError",
     "Rule",
     "compile_filter",
+    "compile_rules",
     "filter_of",
     "instructions",
     "parse_profile",
     "unknown_calls",
 ]
-
-# uname(2)'s machine → libseccomp's names for it and for the 32-bit calls of the same kernel.
-ARCHITECTURES: Mapping[str, tuple[str, str]] = {"x86_64": ("X86_64", "X86"), "aarch64": ("AARCH64", "ARM")}
 
 # linux/bpf_common.h: BPF_MAXINSNS, struct sock_filter, BPF_RET | BPF_K, BPF_JMP | BPF_JA.
 _LONGEST = 4096
@@ -38,9 +53,8 @@ _INSTRUCTION = struct.Struct("<HBBI")
 _RETURN = 0x06
 _JUMP = 0x05
 
-# An errno that has no name, so that no profile can answer it: go on with the next list.
-_NEXT_LIST = 4094
-_RETURN_NEXT = 0x0005_0000 | _NEXT_LIST
+# An errno that has no name, and that no profile can answer: go on with the next list.
+_NEXT_LIST = ERRNO | LAST_ERRNO + 1
 
 # With fewer rules, a chain of comparisons is no longer than a binary tree.
 _TREE_FROM = 32
@@ -48,6 +62,7 @@ _TREE_FROM = 32
 # libseccomp's numbers: __NR_SCMP_ERROR; the negated ones of what socketcall(2) and ipc(2) do.
 _UNKNOWN = -1
 _MULTIPLEXED = range(100, 300)
+_DOORS = ("socketcall", "ipc")
 
 
 class FilterError(ValueError):
@@ -58,61 +73,92 @@ class LibraryMissingError(FilterError):
     """libseccomp, or its Python binding, is not on this machine."""
 
 
-class _Entry(NamedTuple):
-    """One call of one rule; `answer` is a SECCOMP_RET_ value of seccomp(2)."""
-
-    call: str
-    answer: int
-    where: tuple[Condition, ...]
-
-
-def compile_filter(profile: Profile, *, capabilities: Collection[str], architecture: str) -> bytes:
+def compile_filter(
+    profile: Profile | OciProfile,
+    *,
+    capabilities: Collection[str],
+    architecture: str,
+    kernel: tuple[int, int] = (0, 0),
+) -> bytes:
     """The profile for a payload with `capabilities` (names without CAP_), as an array of struct sock_filter.
 
-    `architecture` is uname(2)'s machine and need not be this one's. Three programs in a row, each handing
-    on what it does not decide: refusals by argument, permits, the other refusals. Calls that libseccomp
-    does not know are left out and so answer `profile.unlisted`; `unknown_calls` has them.
+    `architecture` is uname(2)'s machine and need not be this one's; `kernel` counts for OCI profiles alone.
+    Calls that libseccomp does not know are left out and so answer as unlisted ones; `unknown_calls` has them.
     Raises FilterError, LibraryMissingError where there is no libseccomp.
     """
+    _require(architecture)
+    return compile_rules(bound_rules(profile, capabilities, architecture, kernel), architecture)
+
+
+def compile_rules(rules: Rules, architecture: str) -> bytes:
+    """Rules as one program: a program for each layer in a row, each handing on what it does not decide.
+
+    What passes through the multiplexers of 32-bit x86 is decided first: libseccomp opens these to a call that
+    is permitted by its arguments, which nothing sees there. Raises FilterError.
+    """
     library = _library()
-    if architecture not in ARCHITECTURES:
-        raise FilterError(f"no system calls are known of '{architecture}', only of {', '.join(ARCHITECTURES)}")
     native, compat = (getattr(library.Arch, name) for name in ARCHITECTURES[architecture])
-    kinds = (native, compat) if profile.compat else (native,)
-    refusals = _entries(library, profile.refusals, capabilities)
-    permits = _entries(library, profile.permits, capabilities)
-    last = [entry for entry in refusals if not entry.where]
-    first = [entry for entry in refusals if entry.where]
-    return _joined(
-        [
-            *(
-                _program(library, entries, library.ERRNO(_NEXT_LIST), kinds)
-                for entries in (first, _widest(permits))
-                if entries
-            ),
-            _program(library, last, _answer(library, profile.unlisted), kinds),
-        ]
-    )
+    kinds = (native, compat) if rules.compat else (native,)
+    programs = []
+    if library.Arch.X86 in kinds:
+        closed = tuple(Entry(door, rules.default) for door in _DOORS)
+        for layer in (*filter(None, doors(rules)), closed):
+            own = {native: (), compat: layer}
+            programs.append(_program(library, own, _NEXT_LIST))
+    *before, last = rules.layers or ((),)
+    for layer, default in (*((each, _NEXT_LIST) for each in before if each), (last, rules.default)):
+        behind = tuple(entry for entry in layer if entry.call not in _DOORS)
+        programs.append(_program(library, dict.fromkeys(kinds, behind), default))
+    return _joined(programs)
 
 
-def filter_of(text: bytes, capabilities: Collection[str], architecture: str) -> bytes:
-    """The filter that a profile's text makes. Raises ProfileError, FilterError, HostUnfit without libseccomp."""
+def filter_of(text: bytes, capabilities: Collection[str], facts: Facts) -> Filter:
+    """The filter that a profile's text makes. Raises ManifestError where it cannot be kept as it is meant,
+    ProfileError, HostUnfit without libseccomp."""
+    profile = read_profile(text)
     try:
-        return compile_filter(parse_profile(text), capabilities=capabilities, architecture=architecture)
+        _require(facts.architecture)
+        rules = bound_rules(profile, capabilities, facts.architecture, facts.kernel)
+        notes = [*_unknown_note(rules), *remarks(profile, rules, facts.architecture)]
+        program = compile_filter(
+            profile, capabilities=capabilities, architecture=facts.architecture, kernel=facts.kernel
+        )
     except LibraryMissingError as error:
         raise HostUnfit(str(error), hint="apt install libseccomp2") from error
+    except FilterError as error:
+        raise ManifestError(refused([str(error)], facts)) from error
+    return Filter(program, tuple(notes))
 
 
-def unknown_calls(profile: Profile) -> tuple[str, ...]:
+def unknown_calls(profile: Profile | OciProfile) -> tuple[str, ...]:
     """Calls that the profile names and libseccomp does not know here. Raises LibraryMissingError."""
-    library = _library()
-    named = {call for rule in (*profile.permits, *profile.refusals) for call in rule.calls}
-    return tuple(call for call in sorted(named) if _number(library, call) == _UNKNOWN)
+    rules = (*profile.permits, *profile.refusals) if isinstance(profile, Profile) else profile.rules
+    return _unknown({call for rule in rules for call in rule.calls})
 
 
 def instructions(program: bytes) -> int:
     """How many instructions a compiled filter has."""
     return len(program) // _INSTRUCTION.size
+
+
+def _unknown(calls: Collection[str]) -> tuple[str, ...]:
+    library = _library()
+    return tuple(call for call in sorted(calls) if _number(library, call) == _UNKNOWN)
+
+
+def _unknown_note(rules: Rules) -> list[str]:
+    """Says which calls go by the default. Raises FilterError where that would let through what is refused."""
+    unknown = _unknown(rules.calls())
+    layers = (entry for layer in rules.layers for entry in layer)
+    if runs(rules.default) and (open_ := {e.call for e in layers if not runs(e.answer)} & {*unknown}):
+        names = ", ".join(sorted(open_))
+        raise FilterError(f"it refuses {names}, which libseccomp does not know here, and permits what it does not name")
+    return [f"libseccomp does not know {', '.join(unknown)}: answered as what no list names"] if unknown else []
+
+
+def _require(architecture: str) -> None:
+    if architecture not in ARCHITECTURES:
+        raise FilterError(f"no system calls are known of '{architecture}', only of {', '.join(ARCHITECTURES)}")
 
 
 def _library() -> Any:
@@ -130,52 +176,36 @@ def _number(library: Any, call: str) -> int:
     return cast("int", library.resolve_syscall(library.Arch.NATIVE, call))
 
 
-def _answer(library: Any, answer: str) -> int:
-    """The SECCOMP_RET_ value of a rule's answer; empty for a permit."""
-    if not answer:
-        return cast("int", library.ALLOW)
-    if answer == KILL:
-        return cast("int", library.KILL_PROCESS)
-    return cast("int", library.ERRNO(getattr(errno, answer)))
-
-
-def _entries(library: Any, rules: Iterable[Rule], capabilities: Collection[str]) -> list[_Entry]:
-    return [
-        _Entry(call, _answer(library, rule.answer), rule.where)
-        for rule in rules
-        if rule.counts(capabilities)
-        for call in rule.calls
-    ]
-
-
-def _widest(permits: Sequence[_Entry]) -> list[_Entry]:
-    """Permits, without those by argument for a call that is permitted whatever its arguments."""
-    whole = {entry.call for entry in permits if not entry.where}
-    return [entry for entry in permits if not entry.where or entry.call not in whole]
-
-
-def _program(library: Any, entries: Sequence[_Entry], default: int, kinds: Sequence[int]) -> bytes:
-    """One list compiled; calls of other architectures, and x32's, end the process."""
-    program = _of_one_kind(library, entries, default, kinds[0])
-    for kind in kinds[1:]:
-        program.merge(_of_one_kind(library, entries, default, kind))
+def _program(library: Any, entries: Mapping[int, Sequence[Entry]], default: int) -> bytes:
+    """The entries of each architecture compiled; calls of other architectures, and x32's, end the process."""
+    program, *others = (_of_one_kind(library, own, default, kind) for kind, own in entries.items())
+    for other in others:
+        program.merge(other)
     return _exported(program)
 
 
-def _of_one_kind(library: Any, entries: Sequence[_Entry], default: int, kind: int) -> Any:
+def _of_one_kind(library: Any, entries: Sequence[Entry], default: int, kind: int) -> Any:
     """One list for one architecture, without the calls that it does not have: where such a call comes first
     in its order, libseccomp (2.5.4) forgets to load the number, and the filter compares something else."""
     program = library.SyscallFilter(default)
     if kind != library.system_arch():
         program.add_arch(kind)
         program.remove_arch(library.Arch.NATIVE)
-    program.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
-    own = [entry for entry in entries if entry.answer != default and _exists(library, kind, entry.call)]
+    program.set_attr(library.Attr.ACT_BADARCH, KILL_PROCESS)
+    known = (entry for entry in entries if entry.answer != default and _exists(library, kind, entry.call))
+    own = _widest(known if kind in (library.Arch.X86_64, library.Arch.AARCH64) else filter(None, map(narrowed, known)))
     if len(own) >= _TREE_FROM:
         _as_tree(library, program)
     for entry in own:
         _add(library, program, entry)
     return program
+
+
+def _widest(entries: Any) -> list[Entry]:
+    """Entries, each once, without those by argument for a call that has one whatever its arguments."""
+    found = dict.fromkeys(entries)
+    whole = {entry.call for entry in found if not entry.where}
+    return [entry for entry in found if not entry.where or entry.call not in whole]
 
 
 def _exists(library: Any, kind: int, call: str) -> bool:
@@ -193,16 +223,17 @@ def _as_tree(library: Any, program: Any) -> None:
             raise
 
 
-def _add(library: Any, program: Any, entry: _Entry) -> None:
-    for values in product(*(condition.equals for condition in entry.where)):
-        arguments = (
-            library.Arg(condition.argument, library.MASKED_EQ, condition.mask, value)
-            for condition, value in zip(entry.where, values, strict=True)
-        )
-        try:
-            program.add_rule(entry.answer, entry.call, *arguments)
-        except OSError as error:
-            raise FilterError(f"libseccomp refuses the rule for {entry.call}: {error.strerror}") from error
+def _add(library: Any, program: Any, entry: Entry) -> None:
+    try:
+        program.add_rule(entry.answer, entry.call, *(_argument(library, one) for one in entry.where))
+    except OSError as error:
+        raise FilterError(f"libseccomp refuses the rule for {entry.call}: {error.strerror}") from error
+
+
+def _argument(library: Any, one: Comparison) -> Any:
+    if one.mask != WHOLE:
+        return library.Arg(one.argument, library.MASKED_EQ, one.mask, one.value)
+    return library.Arg(one.argument, getattr(library, one.operator), one.value)
 
 
 def _exported(program: Any) -> bytes:
@@ -222,7 +253,7 @@ def _joined(programs: Sequence[bytes]) -> bytes:
     for number, program in enumerate(programs, 1):
         length = instructions(program)
         for index, (code, yes, no, value) in enumerate(_INSTRUCTION.iter_unpack(program)):
-            if number < len(programs) and (code, value) == (_RETURN, _RETURN_NEXT):
+            if number < len(programs) and (code, value) == (_RETURN, _NEXT_LIST):
                 joined += _INSTRUCTION.pack(_JUMP, 0, 0, length - index - 1)
             else:
                 joined += _INSTRUCTION.pack(code, yes, no, value)

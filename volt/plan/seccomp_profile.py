@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-# A refusal answers the name of an errno, or ends the process.
+# A refusal answers the name of an errno, or ends the process. What no list names may also be permitted.
 KILL = "kill"
+PERMIT = "permit"
 
 _LOW_HALF = 0xFFFF_FFFF
 _WHOLE = 2**64 - 1
@@ -27,11 +28,13 @@ _CONDITION_KEYS = {"argument", "mask", "equals"}
 
 
 class ProfileError(ValueError):
-    """A profile's text is no profile; `problems` has one sentence for each mistake, in the text's order."""
+    """A profile's text is no profile; `problems` has one sentence for each mistake, in the text's order. `foreign`
+    are those that another runtime could perform, and volt cannot with the same meaning."""
 
-    def __init__(self, problems: Collection[str]) -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, problems: Collection[str], foreign: Collection[str] = ()) -> None:
+        super().__init__("; ".join((*problems, *foreign)))
         self.problems = tuple(problems)
+        self.foreign = tuple(foreign)
 
 
 class Condition(Value):
@@ -59,7 +62,8 @@ class Rule(Value):
 
 
 class Profile(Value):
-    """For each call: refusals by argument first, then permits, then the other refusals, else `unlisted`.
+    """For each call: refusals by argument first, then permits, then the other refusals, else `unlisted`, which
+    may also be `permit`.
 
     `compat`: the 32-bit calls of the same kernel go by the same rules; otherwise they end the process, as
     calls of every other architecture do.
@@ -108,7 +112,7 @@ class _Reader:
         return Profile(
             name=self._string("the profile", table, "name"),
             description=self._string("the profile", table, "description"),
-            unlisted=self._answer("the profile", table, "unlisted"),
+            unlisted=PERMIT if table.get("unlisted") == PERMIT else self._answer("the profile", table, "unlisted"),
             compat=compat == "filter",
             permits=permits,
             refusals=refusals,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from volt.errors import StateError
 from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.facts import folders, probe_machine
-from volt.model.facts import Facts, Folders, PathFact
+from volt.model.facts import Facts, Folders, PathFact, ProfileText
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 from volt.model.values import kinds
@@ -30,6 +30,7 @@ FACTS = st.builds(
     policy=st.none()
     | st.builds(Policy, rootfs=st.lists(TEXTS, max_size=2).map(tuple), memory_limit=st.builds(Size, NUMBERS)),
     paths=st.dictionaries(TEXTS, st.builds(PathFact, st.just("folder"), NUMBERS, NUMBERS), max_size=3),
+    seccomp=st.none() | st.builds(ProfileText, TEXTS, TEXTS, TEXTS, st.booleans()),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from volt.host.profiles import shipped_profile, shipped_profiles
+from volt.host.profiles import read_profile, shipped_profile, shipped_profiles
 
 TREE = Path(__file__).parents[3]
 ASK = "from volt.host.profiles import shipped_profile as f; print(f('seccomp', 'default').decode(), end='')"
@@ -24,7 +25,8 @@ def ask(folder: Path) -> subprocess.CompletedProcess:
 
 def package(folder: Path) -> Path:
     """A copy of what finds profiles, as pip would lay it down."""
-    for name in ("__init__.py", "errors.py", "host/profiles.py"):
+    needed = ("host/files.py", "model/facts.py", "model/values.py")
+    for name in ("__init__.py", "errors.py", "host/profiles.py", *needed):
         (folder / "volt" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TREE / "volt" / name, folder / "volt" / name)
     return folder
@@ -55,3 +57,24 @@ def test_a_stranger_s_folder_beside_an_installed_package_is_not_read(tmp_path):
 def test_a_name_that_is_none_of_them_is_refused(name):
     with pytest.raises(LookupError, match="there are: default"):
         shipped_profile("seccomp", name)
+
+
+def test_a_file_is_read_whole(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text("format = 1\n")
+    found = read_profile(str(path))
+    assert (found.path, found.text, found.problem, found.quotable) == (str(path), "format = 1\n", "", True)
+
+
+def test_what_is_no_profile_to_read_is_told_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"#" * (2**20 + 1))
+    (tmp_path / "binary").write_bytes(b"\xff")
+    problems = {
+        "absent": "cannot be read: No such file or directory",
+        "fifo": "cannot be read: it is no regular file",
+        "large": "is longer than 1 MiB",
+        "binary": "is no UTF-8 text",
+        "nul\0": "cannot be read: embedded null byte",
+    }
+    assert {name: read_profile(str(tmp_path / name)).problem for name in problems} == problems

@@ -138,9 +138,9 @@ def test_a_variable_that_is_set_is_never_depended_on(watch):
 
 
 def test_the_machine_is_its_texts_and_files(watch):
-    watch_machine(watch, "/proc/self/comm")
+    watch_machine(watch)
     names = {os.fsdecode(one.name) for one in watch.dependencies()}
-    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS, "/proc/self/comm"} == names
+    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS} == names
     kinds = [one.kind for one in watch.dependencies()]
     assert kinds == sorted(kinds, key=lambda kind: kind == Depends.TEXT)  # the cheapest first
 
@@ -167,14 +167,14 @@ def named(watch):
 
 
 def test_a_workload_is_its_paths_and_the_accounts_of_its_root(watch):
-    watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, fresh=False)
+    watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, "/proc/self/comm", fresh=False)
     accounts = {f"/srv/root/{name}" for name in ("etc", "etc/passwd", "etc/group")}
-    assert named(watch) == {"/srv/root", "/srv/data", "/srv/values", *accounts}
+    assert named(watch) == {"/srv/root", "/srv/data", "/srv/values", "/proc/self/comm", *accounts}
 
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_kept_layer_counts_unless_it_is_discarded(watch, fresh):
-    watch_workload(watch, work(writable_layer=WritableLayerMode.OVERLAY), WHERE, fresh=fresh)
+    watch_workload(watch, work(writable_layer=WritableLayerMode.OVERLAY), WHERE, "/proc/self/comm", fresh=fresh)
     layer = {
         f"/srv/volt/state/layers/w/{name}" for name in ("root", "upper/etc", "upper/etc/passwd", "upper/etc/group")
     }
@@ -183,14 +183,16 @@ def test_a_kept_layer_counts_unless_it_is_discarded(watch, fresh):
 
 
 def test_the_hosts_own_root_is_what_is_shown_of_it(watch):
-    watch_workload(watch, work(rootfs="host", writable_layer=WritableLayerMode.TMPFS), WHERE, fresh=False)
+    watch_workload(
+        watch, work(rootfs="host", writable_layer=WritableLayerMode.TMPFS), WHERE, "/proc/self/comm", fresh=False
+    )
     assert {"/usr", "/usr/local", "/etc", "/etc/ssl"} <= named(watch)
     assert not [name for name in named(watch) if name.endswith("passwd")]
 
 
 def test_only_the_limits_that_are_asked_for_count(watch):
     workload = replace(work(), limits={"nofile": (10, 20)})
-    watch_workload(watch, workload, WHERE, fresh=False)
+    watch_workload(watch, workload, WHERE, "/proc/self/comm", fresh=False)
     (one,) = [one for one in watch.dependencies() if one.kind == Depends.LIMIT]
     soft, hard = (value % 2**64 for value in resource.getrlimit(resource.RLIMIT_NOFILE))
     assert one.numbers == (resource.RLIMIT_NOFILE, soft, hard)

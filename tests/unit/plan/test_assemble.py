@@ -35,7 +35,7 @@ PROFILE = shipped_profile("seccomp", "default")
 
 
 def plan(workload=GOOD, facts=FACTS, call=None):
-    return make_plan(workload, facts, call or Call(), lambda caps: seccomp.filter_of(PROFILE, caps, facts.architecture))
+    return make_plan(workload, facts, call or Call(), lambda caps: seccomp.filter_of(PROFILE, caps, facts))
 
 
 def kinds(steps):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from volt.model.facts import Call, Facts, Folders, PathFact
+from volt.model.facts import Call, Facts, Folders, PathFact, ProfileText
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Security, Storage, User, Volume, Workload
 from volt.plan.check import LATER, Accounts, check
@@ -150,7 +150,6 @@ def test_every_later_field_is_refused_by_its_own_name():
     [
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
         (replace(GOOD, security=Security(landlock_profile="strict")), "security.landlock_profile"),
-        (replace(GOOD, security=Security(seccomp_profile="strict")), "security.seccomp_profile"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE)), "network.mode"),
         (stored(rootfs="cas://sha256:0"), "storage.rootfs"),
     ],
@@ -159,5 +158,59 @@ def test_a_later_field_is_a_finding_and_never_ignored(workload, key):
     assert ("not-in-this-version", key) in codes(workload)
 
 
-def test_the_default_filter_may_be_named():
-    assert codes(replace(GOOD, security=Security(seccomp_profile="default"))) == []
+@pytest.mark.parametrize("name", ["default", "strict", "unconfined"])
+def test_a_filter_that_volt_ships_may_be_named(name):
+    assert codes(replace(GOOD, security=Security(seccomp_profile=name))) == []
+
+
+PATH = "/srv/seccomp.json"
+OWN = replace(GOOD, security=Security(seccomp_profile=PATH))
+
+
+def profile(text="", **values):
+    return at(seccomp=ProfileText(PATH, text, **values))
+
+
+def messages(facts):
+    return [finding.message for finding in check(OWN, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", ""))]
+
+
+def test_a_profile_of_ones_own_has_to_be_readable():
+    facts = profile(problem="cannot be read: No such file or directory")
+    assert codes(OWN, facts) == [("bad-seccomp-file", "security.seccomp_profile")]
+    assert messages(facts) == [f"{PATH} cannot be read: No such file or directory"]
+
+
+def test_everything_that_is_wrong_with_a_profile_is_told_at_once():
+    facts = profile('{"wall": 1, "flags": ["LOG"]}')
+    assert [code for code, _ in codes(OWN, facts)] == ["bad-seccomp-file"] * 2 + ["unkept-seccomp-rule"]
+    assert all(message.startswith(f"{PATH}: ") for message in messages(facts))
+    assert [code for code, _ in codes(OWN, profile("format = 1"))] == ["bad-seccomp-file"] * 3
+
+
+def test_of_very_many_mistakes_some_are_counted():
+    facts = profile("format = 1\n" + "".join(f"key{number} = 0\n" for number in range(50)))
+    told = messages(facts)
+    assert len(told) == 21
+    assert told[-1] == f"{PATH}: and 33 more"
+
+
+def test_a_profile_that_sudos_user_cannot_read_is_not_quoted():
+    facts = profile('{"secret": 1, "flags": ["secret"]}', quotable=False)
+    assert [code for code, _ in codes(OWN, facts)] == ["bad-seccomp-file", "unkept-seccomp-rule"]
+    assert "secret" not in str(messages(facts))
+
+
+def test_rules_that_would_mean_something_else_here_are_told():
+    rules = '{"names": ["read"], "action": "SCMP_ACT_ERRNO"}, {"names": ["read"], "action": "SCMP_ACT_ALLOW"}'
+    facts = profile(f'{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{rules}]}}')
+    assert codes(OWN, facts) == [("unkept-seccomp-rule", "security.seccomp_profile")]
+
+
+def test_rules_for_capabilities_that_the_payload_lacks_are_not_looked_at():
+    other = '{"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}}'
+    rules = f'{{"names": ["read"], "action": "SCMP_ACT_ERRNO"}}, {other}'
+    facts = profile(f'{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{rules}]}}')
+    assert codes(OWN, facts) == []
+    admin = replace(OWN, security=replace(OWN.security, capabilities=("SYS_ADMIN",)))
+    assert codes(admin, facts) == [("unkept-seccomp-rule", "security.seccomp_profile")]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyseccomp
 import pytest
 
+from tests.bpf import run
 from volt.model.steps import CAPABILITIES
 from volt.plan.capabilities import DEFAULT
 from volt.plan.seccomp import (
@@ -21,12 +21,14 @@ from volt.plan.seccomp import (
     parse_profile,
     unknown_calls,
 )
+from volt.plan.seccomp_bound import FLOOR
 
 if TYPE_CHECKING:
     from volt.plan.seccomp import Profile, Rule
 
-DEFAULT_PROFILE = Path(__file__).parents[3] / "profiles/seccomp/default.toml"
+PROFILES = Path(__file__).parents[3] / "profiles/seccomp"
 ALLOW, KILL = 0x7FFF0000, 0x80000000
+SHIPPED = ["default", "strict", "unconfined"]
 EVERY_ABI = [("x86_64", "X86_64"), ("x86_64", "X86"), ("aarch64", "AARCH64"), ("aarch64", "ARM")]
 X32 = 0x4000_0000
 # linux/net.h: the numbers of the 32-bit x86 multiplexer.
@@ -34,34 +36,6 @@ SOCKETCALLS = (
     "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom "
     "shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
 ).split()
-
-
-def run(program: bytes, abi: int, number: int, arguments: tuple[int, ...] = ()) -> int:
-    """What the program returns for one call: the classic BPF that seccomp(2) takes."""
-    padded = [*arguments, 0, 0, 0, 0, 0, 0][:6]
-    data = struct.pack("<IIQ6Q", number, abi, 0, *padded)
-    code = list(struct.iter_unpack("<HBBI", program))
-    at = accumulator = 0
-    while True:
-        kind, yes, no, value = code[at]
-        at += 1
-        match kind:
-            case 0x20:
-                (accumulator,) = struct.unpack_from("<I", data, value)
-            case 0x54:
-                accumulator &= value
-            case 0x05:
-                at += value
-            case 0x15:
-                at += yes if accumulator == value else no
-            case 0x25:
-                at += yes if accumulator > value else no
-            case 0x35:
-                at += yes if accumulator >= value else no
-            case 0x06:
-                return value
-            case _:
-                raise AssertionError(f"instruction {kind:#x}")
 
 
 def refused(name: str) -> int:
@@ -86,7 +60,21 @@ class Filter:
 
 @pytest.fixture(scope="module")
 def default() -> Profile:
-    return parse_profile(DEFAULT_PROFILE.read_bytes())
+    return shipped("default")
+
+
+@pytest.fixture(scope="module")
+def strict() -> Profile:
+    return shipped("strict")
+
+
+@pytest.fixture(scope="module")
+def unconfined() -> Profile:
+    return shipped("unconfined")
+
+
+def shipped(name) -> Profile:
+    return parse_profile((PROFILES / f"{name}.toml").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +108,18 @@ def expected(profile: Profile, call: str, arguments: tuple[int, ...], capabiliti
             and all(arguments[c.argument] & c.mask in c.equals for c in rule.where)
         )
 
+    def answer(word: str) -> int:
+        return {"kill": KILL, "permit": ALLOW}.get(word) or refused(word)
+
     for rule in profile.refusals:
         if rule.where and matches(rule):
-            return refused(rule.answer)
+            return answer(rule.answer)
     if any(matches(rule) for rule in profile.permits):
         return ALLOW
     for rule in profile.refusals:
         if not rule.where and matches(rule):
-            return refused(rule.answer)
-    return refused(profile.unlisted)
+            return answer(rule.answer)
+    return answer(profile.unlisted)
 
 
 # ── the shipped profile says what it does ───────────────────────────────────────────────────────
@@ -137,19 +128,28 @@ def expected(profile: Profile, call: str, arguments: tuple[int, ...], capabiliti
 @pytest.mark.parametrize(("machine", "abi"), EVERY_ABI)
 @pytest.mark.parametrize("capabilities", [DEFAULT, (), tuple(CAPABILITIES)], ids=["default", "none", "all"])
 def test_every_call_of_every_abi_gets_what_the_profile_says(default, machine, abi, capabilities):
-    compiled = Filter(default, machine, abi, capabilities)
+    answers_as_it_says(default, machine, abi, capabilities)
+
+
+@pytest.mark.parametrize(("machine", "abi"), EVERY_ABI)
+@pytest.mark.parametrize("name", ["strict", "unconfined"])
+def test_so_do_the_other_profiles(name, machine, abi):
+    answers_as_it_says(shipped(name), machine, abi, DEFAULT)
+
+
+def answers_as_it_says(profile, machine, abi, capabilities):
+    compiled = Filter(profile, machine, abi, capabilities)
     calls = known(compiled.abi)
     assert len(calls) > 300
+    killed = not profile.compat and abi in ("X86", "ARM")
     for number in range(1024):
         call = calls.get(number, "")
         if call == "socketcall":  # has a test of its own
             continue
         for value in (0, 1, 8, 9, 16, 0x20000, 0x5412, 0x10000000, 0xFFFF_FFFF):
             arguments = (value, value, value, 0, 0, 0)
-            assert compiled(number, *arguments) == expected(default, call, arguments, capabilities), (
-                call,
-                value,
-            )
+            wanted = KILL if killed else expected(profile, call, arguments, capabilities)
+            assert compiled(number, *arguments) == wanted, (call, value)
 
 
 @pytest.mark.parametrize("abi", [abi for _, abi in EVERY_ABI])
@@ -158,9 +158,10 @@ def test_every_call_that_libseccomp_knows_stands_in_a_list_with_a_reason(default
     assert set(known(getattr(pyseccomp.Arch, abi)).values()) <= named
 
 
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize(("machine", "abi"), EVERY_ABI)
-def test_calls_of_other_architectures_kill(default, machine, abi):
-    program = Filter(default, machine, abi).program
+def test_calls_of_other_architectures_kill(name, machine, abi):
+    program = Filter(shipped(name), machine, abi).program
     read = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "read")
     own = {getattr(pyseccomp.Arch, name) for kind, name in EVERY_ABI if kind == machine}
     for name in ("X86_64", "X86", "AARCH64", "ARM", "RISCV64", "MIPS", "PPC64LE", "S390X"):
@@ -169,7 +170,9 @@ def test_calls_of_other_architectures_kill(default, machine, abi):
             assert run(program, other, read) == KILL
 
 
-def test_x32_calls_kill_those_of_ordinary_programs_too(payload):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_x32_calls_kill_those_of_ordinary_programs_too(name):
+    payload = Filter(shipped(name))
     for call in ("read", "write", "getpid", "mount"):
         assert payload(X32 | payload.number(call)) == KILL
     assert payload(X32) == KILL
@@ -293,6 +296,63 @@ def test_programs_can_confine_themselves_and_debug_their_own(payload):
     assert payload("ptrace") == payload("process_vm_readv") == ALLOW
 
 
+def test_strict_permits_nothing_that_default_does_not(strict, default):
+    ours, theirs = Filter(strict), Filter(default)
+    calls = [call for call in known(ours.abi).values() if call != "socketcall"]
+    for call in calls:
+        for value in (0, 1, 2, 10, 16, 0x5401, 0x5412, 0x541B, 0x20000, 0x10000000, 0xFFFF_FFFF):
+            if ours(call, value, value) == ALLOW:
+                assert theirs(call, value, value) == ALLOW, (call, value)
+
+
+def test_strict_kills_what_a_server_never_calls(strict, payload):
+    for call in ("ptrace", "mknod", "shmget", "personality", "memfd_create", "execveat", "mount", "unshare", "bpf"):
+        assert Filter(strict)(call) == KILL
+    assert payload("ptrace") == payload("mknod") == ALLOW
+
+
+def test_strict_answers_what_programs_try(strict):
+    compiled = Filter(strict)
+    assert compiled("clone3") == compiled("io_uring_setup") == compiled("inotify_init1") == refused("ENOSYS")
+    assert compiled("socket", 16) == refused("EAFNOSUPPORT")
+    assert compiled("ioctl", 0, 0x5412) == refused("ENOTTY")
+    assert compiled("ioctl", 0, 0x5401) == ALLOW
+    assert compiled("clone", 0x003D0F00) == ALLOW
+    assert compiled("clone", 0x10000000) == KILL
+
+
+@pytest.mark.parametrize("capabilities", [(), DEFAULT, tuple(CAPABILITIES)], ids=["none", "default", "all"])
+@pytest.mark.parametrize(("machine", "abi"), EVERY_ABI)
+def test_unconfined_keeps_its_floor_whatever_the_capabilities(unconfined, machine, abi, capabilities):
+    compiled = Filter(unconfined, machine, abi, capabilities)
+    answers = {call: compiled(call) for call in FLOOR if compiled.number(call) >= 0}
+    assert len(answers) >= len(FLOOR) - 1  # i386 has no kexec_file_load
+    assert set(answers.values()) == {refused("EPERM")}
+    assert compiled("syslog") == refused("EPERM")
+    assert compiled("ioctl", 0, 0x5412) == compiled("ioctl", 0, 0x541C) == refused("EPERM")
+
+
+def test_unconfined_permits_all_the_rest(unconfined):
+    compiled = Filter(unconfined)
+    refusals = {call for call in known(compiled.abi).values() if compiled(call, 0, 0x5412) != ALLOW}
+    assert refusals - {"create_module", "query_module", "get_kernel_syms"} == {*FLOOR, "syslog", "ioctl"}
+    assert compiled("clone3") == compiled("io_uring_setup") == compiled(1000) == ALLOW
+    assert compiled("socket", 38) == compiled("ioctl", 0, 0x5423) == ALLOW
+
+
+def test_unconfined_opens_the_32_bit_multiplexers_too(unconfined):
+    compat = Filter(unconfined, "x86_64", "X86")
+    assert {compat("socketcall", number) for number in range(22)} == {ALLOW}
+    assert {compat("ipc", number) for number in range(25)} == {ALLOW}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_entry_has_a_reason_of_its_own(name):
+    profile = shipped(name)
+    assert len({rule.reason for rule in (*profile.permits, *profile.refusals)}) > 1
+    assert unknown_calls(profile) == tuple(sorted(unknown_calls(profile)))
+
+
 def test_the_filter_fits_the_kernel_with_room(default):
     sizes = {
         machine: instructions(compile_filter(default, capabilities=DEFAULT, architecture=machine))
@@ -347,6 +407,46 @@ def test_a_refusal_by_argument_wins_over_a_permit_in_any_order():
     for rules in (permit + refuse, refuse + permit):
         compiled = Filter(small(rules))
         assert (compiled("read", 7), compiled("read", 8)) == (refused("EBADF"), ALLOW)
+
+
+SOCKETS = """
+[[permit]]
+reason = "r"
+calls = "socket"
+where = [{ argument = 0, equals = 2 }]
+"""
+
+
+def test_a_permit_by_argument_does_not_open_the_32_bit_multiplexer():
+    """libseccomp alone opens it to any family: the argument lies in memory there."""
+    compat = Filter(small(SOCKETS), "x86_64", "X86")
+    assert (compat("socket", 2), compat("socket", 38)) == (ALLOW, refused("ENOSYS"))
+    assert {compat("socketcall", number) for number in range(22)} == {refused("ENOSYS")}
+    whole = Filter(small(SOCKETS + '[[permit]]\nreason = "r"\ncalls = "socketcall bind"'), "x86_64", "X86")
+    assert whole("socketcall", 1) == whole("socketcall", 2) == ALLOW
+
+
+def test_a_permit_without_arguments_opens_its_own_part_of_a_multiplexer():
+    compat = Filter(small('[[permit]]\nreason = "r"\ncalls = "bind semop"'), "x86_64", "X86")
+    assert [number for number in range(22) if compat("socketcall", number) == ALLOW] == [2]
+    assert [number for number in range(25) if compat("ipc", number) == ALLOW] == [1]
+
+
+def test_a_refusal_by_argument_closes_its_part_of_a_multiplexer():
+    """And of ipc(2) whatever stands above the 16 bits that the kernel reads."""
+    head = '[[refuse]]\nreason = "r"\nanswer = "EPERM"\n'
+    rules = f'{head}calls = "socket semop"\nwhere = [{{ argument = 0, equals = 38 }}]'
+    compat = Filter(small(rules, unlisted="permit"), "x86_64", "X86")
+    assert [number for number in range(22) if compat("socketcall", number) != ALLOW] == [1]
+    assert compat("ipc", 1) == compat("ipc", 0x1_0001) == refused("EPERM")
+    assert compat("ipc", 2) == ALLOW
+
+
+def test_32_bit_arguments_have_no_high_half():
+    where = "where = [{ argument = 0, mask = 0xFF_0000_0000, equals = 0x5_0000_0000 }]"
+    profile = small(f'[[permit]]\nreason = "r"\ncalls = "read"\n{where}')
+    assert Filter(profile)("read", 0x5_0000_0000) == ALLOW
+    assert Filter(profile, "x86_64", "X86")("read", 0) == refused("ENOSYS")
 
 
 def test_an_empty_profile_refuses_everything():
