@@ -1,20 +1,26 @@
-"""The default filter on the running kernel: single calls, through every door, and real programs behind it."""
+"""The filters on the running kernel: single calls, through every door, and real programs behind them."""
 
 from __future__ import annotations
 
 import errno
+import json
 import platform
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pyseccomp
 import pytest
 
+from tests.oci import compared, rule, table
 from volt.host.profiles import shipped_profile
 from volt.plan.capabilities import DEFAULT
-from volt.plan.seccomp import compile_filter, parse_profile
+from volt.plan.seccomp import compile_filter
+from volt.plan.seccomp_bound import read_profile
 
 SOURCE = Path(__file__).with_name("filtered.c")
 X32 = 0x4000_0000
@@ -29,10 +35,11 @@ x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64 has thes
 class Filtered:
     """Calls and programs behind a filter."""
 
-    def __init__(self, folder: Path, capabilities):
+    def __init__(self, folder: Path, capabilities, text: bytes):
         self.program, self.filter = folder / "filtered", folder / "filter"
-        profile = parse_profile(shipped_profile("seccomp", "default"))
-        self.filter.write_bytes(compile_filter(profile, capabilities=capabilities, architecture=platform.machine()))
+        machine = platform.machine()
+        made = compile_filter(read_profile(text), capabilities=capabilities, architecture=machine, kernel=(6, 1))
+        self.filter.write_bytes(made)
         flags = ["-static", "-O1", "-Wall", "-Wextra", "-Werror"]
         subprocess.run(["gcc", *flags, "-o", self.program, SOURCE], check=True)
 
@@ -51,12 +58,42 @@ class Filtered:
 
 @pytest.fixture(scope="module")
 def payload(tmp_path_factory) -> Filtered:
-    return Filtered(tmp_path_factory.mktemp("payload"), DEFAULT)
+    return Filtered(tmp_path_factory.mktemp("payload"), DEFAULT, shipped_profile("seccomp", "default"))
 
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory) -> Filtered:
-    return Filtered(tmp_path_factory.mktemp("admin"), ["SYS_ADMIN", "SYS_CHROOT"])
+    text = shipped_profile("seccomp", "default")
+    return Filtered(tmp_path_factory.mktemp("admin"), ["SYS_ADMIN", "SYS_CHROOT"], text)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory) -> Filtered:
+    return Filtered(tmp_path_factory.mktemp("strict"), DEFAULT, shipped_profile("seccomp", "strict"))
+
+
+@pytest.fixture(scope="module")
+def unconfined(tmp_path_factory) -> Filtered:
+    return Filtered(tmp_path_factory.mktemp("unconfined"), DEFAULT, shipped_profile("seccomp", "unconfined"))
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory) -> Filtered:
+    """A list of what is refused, in OCI's form, for this architecture and its 32-bit calls."""
+    rules = [
+        rule("personality", action="SCMP_ACT_ERRNO", errnoRet=errno.EBADF, args=compared("GE", 16)),
+        rule("ptrace", action="SCMP_ACT_KILL_PROCESS"),
+        rule("socket", action="SCMP_ACT_ERRNO", args=compared("EQ", 38)),
+    ]
+    architectures = ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM"]
+    text = json.dumps(table(defaultAction="SCMP_ACT_ALLOW", syscalls=rules, architectures=architectures)).encode()
+    return Filtered(tmp_path_factory.mktemp("document"), DEFAULT, text)
+
+
+@pytest.fixture(scope="module")
+def open_(tmp_path_factory) -> Filtered:
+    """The counter-proof for what is refused: a filter that permits everything."""
+    return Filtered(tmp_path_factory.mktemp("open"), (), json.dumps(table(defaultAction="SCMP_ACT_ALLOW")).encode())
 
 
 KILLED = -signal.SIGSYS * 1000
@@ -152,6 +189,147 @@ def test_32_bit_calls_from_64_bit_code_are_filtered_too(payload):
     perm, nosys, family = -errno.EPERM, -errno.ENOSYS, -errno.EAFNOSUPPORT
     assert got[1:9] == [perm, perm, perm, nosys, nosys, perm, -errno.ENOTTY, family]
     assert got[10:] == [family, family, -errno.EFAULT, nosys]
+
+
+# ── the other profiles
+
+
+@pytest.mark.parametrize("call", ["ptrace", "mknod", "shmget", "personality", "keyctl", "setns", "mount"])
+def test_strict_kills_what_no_list_names(strict, open_, call):
+    """With arguments that the kernel itself refuses."""
+    assert strict.call(call, 0xFFFF_FFFF, 0xFFFF_FFFF, 1, 1) == KILLED
+    assert open_.call(call, 0xFFFF_FFFF, 0xFFFF_FFFF, 1, 1) != KILLED
+
+
+def test_strict_answers_what_programs_try_and_do_without(strict):
+    assert strict.call("getpid") > 1
+    assert strict.call("clone3", 1, 88) == strict.call("io_uring_setup") == -errno.ENOSYS
+    assert strict.call("socket", 16, 3, 0) == -errno.EAFNOSUPPORT
+    assert strict.call("ioctl", 0, TIOCSTI) == -errno.ENOTTY
+
+
+@x86
+def test_under_strict_32_bit_and_x32_calls_kill(strict, payload):
+    assert strict.call("getpid", door="compat") == KILLED
+    assert strict.call(X32 | pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "getpid")) == KILLED
+    assert payload.call("getpid", door="compat") > 1
+
+
+# Arguments that end each call before it does anything, and then with another error than EPERM.
+FLOOR_CALLS = {
+    "init_module": (0, 0, 0),
+    "finit_module": (0xFFFF_FFFF, 0, 0xFFFF),
+    "delete_module": (0, 0),
+    "kexec_load": (0, 0, 0, 0xFFFF_FFFF),
+    "bpf": (0xFFFF, 0, 0),
+    "reboot": (0, 0, 0, 0),
+    "swapon": (0, 0),
+    "swapoff": (0,),
+    "open_by_handle_at": (0xFFFF_FFFF, 0, 0),
+    "syslog": (0xFF, 0, 0),
+}
+
+
+@pytest.mark.parametrize("call", FLOOR_CALLS)
+def test_unconfined_keeps_its_floor(unconfined, open_, call):
+    assert unconfined.call(call, *FLOOR_CALLS[call]) == -errno.EPERM
+    assert open_.call(call, *FLOOR_CALLS[call]) != -errno.EPERM
+
+
+@pytest.mark.parametrize("high", [0, HIGH, 1 << 32])
+def test_unconfined_types_into_no_terminal(unconfined, open_, high):
+    assert unconfined.call("ioctl", 0, high | TIOCSTI) == -errno.EPERM
+    assert unconfined.call("ioctl", 0, high | TIOCLINUX) == -errno.EPERM
+    assert open_.call("ioctl", 0, high | TIOCSTI) == -errno.ENOTTY
+
+
+def test_unconfined_permits_what_default_refuses(unconfined, payload):
+    calls = [
+        ("unshare", (NEWUSER,)),
+        ("personality", (0x40000,)),
+        ("userfaultfd", (0,)),
+        ("keyctl", (1, 0)),
+    ]
+    for call, arguments in calls:
+        assert unconfined.call(call, *arguments) >= 0, call
+        assert payload.call(call, *arguments) < 0, call
+    assert unconfined.call("clone3", 1, 88) == -errno.EFAULT
+
+
+@pytest.mark.parametrize("flags", [0, 0x4000, 0xC0ED_0000, HIGH])
+def test_unconfined_mounts_no_file_system_anew(unconfined, open_, flags):
+    """The last is what the kernel reads as none: it cuts the magic number off, and the bits of propagation in it."""
+    assert unconfined.call("mount", 0, 1, 1, flags, 0) == -errno.EPERM
+    assert open_.call("mount", 0, 1, 1, flags, 0) == -errno.EFAULT
+    assert unconfined.call("mount", 0, 1, 0, flags % 2**32 | 0x1000, 0) == -errno.EFAULT
+    assert unconfined.call("fsopen", 1, 0) == -errno.EPERM
+    assert open_.call("fsopen", 1, 0) == -errno.EFAULT
+
+
+@x86
+def test_under_unconfined_32_bit_calls_are_filtered_and_x32_kills(unconfined):
+    assert unconfined.call("getpid", door="compat") > 1
+    assert unconfined.call("ioctl", 0, TIOCSTI, door="compat") == -errno.EPERM
+    assert unconfined.call("reboot", door="compat") == -errno.EPERM
+    assert unconfined.call(X32 | pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "getpid")) == KILLED
+
+
+def test_an_oci_document_is_kept_to_the_letter(document):
+    assert document.call("personality", 0xF) == 0
+    assert document.call("personality", 0x10) == document.call("personality", HIGH) == -errno.EBADF
+    assert document.call("ptrace") == KILLED
+    assert document.call("socket", 38, 5, 0) == -errno.EPERM
+    assert document.call("socket", 2, 1, 0) > 2
+
+
+@x86
+def test_an_oci_document_is_not_got_round(document, open_):
+    assert document.call("socketcall", 1, 0, door="compat") == -errno.EPERM
+    assert document.call("socketcall", 3, 0, door="compat") == -errno.EFAULT
+    assert document.call(X32 | pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "getpid")) == KILLED
+    assert document.call("getpid", door="compat") > 1
+    assert open_.call("getpid", door="compat") == KILLED, "it lists no other architecture"
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        (sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", "{folder}", "{port}"),
+        ("busybox", "httpd", "-f", "-p", "127.0.0.1:{port}", "-h", "{folder}"),
+    ],
+    ids=["python", "busybox"],
+)
+def test_a_web_server_runs_under_strict(strict, tmp_path, server):
+    page = b"page " * 100_000
+    (tmp_path / "page").write_bytes(page)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [word.format(folder=tmp_path, port=port) for word in server]
+    with subprocess.Popen([strict.program, strict.filter, "exec", *words], stderr=subprocess.DEVNULL) as running:
+        try:
+            assert fetched(f"http://127.0.0.1:{port}/page") == page
+            assert running.poll() is None
+        finally:
+            running.terminate()
+
+
+def fetched(address: str) -> bytes:
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return answer.read()
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing answers at {address}")
+
+
+def test_a_shell_that_starts_servers_runs_under_strict(strict, tmp_path):
+    script = """
+    mkdir in; echo text > in/file; chmod 640 in/file; cp -a in out; sed -i s/text/new/ out/file
+    find out ! -user nobody -exec chown nobody {} +; ls -la out > listing; tail -n 1 out/file | tr -d '\\n'
+    """
+    assert output(strict.run("sh", "-ec", script, cwd=tmp_path)) == "new"
 
 
 # ── real programs ───────────────────────────────────────────────────────────────────────────────

@@ -335,9 +335,26 @@ def test_unconfined_keeps_its_floor_whatever_the_capabilities(unconfined, machin
 def test_unconfined_permits_all_the_rest(unconfined):
     compiled = Filter(unconfined)
     refusals = {call for call in known(compiled.abi).values() if compiled(call, 0, 0x5412) != ALLOW}
-    assert refusals - {"create_module", "query_module", "get_kernel_syms"} == {*FLOOR, "syslog", "ioctl"}
+    older = {"create_module", "query_module", "get_kernel_syms"}
+    assert refusals - older == {*FLOOR, "syslog", "ioctl", "mount", "fsopen"}
     assert compiled("clone3") == compiled("io_uring_setup") == compiled(1000) == ALLOW
     assert compiled("socket", 38) == compiled("ioctl", 0, 0x5423) == ALLOW
+
+
+NEW, REMOUNT, BIND, MOVE, PRIVATE, RECURSIVE, MAGIC = 0, 0x20, 0x1000, 0x2000, 1 << 18, 0x4000, 0xC0ED_0000
+
+
+@pytest.mark.parametrize("abi", ["X86_64", "X86"])
+def test_under_unconfined_no_file_system_is_mounted_anew(unconfined, abi):
+    """Where the payload could not take the masks off either."""
+    compiled = Filter(unconfined, "x86_64", abi)
+    for flags in (NEW, RECURSIVE, 0xF, MAGIC, MAGIC | RECURSIVE, *([] if abi == "X86" else [1 << 32])):
+        assert compiled("mount", 0, 0, 0, flags) == refused("EPERM"), hex(flags)
+    for flags in (REMOUNT, BIND, MOVE, PRIVATE, MAGIC | REMOUNT, MAGIC | BIND, BIND | RECURSIVE, REMOUNT | BIND):
+        assert compiled("mount", 0, 0, 0, flags) == ALLOW, hex(flags)
+    assert compiled("fsopen") == refused("EPERM")
+    admin = Filter(unconfined, "x86_64", abi, ["SYS_ADMIN"])
+    assert admin("mount") == admin("fsopen") == ALLOW
 
 
 def test_unconfined_opens_the_32_bit_multiplexers_too(unconfined):
