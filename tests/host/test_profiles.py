@@ -34,6 +34,7 @@ def asked(volt, profile, call, *arguments, **sections):
     return done.returncode or int(done.stdout)
 
 
+@pytest.mark.kernel
 def test_strict_kills(volt):
     assert asked(volt, "strict", "getpid") > 1
     assert asked(volt, "strict", "personality", 0xFFFF_FFFF) == SIGSYS
@@ -46,6 +47,7 @@ def test_unconfined_permits_what_default_refuses(volt):
 
 
 @pytest.mark.parametrize("capabilities", [[], ["DAC_READ_SEARCH", "SYS_BOOT", "SYS_MODULE"]])
+@pytest.mark.kernel
 def test_the_floor_holds_under_unconfined_whatever_the_capabilities(volt, capabilities):
     """The kernel lets whoever has the capability inside come as far as the handle, which is at no address."""
     given = {"capabilities": capabilities}
@@ -57,6 +59,7 @@ def test_with_its_capability_default_permits_what_the_floor_holds(volt):
     assert asked(volt, "default", "reboot", 0, 0, 0, 0, capabilities=["SYS_BOOT"]) == -errno.EINVAL
 
 
+@pytest.mark.kernel
 def test_what_is_masked_stays_so_in_a_user_namespace_within(volt):
     script = """
     unshare --user --map-root-user --mount --pid --fork sh -c '
@@ -93,6 +96,7 @@ print(subprocess.check_output([*sys.argv[3:], "--", "python3", "-c", search]).de
 """
 
 
+@pytest.mark.kernel
 def test_the_callers_keys_are_not_there_under_unconfined(volt):
     """Nor is a session key ring inherited: of all profiles this one alone permits to look."""
     numbers = [str(pyseccomp.resolve_syscall(NATIVE, call)) for call in ("add_key", "keyctl")]
