@@ -25,10 +25,7 @@ def ask(folder: Path) -> subprocess.CompletedProcess:
 
 def package(folder: Path) -> Path:
     """A copy of what finds profiles, as pip would lay it down."""
-    needed = ("host/files.py", "model/facts.py", "model/values.py")
-    for name in ("__init__.py", "errors.py", "host/profiles.py", *needed):
-        (folder / "volt" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TREE / "volt" / name, folder / "volt" / name)
+    shutil.copytree(TREE / "volt", folder / "volt", ignore=shutil.ignore_patterns("native", "__pycache__"))
     return folder
 
 
