@@ -12,6 +12,8 @@ from volt.host.profiles import shipped_profile
 from volt.manifest import resolve
 from volt.model.binary import HEADER, MAGIC, encode
 from volt.model.facts import Call
+from volt.model.landlock import LandlockText
+from volt.model.values import replace
 from volt.plan.assemble import make_plan
 from volt.plan.seccomp import filter_of
 
@@ -28,6 +30,7 @@ CALLS = {
         time_limit=90_000,
     ),
     "fresh": Call(fresh=True),
+    "landlock-waived": Call(waived=("landlock",)),
     "limits-waived": Call(waived=("resources",)),
     "terminal": Call(terminal=0b111, term="xterm-256color"),
 }
@@ -63,6 +66,12 @@ def facts_of(name):
     return facts_from_json((HERE / f"{name}.facts.json").read_text())
 
 
+def shipped_policy(workload):
+    """The profile that a workload goes by: part of no stored facts, for it changes with volt alone."""
+    name = workload.security.landlock_profile or "default"
+    return LandlockText(f"landlock/{name}", shipped_profile("landlock", name).decode())
+
+
 def make(name):
     """The plan of a case, made now."""
     facts = facts_of(name)
@@ -71,6 +80,7 @@ def make(name):
     assert resolved.workload is not None, resolved.findings
     named = resolved.workload.security.seccomp_profile or "default"
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", named)
+    facts = facts if facts.landlock else replace(facts, landlock=shipped_policy(resolved.workload))
     call = CALLS.get(name, Call())
     return make_plan(resolved.workload, facts, call, lambda caps: filter_of(text, caps, facts))
 

@@ -25,7 +25,7 @@ Unenforced = Annotated[
     typer.Option(
         "--allow-unenforced",
         metavar="NAME,...",
-        help="Launch although the host cannot hold all of a section (resources); the record keeps what was waived.",
+        help="Launch although the host cannot hold all of resources, or of landlock; what was waived is recorded.",
     ),
 ]
 OutcomeFile = Annotated[

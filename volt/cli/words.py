@@ -10,7 +10,7 @@ from volt.errors import VoltError
 from volt.model.values import Value, replace
 
 # What a host may be unable to hold, and a caller may go without.
-WAIVABLE = ("resources",)
+WAIVABLE = ("resources", "landlock")
 
 
 class Request(Value):

@@ -27,6 +27,7 @@ def read_outcome(document: bytes) -> Outcome:
     try:
         events = fields.pop("events", None)
         known = {name: fields[name] for name in Outcome.__dataclass_fields__ if name in fields}
+        known["skipped"] = tuple(known.get("skipped", ()))
         return Outcome(**known, events=events and Events(**events))
     except TypeError as error:
         raise ValueError(f"the outcome is incomplete: {error}") from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from volt.manifest.resolve import Resolved, locate, resolve
+from volt.manifest.resolve import Resolved, locate, locate_in, resolve
 from volt.manifest.sources import Sources
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "from_json",
     "load_file",
     "locate",
+    "locate_in",
     "parse",
     "resolve",
     "schema",

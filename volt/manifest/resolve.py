@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from volt.manifest.chain import Chain, read_chain
+from volt.manifest.chain import Chain, Document, read_chain
 from volt.manifest.fields import SECTIONS, TOP, limits, read_table, unknown
 from volt.manifest.keys import below, dotted, path_of
 from volt.manifest.locate import Key
@@ -97,7 +97,21 @@ def resolve(
 
 def locate(findings: tuple[Finding, ...], resolved: Resolved) -> tuple[Finding, ...]:
     """Findings of later rooms, which know only a key, with the place where its value was written."""
-    return tuple(_placed(finding, resolved) for finding in findings)
+    return tuple(finding if finding.place else _placed(finding, resolved) for finding in findings)
+
+
+def locate_in(findings: tuple[Finding, ...], name: str, data: bytes, *, quotable: bool) -> tuple[Finding, ...]:
+    """Findings, those of the file `name` with line and column; their keys are those of the text `data`."""
+    document = Document(name, None)
+    document.data, document.quotable = data, quotable
+
+    def placed(finding: Finding) -> Finding:
+        if not finding.place or finding.place.file != name:
+            return finding
+        at = finding.place if finding.place.line else document.place(path_of(finding.key))
+        return document.told(replace(finding, place=at))
+
+    return tuple(placed(finding) for finding in findings)
 
 
 def _placed(finding: Finding, resolved: Resolved) -> Finding:

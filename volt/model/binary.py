@@ -20,11 +20,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from volt.model.landlock import bits
 from volt.model.plan import STANDARD, LaunchPlan
 from volt.model.steps import (
     KINDS,
     LIMITS,
     OPCODES,
+    RIGHTS,
     Step,
     arguments,
     attribute_mask,
@@ -78,6 +80,8 @@ def _argument(annotation: str, value: object, registers: dict[str, int]) -> byte
             return struct.pack("<Q", mask_of(value))
         case "Limit", str():
             return struct.pack("<I", LIMITS[value])
+        case "Files" | "Ports" | "Scopes", tuple():
+            return struct.pack("<Q", bits(value, RIGHTS[annotation]))
         case "Regs", tuple():
             return _many([_register(item, registers) for item in value])
         case "Texts", tuple():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from volt.model.landlock import LandlockText
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
@@ -94,7 +95,8 @@ class Facts(Value):
     `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
     is the kept layer's record of the root it was made on, None without a layer. `policy` is the most that
     this machine allows, None where it bounds nothing. `seccomp` is the profile that the workload names by
-    its path.
+    its path. `landlock` is the policy that it names or has by default, None where it names none that could be
+    looked for.
     """
 
     architecture: str
@@ -123,6 +125,7 @@ class Facts(Value):
     layer: str | None = None
     policy: Policy | None = None
     seccomp: ProfileText | None = None
+    landlock: LandlockText | None = None
 
 
 class Call(Value):

@@ -18,7 +18,7 @@ GO_ON = 0
 class Frame(IntEnum):
     """The types, with the body of each."""
 
-    STARTED = 1  # init → supervisor: the payload's exec has succeeded; no body
+    STARTED = 1  # init → supervisor: the payload's exec has succeeded; paths without a rule, one a line
     FAILED = 2  # init → supervisor: u32 printed number of the step, i32 errno, then text (UTF-8)
     EXITED = 3  # init → supervisor: i32 wait status of the payload, as from waitpid(2)
     TERMINAL = 4  # init → supervisor: the master of the payload's terminal travels along; no body

@@ -27,6 +27,7 @@ class Outcome(Value):
     volt's own: `status` is 125, `step` names the step that failed and `message` the cause.
     `ended` says why volt ended a payload: its time limit passed, or its caller cancelled or went away.
     `events` are there where the workload had limits; when one ended the payload, `message` says so.
+    `skipped` are paths of the Landlock policy that were not there, or led over a link that a payload could have made.
     """
 
     by: Literal["payload", "volt"]
@@ -40,3 +41,4 @@ class Outcome(Value):
     undone: bool = True
     ended: Literal["time-limit", "cancelled"] | None = None
     events: Events | None = None
+    skipped: tuple[str, ...] = ()

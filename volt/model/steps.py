@@ -13,6 +13,7 @@ import base64
 import hashlib
 from typing import ClassVar, dataclass_transform
 
+from volt.model.landlock import FILES, OF_FILES, PORTS, SCOPES, bits
 from volt.model.text import Text, show
 from volt.model.values import Value, defaults, kinds
 
@@ -29,6 +30,9 @@ Switch = bool
 Attrs = tuple[str, ...]  # names in MOUNT_ATTRS
 Caps = tuple[str, ...]  # names in CAPABILITIES
 Limit = str  # a name in LIMITS
+Files = tuple[str, ...]  # rights to files, in landlock.FILES
+Ports = tuple[str, ...]  # rights to ports, in landlock.PORTS
+Scopes = tuple[str, ...]  # names in landlock.SCOPES
 
 KINDS = {
     "Out": "reg",
@@ -44,6 +48,9 @@ KINDS = {
     "Attrs": "u64",
     "Caps": "u64",
     "Limit": "u32",
+    "Files": "u64",
+    "Ports": "u64",
+    "Scopes": "u64",
 }
 
 # The attributes of mount_setattr(2).
@@ -77,6 +84,10 @@ LIMITS = {
     "rtprio": 14,
     "rttime": 15,
 }
+
+# The bits of each kind of right.
+RIGHTS = {"Files": FILES, "Ports": PORTS, "Scopes": SCOPES}
+FILE_RIGHTS = bits(OF_FILES, FILES)
 
 # What attach-inside makes where a mount point is missing.
 MAKE_FOLDER = 1
@@ -506,10 +517,70 @@ class ProtectPath(Step):
     path: Text
 
 
+class OpenTerminal(Step):
+    """A terminal of the container's own devpts, whose master goes to the supervisor. With `input` it is typed into;
+    for output alone it changes no byte."""
+
+    name = "open-terminal"
+    input: Switch = False
+
+
+class MakeRuleset(Step):
+    """landlock_create_ruleset(2): these rights are refused wherever no rule gives them, and these scopes are closed."""
+
+    name = "make-ruleset"
+    files: Files = ()
+    ports: Ports = ()
+    scopes: Scopes = ()
+    to: Out
+
+
+class AllowBeneath(Step):
+    """landlock_add_rule(2): `access` to `path` of the workload's own root and to all beneath it, of which something
+    else than a folder takes what files can have. A link on the way is followed where no payload can have made it: on
+    a read-only mount, and in the root itself if its `links` are the image's, or the `image` has the same link there.
+    Without `required`, a path that is not there, or cannot be trusted, is passed over and told in the outcome."""
+
+    name = "allow-beneath"
+    ruleset: Reg
+    path: Text
+    access: Files
+    required: Switch = False
+    links: Switch = False
+    image: Reg = ""
+
+
+class AllowOpened(Step):
+    """landlock_add_rule(2): `access` to what `descriptors` have open, so that it can be opened again as /dev/stdin.
+    What has no path needs no rule."""
+
+    name = "allow-opened"
+    ruleset: Reg
+    descriptors: Regs
+    access: Files
+
+
+class AllowPorts(Step):
+    """landlock_add_rule(2): `access` to the TCP ports from `first` to `last`."""
+
+    name = "allow-ports"
+    ruleset: Reg
+    first: U32
+    last: U32
+    access: Ports
+
+
+class RestrictSelf(Step):
+    """landlock_restrict_self(2): from here on the ruleset holds for the init and for all that it starts."""
+
+    name = "restrict-self"
+    ruleset: Reg
+
+
 class StartPayload(Step):
     """fork(2): the steps of the next section are the child's, and the init waits for them to end in
-    exec, or for the one that failed. Bit n of `terminal` set: standard descriptor n is a terminal of
-    the container's own devpts, whose master goes to the supervisor; else `stdio`'s n."""
+    exec, or for the one that failed. Bit n of `terminal` set: standard descriptor n is the terminal
+    that has been opened; else `stdio`'s n."""
 
     name = "start-payload"
     calls = ("clone3",)
@@ -615,6 +686,12 @@ OPERATIONS: tuple[type[Step], ...] = (
     AttachInside,
     Mask,
     ProtectPath,
+    OpenTerminal,
+    MakeRuleset,
+    AllowBeneath,
+    AllowOpened,
+    AllowPorts,
+    RestrictSelf,
     StartPayload,
     KeepCapabilities,
     BoundCapabilities,
@@ -693,7 +770,7 @@ def _shown(kind: str, value: object) -> str | None:
         return f"<{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:12]}>"  # type: ignore[arg-type]
     if kind == "Mode":
         return f"{value:04o}"
-    if kind in ("Regs", "Attrs", "Caps"):
+    if kind in ("Regs", "Attrs", "Caps", *RIGHTS):
         return ",".join(value)  # type: ignore[arg-type]
     return "yes" if value is True else str(value)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from volt.model import binary, entry, protocol
 from volt.model.facts import UIDS_FOLDER, Folders
-from volt.model.steps import MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
+from volt.model.steps import FILE_RIGHTS, MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
 from volt.model.text import SlotKind
 
 # The annotation of an argument → its C type and the function of read.h that reads it.
@@ -29,6 +29,9 @@ TYPES = {
     "Attrs": ("uint64_t ", "read_u64"),
     "Caps": ("uint64_t ", "read_u64"),
     "Limit": ("uint32_t ", "read_u32"),
+    "Files": ("uint64_t ", "read_u64"),
+    "Ports": ("uint64_t ", "read_u64"),
+    "Scopes": ("uint64_t ", "read_u64"),
 }
 
 
@@ -82,6 +85,7 @@ def _numbers() -> str:
         "GO_ON": f"{protocol.GO_ON}u",
         "MAKE_FOLDER": f"{MAKE_FOLDER}u",
         "MAKE_FILE": f"{MAKE_FILE}u",
+        "FILE_RIGHTS": f"{FILE_RIGHTS:#x}u",
     }
     defines = (f"#define {name} {value}" for name, value in constants.items())
     return "\n".join(

@@ -70,7 +70,6 @@ static int await_exec(struct context *context, int socket) {
 
 int do_start_payload(struct context *context, const struct step_start_payload *step) {
     int pair[2];
-    if (step->terminal && open_terminal(context, step->terminal & 1) < 0) return -1;
     if (frame_pair(pair) < 0) return -1;
     context->report_pipe = pair[1];
     context->payload = start_child(0, NULL, -1);
@@ -147,7 +146,7 @@ int init_main(struct context *context, int control, int program) {
     }
     // The payload has its own copies: held here they would hide the end of a pipe from its other end.
     close_all_held(context, 1, context->control);
-    send_frame(control, FRAME_STARTED, NULL, 0, -1);
+    send_frame(control, FRAME_STARTED, context->skipped, (uint32_t)strlen(context->skipped), -1);
     for (uint32_t number = 1; number <= 64; number++)
         if (context->early_signals >> (number - 1) & 1) signal_payload(context, number);
     rest();

@@ -56,6 +56,7 @@ struct mount_attr {
 #endif
 #ifndef RESOLVE_IN_ROOT
 #define RESOLVE_NO_MAGICLINKS 0x02
+#define RESOLVE_NO_SYMLINKS 0x04
 #define RESOLVE_IN_ROOT 0x10
 struct open_how {
     uint64_t flags;
@@ -121,6 +122,20 @@ struct filter_program {
 };
 #define FILTER_INSTRUCTION 8u // bytes of a struct sock_filter
 #define FILTER_LONGEST 4096u  // BPF_MAXINSNS
+
+// linux/landlock.h, which may be older than the kernel that is running
+struct landlock_ruleset {
+    uint64_t files, ports, scopes;
+};
+struct landlock_beneath {
+    uint64_t access;
+    int32_t parent;
+} __attribute__((packed));
+struct landlock_port {
+    uint64_t access, port;
+};
+#define LANDLOCK_BENEATH 1u // LANDLOCK_RULE_PATH_BENEATH
+#define LANDLOCK_PORT 2u    // LANDLOCK_RULE_NET_PORT
 
 static inline int k_open_tree(int folder, const char *path, unsigned flags) {
     return (int)syscall(SYS_open_tree, folder, path, flags);

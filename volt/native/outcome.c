@@ -90,6 +90,17 @@ static void add_events(struct document *to, const struct events *events) {
     add(to, "}");
 }
 
+// Paths of the ruleset that were passed over.
+static void add_skipped(struct document *to, const char *text) {
+    add(to, ", \"skipped\": [");
+    for (size_t length; *text; text += length + (text[length] == '\n')) {
+        length = strcspn(text, "\n");
+        add_string(to, format_text("%.*s", (int)length, text));
+        if (text[length]) add(to, ", ");
+    }
+    add(to, "]");
+}
+
 size_t outcome_document(const struct context *context, char *to, size_t size) {
     struct document document = {.at = to, .left = size};
     int signal = context->failure.happened ? 0 : context->result.wait_status & 0x7f;
@@ -101,6 +112,7 @@ size_t outcome_document(const struct context *context, char *to, size_t size) {
     add(&document, ", \"undone\": %s", context->undone ? "true" : "false");
     add_field(&document, "ended", context->result.ended);
     add_events(&document, &context->events);
+    add_skipped(&document, context->skipped);
     add(&document, "}\n");
     return document.length;
 }

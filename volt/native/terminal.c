@@ -43,11 +43,11 @@ static int await_go_on(struct context *context) {
 }
 
 // A terminal of the container's own devpts: its master goes to the supervisor, its slave stays open here.
-int open_terminal(struct context *context, bool input) {
+int do_open_terminal(struct context *context, const struct step_open_terminal *step) {
     int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0) master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (master < 0) return explain(context, "/dev/ptmx");
-    context->terminal = open_slave(master, input);
+    context->terminal = open_slave(master, step->input);
     int result = context->terminal;
     if (result >= 0) result = send_frame(context->control, FRAME_TERMINAL, NULL, 0, master);
     close_held(&master);

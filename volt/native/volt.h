@@ -11,6 +11,7 @@
 
 #define REGISTERS 4096        // descriptors that a program can name
 #define FAILURE_TEXT 4096     // bytes of a failure's own words
+#define SKIPPED_TEXT 2048     // bytes of the paths that rules were not made for
 #define RUN_DIGITS 12         // of a run's id
 #define VOLT_FAILED 125       // the exit status of every failure of volt's own
 #define CANNOT_EXECUTE 126    // … and of a command that cannot be run, or is not there: as a shell's
@@ -115,6 +116,7 @@ struct context {
     // What is large, and hardly ever written to.
     struct failure failure;
     char left[FAILURE_TEXT];           // what was left behind
+    char skipped[SKIPPED_TEXT];        // paths that no rule was made for, one a line
 };
 
 // context.c
@@ -199,7 +201,6 @@ char **build_environment(struct context *context, struct texts defaults, struct 
 const char *variable(char *const *environment, const char *name);
 
 // terminal.c
-int open_terminal(struct context *context, bool input);
 int take_mode(struct context *context, int descriptor);
 void restore_mode(struct context *context);
 

@@ -24,6 +24,7 @@ from volt.model.steps import (
     MakeFolder,
     MakeSocket,
     NewSession,
+    OpenTerminal,
     PrivateMounts,
     ProtectInit,
     Report,
@@ -44,6 +45,9 @@ from volt.plan.capabilities import payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import inside_part, payload_part, raised_limits
+from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
+from volt.plan.landlock import notes as landlock_notes
+from volt.plan.landlock import unenforced as landlock_unenforced
 from volt.plan.limits import unenforced
 from volt.plan.mounts import files_folder, mounts, mounts_part
 from volt.plan.root import HOST, attach_root, root_part
@@ -85,10 +89,11 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
     waived = unenforced(workload.resources, facts, call.waived)
+    landlock = _landlock(workload, facts, call)
     part = (
         _call_part(call)
         + _claims(workload, facts)
-        + _record(workload, facts, home, tuple(waived))
+        + _record(workload, facts, home, _unenforced(waived, landlock))
         + _guard_start()
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
@@ -100,7 +105,9 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + env_file
         + Part(guard=raised_limits(workload, facts))
         + inside_part()
-        + _inside(standard, call.terminal)
+        + Part(init=(ProtectInit(), *_open_terminal(call)))
+        + landlock_part(landlock, workload, call, standard)
+        + _start(standard, call.terminal)
         + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
@@ -115,8 +122,28 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=(*_notes(workload), *(f"security.seccomp_profile: {note}" for note in filtered.notes), *_waivers(waived)),
+        notes=(
+            *landlock_notes(landlock),
+            *_notes(workload, landlock),
+            *(f"security.seccomp_profile: {note}" for note in filtered.notes),
+            *_waivers(waived),
+        ),
     )
+
+
+def _landlock(workload: Workload, facts: Facts, call: Call) -> Applied:
+    """The Landlock policy on this host. Raises HostUnfit."""
+    if facts.landlock is None:
+        raise ValueError("these facts are without the Landlock policy that the workload has")
+    applied = apply(facts.landlock, workload, facts)
+    check_enforced(applied, facts.landlock, facts, call)
+    return applied
+
+
+def _unenforced(waived: Mapping[str, str], landlock: Applied) -> tuple[str, ...]:
+    """What is asked for and not held, as the record has it."""
+    rights = (f"landlock.{right}" for right in landlock_unenforced(landlock))
+    return (*(f"resources.{key}" for key in waived), *rights)
 
 
 def _call_part(call: Call) -> Part:
@@ -167,7 +194,7 @@ def _record(workload: Workload, facts: Facts, home: Place, waived: tuple[str, ..
         "boot_id": facts.boot_id,
         "description": workload.description or "",
         "labels": dict(workload.labels),
-        "unenforced": [f"resources.{key}" for key in waived],
+        "unenforced": list(waived),
     }
     rest = json.dumps(known, ensure_ascii=True)[1:]
     head = ('{"version": 1, "id": "', RUN, '", "pid": ', PID, ', "clock": ', CLOCK)
@@ -208,10 +235,13 @@ def _env_file(workload: Workload, facts: Facts) -> Part:
     return Part(host=(step,), inherited=("env-file",))
 
 
-def _inside(standard: tuple[str, ...], terminal: int) -> Part:
+def _open_terminal(call: Call) -> tuple[Step, ...]:
+    return (OpenTerminal(input=bool(call.terminal & 1)),) if call.terminal else ()
+
+
+def _start(standard: tuple[str, ...], terminal: int) -> Part:
     return Part(
         init=(
-            ProtectInit(),
             StartPayload(stdio=standard, terminal=terminal),
             KeepCapabilities(caps=("KILL",), note="to signal a payload of any id"),
         )
@@ -237,15 +267,22 @@ def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
         yield f"resources.{key}: not enforced, as allowed: {reason}"
 
 
-def _notes(workload: Workload) -> tuple[str, ...]:
+def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
     """What this plan does not do, said rather than left out."""
-    notes = ["security.landlock_profile: none (Landlock is not in this version)"]
+    notes = []
     kernel = workload.kernel
     for key in ("version", "path", "modules", "cmdline"):
         if getattr(kernel, key):
             notes.append(f"kernel.{key}: ignored in container mode")
     if workload.network.mode == "host":
-        notes.append("network.mode = host: the host's interfaces, ports and abstract sockets are inside")
+        notes.append(f"network.mode = host: the host's {_shared(landlock)} are inside")
         if workload.security.capabilities is None:
             notes.append("network.mode = host: without NET_BIND_SERVICE, which has no effect there")
     return tuple(notes)
+
+
+def _shared(landlock: Applied) -> str:
+    """What of the host's network a payload there can reach."""
+    withheld = landlock.handled()
+    sockets = "" if "abstract_unix_socket" in withheld else ", abstract sockets"
+    return f"interfaces{sockets} and {'the declared ports' if 'bind_tcp' in withheld else 'ports'}"

@@ -8,9 +8,10 @@ from volt.model.facts import Call, Facts
 from volt.model.findings import Finding
 from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
-from volt.model.values import Value
+from volt.model.values import Value, replace
 from volt.model.workload import Volume, Workload
 from volt.plan.bounds import check_policy
+from volt.plan.landlock_policy import read_policy
 from volt.plan.limits import check_limits
 from volt.plan.root import HOST, layer_base
 from volt.plan.seccomp_check import check_profile
@@ -23,13 +24,11 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.image", lambda w: w.image is not None),
     ("workload.platform", lambda w: w.platform is not None),
     ("workload.boot", lambda w: bool(w.boot)),
-    ("security.landlock_profile", lambda w: w.security.landlock_profile is not None),
-    ("security.landlock_policy", lambda w: w.security.landlock_policy is not None),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
     ("network.mode", lambda w: w.network.mode in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)),
     ("network.name", lambda w: w.network.name is not None),
     ("network.address", lambda w: w.network.address is not None),
-    ("network.ports", lambda w: bool(w.network.ports)),
+    ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
     ("storage.rootfs", lambda w: (w.storage.rootfs or "").startswith("cas://")),
     ("log.rate", lambda w: w.log.rate is not None),
     ("log.max_size", lambda w: w.log.max_size is not None),
@@ -112,9 +111,19 @@ def _network(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[
         yield Finding("no-network-mode", "network.mode", message, hint)
     if mode == NetworkMode.CUSTOM and not workload.network.name:
         yield Finding("no-network", "network.mode", 'mode = "custom" names no network', "add network.name")
+
+
+def _landlock(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     if workload.security.landlock_profile == "custom" and not workload.security.landlock_policy:
         key = "security.landlock_profile"
         yield Finding("no-policy", key, '"custom" names no policy', "add security.landlock_policy")
+    for finding in read_policy(facts.landlock)[1] if facts.landlock else ():
+        yield finding if finding.place else replace(finding, key=policy_key(workload))
+
+
+def policy_key(workload: Workload) -> str:
+    """The key that names the policy's file."""
+    return "security.landlock_policy" if workload.security.landlock_policy else "security.landlock_profile"
 
 
 def _capabilities(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
@@ -221,6 +230,7 @@ RULES = (
     _later,
     _root,
     _network,
+    _landlock,
     _capabilities,
     _seccomp,
     _command,

@@ -204,6 +204,7 @@ def test_every_step_is_json_and_one_line():
         "Switch": True,
     }
     values |= {"Attrs": ("ro",), "Caps": ("KILL",), "Limit": "core"}
+    values |= {"Files": ("execute",), "Ports": ("bind_tcp",), "Scopes": ("signal",)}
     for operation in OPERATIONS:
         step = operation(**{name: values.get(kind, 7) for name, kind in arguments(operation)})
         assert set(json.loads(json.dumps(describe(step)))) == {

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from tests.unit.native.programs import HERE, SANITIZED, memory_file
 from volt.model.binary import encode
+from volt.model.landlock import bits
 from volt.model.plan import STANDARD, LaunchPlan
 from volt.model.steps import (
     CAPABILITIES,
     LIMITS,
     MOUNT_ATTRS,
     OPERATIONS,
+    RIGHTS,
     Step,
     arguments,
     attribute_mask,
@@ -41,6 +43,9 @@ RECORDS = {
     "Attrs": "number",
     "Caps": "number",
     "Limit": "number",
+    "Files": "number",
+    "Ports": "number",
+    "Scopes": "number",
 }
 LOADER = ("context.c", "memory.c", "failure.c", "format.c", "frames.c", "perform.c", "read.c")
 SLOTS = {SlotKind.UIDS: 655360, SlotKind.PID: 4711, SlotKind.STARTED: 1700000000, SlotKind.CLOCK: 99}  # recorder.c
@@ -114,6 +119,8 @@ class Values:
                 return (CAPABILITIES[n % 32], CAPABILITIES[-1 - n % 8])
             case "Limit":
                 return list(LIMITS)[n % len(LIMITS)]
+            case "Files" | "Ports" | "Scopes":
+                return tuple(RIGHTS[kind][n % len(RIGHTS[kind]) :])
         raise AssertionError(kind)
 
     def _opened(self, n: int) -> str:
@@ -185,6 +192,8 @@ def _plain(kind: str, value: object, names: list[str]) -> object:
             return mask_of(value)
         case "Limit", str():
             return LIMITS[value]
+        case "Files" | "Ports" | "Scopes", tuple():
+            return bits(value, RIGHTS[kind])
     return int(value)
 
 

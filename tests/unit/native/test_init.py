@@ -21,7 +21,7 @@ from tests.unit.native import programs
 from volt.model import protocol
 from volt.model.binary import HEADER, encode
 from volt.model.protocol import GO_ON, Frame
-from volt.model.steps import ChangeFolder, Execute, SetLimit, StartPayload
+from volt.model.steps import ChangeFolder, Execute, OpenTerminal, SetLimit, StartPayload
 from volt.model.text import RUN, UIDS, text
 
 HEAD = struct.Struct("<IHHI")
@@ -119,6 +119,7 @@ def running(program, init=(), payload=(), *, env=b"", slots=SLOTS, change=lambda
 
 STDIO = ("stdin", "stdout", "stderr")
 START = StartPayload(stdio=STDIO)
+ON_TERMINAL = [OpenTerminal(input=True), StartPayload(stdio=STDIO, terminal=0b111)]
 
 
 def shell(script, *words, **values):
@@ -302,7 +303,7 @@ def terminal(init):
 
 def test_the_payload_starts_when_its_window_has_a_size(units):
     script = shell("stty size; tty >&2; exec cat")
-    with running(units, [StartPayload(stdio=STDIO, terminal=0b111)], [script]) as init, terminal(init) as master:
+    with running(units, ON_TERMINAL, [script]) as init, terminal(init) as master:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("<4H", 33, 77, 0, 0))
         init.signal(GO_ON)
         init.started()
@@ -315,7 +316,9 @@ def test_the_payload_starts_when_its_window_has_a_size(units):
 
 
 def test_a_terminal_for_output_alone_changes_no_byte(units):
-    with running(units, [StartPayload(stdio=STDIO, terminal=0b010)], [shell("echo a; cat; echo b >&2")]) as init:
+    with running(
+        units, [OpenTerminal(), StartPayload(stdio=STDIO, terminal=0b010)], [shell("echo a; cat; echo b >&2")]
+    ) as init:
         with terminal(init) as master:
             init.signal(GO_ON)
             init.started()
@@ -325,7 +328,7 @@ def test_a_terminal_for_output_alone_changes_no_byte(units):
 
 
 def test_a_signal_before_the_payload_is_not_lost(units):
-    with running(units, [StartPayload(stdio=STDIO, terminal=0b111)], [shell("sleep 5")]) as init, terminal(init):
+    with running(units, ON_TERMINAL, [shell("sleep 5")]) as init, terminal(init):
         init.signal(signal.SIGUSR1)
         init.signal(GO_ON)
         init.started()
@@ -334,6 +337,6 @@ def test_a_signal_before_the_payload_is_not_lost(units):
 
 @pytest.mark.parametrize("number", [65, 2**32 - 1])
 def test_a_number_beyond_signals_ends_the_start(units, number):
-    with running(units, [StartPayload(stdio=STDIO, terminal=0b111)], [shell("true")]) as init, terminal(init):
+    with running(units, ON_TERMINAL, [shell("true")]) as init, terminal(init):
         init.signal(number)
         assert init.failed() == (1, errno.EPROTO, "the supervisor's answer")

@@ -329,6 +329,7 @@ def test_a_failure_names_step_note_and_cause(run):
         "undone": True,
         "ended": None,
         "events": None,
+        "skipped": [],
     }
 
 

@@ -131,6 +131,7 @@ GOOD = {
     "undone": True,
     "ended": None,
     "events": None,
+    "skipped": [],
 }
 
 

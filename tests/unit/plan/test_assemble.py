@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.plans.test_plans import shipped_policy
 from tests.unit.plan.test_check import FACTS, GOOD
 from volt.errors import HostUnfit, ManifestError
 from volt.host.profiles import shipped_profile
@@ -35,6 +36,7 @@ PROFILE = shipped_profile("seccomp", "default")
 
 
 def plan(workload=GOOD, facts=FACTS, call=None):
+    facts = facts if facts.landlock else replace(facts, landlock=shipped_policy(workload))
     return make_plan(workload, facts, call or Call(), lambda caps: seccomp.filter_of(PROFILE, caps, facts))
 
 
@@ -145,7 +147,7 @@ def test_an_env_file_is_sealed_at_launch_and_its_values_are_in_no_plan():
     made = plan(replace(GOOD, env_file="/srv/web.env"), facts)
     assert show(only(made.host, SealFile).path) == "/srv/web.env"
     assert made.payload[-1].env_files == ("env-file",)
-    assert made.inherited[-1] == "env-file"
+    assert "env-file" in made.inherited
 
 
 def test_what_the_init_finds_open_is_what_nspawn_hands_on():
@@ -167,7 +169,6 @@ def test_a_fresh_root_has_accounts_of_its_own_until_the_layer_has_changed_them()
 
 def test_what_a_plan_does_not_do_is_said():
     quiet = plan()
-    assert [note for note in quiet.notes if "Landlock" in note]
     loud = replace(
         GOOD,
         kernel=Kernel(version=">=6.1", modules=("dummy",), cmdline="quiet"),

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from volt.model.facts import Call, Facts, Folders, PathFact, ProfileText
+from volt.model.landlock import LandlockText
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
-from volt.model.workload import Network, Security, Storage, User, Volume, Workload
+from volt.model.workload import Network, Port, Security, Storage, User, Volume, Workload
 from volt.plan.check import LATER, Accounts, check
 
 FOLDER = PathFact("folder", 1, 42, 1000, 1000, "ext4", idmappable=True)
@@ -149,7 +150,7 @@ def test_every_later_field_is_refused_by_its_own_name():
     ("workload", "key"),
     [
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
-        (replace(GOOD, security=Security(landlock_profile="strict")), "security.landlock_profile"),
+        (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE, ports=(Port(80),))), "network.ports"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE)), "network.mode"),
         (stored(rootfs="cas://sha256:0"), "storage.rootfs"),
     ],
@@ -214,3 +215,17 @@ def test_rules_for_capabilities_that_the_payload_lacks_are_not_looked_at():
     assert codes(OWN, facts) == []
     admin = replace(OWN, security=replace(OWN.security, capabilities=("SYS_ADMIN",)))
     assert codes(admin, facts) == [("unkept-seccomp-rule", "security.seccomp_profile")]
+
+
+def test_ports_of_the_hosts_network_are_declared():
+    assert codes(replace(GOOD, network=Network(mode=NetworkMode.HOST, ports=(Port(8080),)))) == []
+
+
+@pytest.mark.parametrize("key", ["security.landlock_profile", "security.landlock_policy"])
+def test_a_policy_that_cannot_be_read_is_a_finding_at_the_key_that_names_it(key):
+    named = {"landlock_profile": "custom", "landlock_policy": "/p.toml"}
+    security = Security(**named) if key.endswith("policy") else Security(landlock_profile="/p.toml")
+    facts = replace(FACTS, landlock=LandlockText("/p.toml", problem="No such file or directory"))
+    (finding,) = check(replace(GOOD, security=security), facts, Call(), Accounts("", ""))
+    assert (finding.code, finding.key, finding.place) == ("bad-landlock-policy", key, None)
+    assert "No such file" in finding.message
