@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volt.host.policy import not_roots
-from volt.manifest import locate, resolve
+from volt.manifest import locate, locate_in, resolve
 from volt.manifest.policy import read_policy
 from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact, ProfileText
 from volt.model.findings import Finding
+from volt.model.landlock import LandlockText
 from volt.model.policy import POLICY
 from volt.plan.check import Accounts, check
 
@@ -86,9 +87,17 @@ class Example:
             layer=LAYERS.get(workload.name),
             policy=read.policy,
             seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
+            landlock=self.landlock(workload.security.landlock_policy),
         )
-        refused = check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", ""))
-        return locate(read.locate(refused), resolved)
+        refused = read.locate(check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", "")))
+        policy = facts.landlock
+        found = locate_in(refused, policy.name, policy.text.encode(), quotable=True) if policy else refused
+        return locate(found, resolved)
+
+    def landlock(self, path: str | None) -> LandlockText | None:
+        """The Landlock policy that the example names, by the last part of its path."""
+        name = path and path.rpartition("/")[2]
+        return LandlockText(name, self.files[name]) if name in self.files else None
 
     def finding(self) -> Finding:
         """The one that the entry is about."""

@@ -148,7 +148,7 @@ DEFAULTS = {
     "network.address": "from the name",
     "network.dns": "the network's",
     "security.landlock_profile": "default",
-    "security.capabilities": "podman's eleven",
+    "security.capabilities": "podman's eleven; strict: none",
     "security.no_new_privs": "true; hybrid-native: false",
     "volumes.as": "root",
 }
@@ -292,6 +292,15 @@ def policy_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def landlock_page() -> str:
+    """What each shipped profile holds, where, and how to write another."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from landlock import landlock_lines
+
+    lines = ["# Landlock", "", GENERATED.format(source="profiles/landlock and docs/landlock.py"), ""]
+    return "\n".join([*lines, *landlock_lines()]).rstrip() + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
@@ -299,6 +308,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "findings.md": findings_page,
     "kernels.md": kernels_page,
     "policy.md": policy_page,
+    "landlock.md": landlock_page,
 }
 
 

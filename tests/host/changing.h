@@ -33,6 +33,8 @@ static const struct call {
     CALL(kill, NUMBER, 1), CALL(tkill, NUMBER, 1), CALL(tgkill, NUMBER, 2), CALL(pidfd_send_signal, NUMBER, 1),
     CALL(sethostname, NOTHING, 0), CALL(setdomainname, NOTHING, 0), CALL(bind, NOTHING, 0), CALL(connect, FILE_OF, 0),
     CALL(sendto, FILE_OF, 0), CALL(capset, NOTHING, 0),
+    CALL(landlock_create_ruleset, NOTHING, 0), CALL(landlock_add_rule, NOTHING, 0),
+    CALL(landlock_restrict_self, NOTHING, 0),
     CALL(prctl, NUMBER, 0), CALL(seccomp, NUMBER, 0), CALL(setgroups, NUMBER, 0), CALL(setresuid, NUMBER, 0),
     CALL(setresgid, NUMBER, 0), SOME(prlimit64, NUMBER, 1, 2, ~0u), // with new limits
     // These change nothing outside, but where they fail something has to be undone as well.

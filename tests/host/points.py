@@ -45,6 +45,7 @@ PAYLOAD = 7  # its exit status
 INWARD = {"memfd_create", "socketpair", "pipe", "pipe2", "fsopen", "fsconfig", "fsmount"}
 # So do these, unless what the process becomes is the wall around the payload.
 ABOUT_ITSELF = {"prctl", "seccomp", "prlimit64"}
+ABOUT_ITSELF |= {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
 # Killed before the payload has begun they take all below them along: a payload that would stay proves it.
 STRICT = ("supervisor", "guard", "nspawn", "init")
 STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each launch

@@ -26,6 +26,10 @@ CODES = {
     "mapping": 0,
     "profile": 0,
 }
+PLANNING = (
+    *("plan/bounds.py", "plan/check.py", "plan/landlock_policy.py", "plan/limits.py", "plan/seccomp_check.py"),
+    "host/policy.py",
+)
 
 
 def codes(source: str) -> Iterator[str]:
@@ -39,8 +43,7 @@ def codes(source: str) -> Iterator[str]:
 
 
 def used() -> set[str]:
-    others = ("plan/bounds.py", "plan/check.py", "plan/limits.py", "plan/seccomp_check.py", "host/policy.py")
-    modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt" / name for name in others)]
+    modules = [*(TOP / "volt/manifest").glob("*.py"), *(TOP / "volt" / name for name in PLANNING)]
     return {code for module in modules for code in codes(module.read_text())}
 
 

@@ -25,7 +25,7 @@ Unenforced = Annotated[
     typer.Option(
         "--allow-unenforced",
         metavar="NAME,...",
-        help="Launch although the host cannot hold all of resources, or of landlock; what was waived is recorded.",
+        help="Launch although the host cannot hold all of a section (resources, landlock); what was waived is kept.",
     ),
 ]
 OutcomeFile = Annotated[

@@ -13,6 +13,7 @@ from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.model.doctor import Check
 from volt.model.facts import Facts
+from volt.model.landlock import KERNELS
 from volt.model.steps import CAPABILITIES
 
 KERNEL = (5, 19)  # overlayfs accepts idmapped layers; all else is older
@@ -23,6 +24,7 @@ EVERY_LAUNCH = "every launch"
 REQUIRED = ("CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID", "SETPCAP", "SYS_CHROOT", "SYS_ADMIN")
 # landlock(7): what each version of the interface has added.
 LANDLOCK = ("files", "renaming", "truncating", "TCP", "device ioctl", "scopes", "audit")
+WHOLE = 6  # from here on each shipped profile holds whole, in any network: docs/reference/landlock.md
 
 
 def examine(machine: Facts, *, proc: str = "/proc", modules: str = "/lib/modules") -> tuple[Check, ...]:
@@ -177,9 +179,12 @@ def _no_upper(kind: str, filesystem: str, idmappable: bool, kernel: tuple[int, i
 
 
 def _landlock(machine: Facts) -> Check:
-    needed = "security.landlock_profile, not in this version"
-    if machine.landlock_abi:
-        rights = ", ".join(LANDLOCK[: machine.landlock_abi])
-        return Check("Landlock", "ok", needed, f"ABI {machine.landlock_abi}: {rights}")
-    mend = "boot Linux 5.13 or newer with landlock in lsm= of its command line"
-    return Check("Landlock", "degraded", needed, "none", mend)
+    name, needed, abi = "Landlock", "security.landlock_profile", machine.landlock_abi
+    if not abi:
+        mend = "boot Linux 5.13 or newer with landlock in lsm= of its command line"
+        return Check(name, "degraded", needed, "none: strict does not start, default is left to other walls", mend)
+    found = f"ABI {abi}: {', '.join(LANDLOCK[:abi])}"
+    if abi >= WHOLE:
+        return Check(name, "ok", needed, f"{found}; all of every profile")
+    mend = f"boot Linux {KERNELS[WHOLE]} or newer"
+    return Check(name, "degraded", needed, f'{found}; strict not with network.mode = "host"', mend)

@@ -18,7 +18,7 @@ from volt.model.workload import Port, Tmpfs, User, Volume, Workload
 SECTIONS = ("kernel", "security", "resources", "network", "storage", "log", "service", "health")
 # What an absent field means, where that does not depend on other fields.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "security": {"seccomp_profile": "default"},
+    "security": {"landlock_profile": "default", "seccomp_profile": "default"},
     "storage": {"shm_size": "64M"},
 }
 Table = dict[str, Any]

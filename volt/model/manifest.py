@@ -157,14 +157,18 @@ class SecuritySection(Section):
     """What the payload may do."""
 
     landlock_profile: str | None = text(
-        "strict, default, permissive, custom, or a path with a slash.", examples=["default", "./policy.toml"]
+        "What Landlock withholds: strict, default, permissive, custom (then landlock_policy names it), or a policy's "
+        "path with a slash. What the kernel lacks and no other wall holds is refused where the profile requires it.",
+        examples=["default", "./policy.toml"],
     )
-    landlock_policy: str | None = text("Policy file for the custom profile.")
+    landlock_policy: str | None = text("Policy of the custom profile: TOML in landlockconfig's form.")
     seccomp_profile: str | None = text(
         "strict, default, unconfined, or a path with a slash (TOML, or an OCI seccomp.json).",
         examples=["default"],
     )
-    capabilities: list[str] | None = text("Absent: podman's eleven; given: exactly these, [] none.")
+    capabilities: list[str] | None = text(
+        "Absent: podman's eleven, or none where a profile is strict; given: exactly these, [] none."
+    )
     read_only_rootfs: bool | None = text("Mount the merged root read-only, with tmpfs on /tmp and /run.")
     no_new_privs: bool | None = text("Set-uid programs give nothing; may be false in hybrid-native alone.")
 

@@ -30,6 +30,9 @@ DEFAULT = (
 )
 
 
+STRICT = "strict"  # of either profile: a workload that asks for it names the capabilities that it needs
+
+
 class CapabilitySets(Value):
     """The payload's sets as in capabilities(7), at its exec; names in the kernel's order.
 
@@ -48,9 +51,13 @@ class CapabilitySets(Value):
 
 
 def payload_sets(workload: Workload, uid: int) -> CapabilitySets:
-    """The sets of a workload's payload. The host's network belongs to the host's own user namespace, where a
-    workload has no power: NET_BIND_SERVICE gives nothing there, and systemd-nspawn takes it away."""
-    listed = workload.security.capabilities
+    """The sets of a workload's payload: none where a profile is strict and none are listed. The host's network belongs
+    to the host's own user namespace, where a workload has no power: NET_BIND_SERVICE gives nothing there, and
+    systemd-nspawn takes it away."""
+    security = workload.security
+    listed = security.capabilities
+    if listed is None and STRICT in (security.landlock_profile, security.seccomp_profile):
+        return capability_sets((), uid)
     sets = capability_sets(listed, uid)
     if listed is None and workload.network.mode == NetworkMode.HOST:
         return sets.without("NET_BIND_SERVICE")

@@ -133,17 +133,18 @@ def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Worklo
         return "the network namespace, which leads nowhere" if workload.network.mode == NetworkMode.NONE else ""
     if right == "refer" and facts.landlock_abi:
         return "Landlock, which refuses it everywhere"
-    if right in WRITES and all(_given(right, tree, beneath) for tree in writable_trees(workload)):
+    if right in WRITES and all(_given(right, tree, beneath) for tree in writable_trees(workload, right)):
         return "read-only mounts"
     return ""
 
 
-def writable_trees(workload: Workload) -> tuple[str, ...]:
-    """Where a regular file can be written, as far as mounts go. In /dev and /proc nothing lies that could be cut
-    short or replaced."""
+def writable_trees(workload: Workload, right: str) -> tuple[str, ...]:
+    """Where mounts leave room for a right that changes something. Nothing is made or removed in /proc, and what is in
+    /dev or /proc cannot be cut short."""
     volumes = (volume.container for volume in workload.storage.volumes if not volume.readonly)
     root = ("/",) if workload.writable else ("/tmp",)
-    return (*root, "/run", "/dev/shm", *(one.path for one in workload.storage.tmpfs), *volumes)
+    kernels = {"write_file": ("/dev", "/proc"), "truncate": ()}.get(right, ("/dev",))
+    return (*root, "/run", "/dev/shm", *kernels, *(one.path for one in workload.storage.tmpfs), *volumes)
 
 
 def _given(right: str, tree: str, beneath: tuple[tuple[str, Beneath], ...]) -> bool:

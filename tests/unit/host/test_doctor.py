@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from docs.landlock import missing, profile_on
 from volt.host.doctor import KERNEL, NSPAWN, REQUIRED, examine
 from volt.host.facts import folders, probe_machine
 from volt.model.facts import Cgroup, Control, Facts, Folders
+from volt.model.modes import NetworkMode
 from volt.model.steps import CAPABILITIES
 
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
@@ -42,7 +44,7 @@ def fit(world):
         nspawn="/usr/bin/systemd-nspawn",
         nspawn_version=252,
         cgroup_root=f"{world}/cgroup",
-        landlock_abi=2,
+        landlock_abi=6,
         program="/usr/lib/volt",
         boot_id="b",
         libseccomp="libseccomp.so.2",
@@ -150,8 +152,18 @@ def test_a_cgroup_that_cannot_be_written_is_missing(look, world):
 
 
 def test_landlock_names_what_its_version_has(look):
-    assert look("Landlock", landlock_abi=2).found == "ABI 2: files, renaming"
-    assert look("Landlock", landlock_abi=99).found.endswith("audit")
+    assert look("Landlock", landlock_abi=2).found.startswith("ABI 2: files, renaming;")
+    assert "audit" in look("Landlock", landlock_abi=99).found
+
+
+@pytest.mark.parametrize("abi", range(8))
+def test_landlock_says_which_profiles_hold(look, abi):
+    """As the planner finds: what doctor says of strict, in the host's network and in one of its own."""
+    check = look("Landlock", landlock_abi=abi)
+    own, host = (not missing(profile_on("strict", abi, mode)) for mode in (NetworkMode.NONE, NetworkMode.HOST))
+    assert own == ("does not start" not in check.found)
+    assert host == ("all of every profile" in check.found) == (check.state == "ok")
+    assert (own and not host) == ("not with" in check.found)
 
 
 def test_the_state_folder_is_judged_by_the_nearest_that_exists(look, world):

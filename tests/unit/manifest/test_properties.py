@@ -99,6 +99,7 @@ def filled(workload):
         hostname=workload.host_name,
         security=replace(
             security,
+            landlock_profile=security.landlock_profile or "default",
             seccomp_profile=security.seccomp_profile or "default",
             no_new_privs=workload.mode != Mode.HYBRID_NATIVE
             if security.no_new_privs is None

@@ -26,6 +26,7 @@ def test_every_value_has_the_place_that_won():
         "\n"
         "[security]\n"
         "no_new_privs = true  # default\n"
+        'landlock_profile = "default"  # default\n'
         'seccomp_profile = "default"  # default\n'
         "read_only_rootfs = false  # default\n"
         "\n"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.plan.test_check import GOOD
 from volt.model.steps import CAPABILITIES, mask_of
-from volt.plan.capabilities import DEFAULT, CapabilitySets, capability_sets
+from volt.model.values import replace
+from volt.model.workload import Security
+from volt.plan.capabilities import DEFAULT, CapabilitySets, capability_sets, payload_sets
 
 ELEVEN = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP".split()
 
@@ -47,3 +50,13 @@ def test_any_order_comes_out_in_the_kernel_s():
 def test_what_is_no_capability_is_named():
     with pytest.raises(ValueError, match="not a capability: FLY"):
         capability_sets(("CHOWN", "FLY"), 0)
+
+
+@pytest.mark.parametrize("profile", ["landlock_profile", "seccomp_profile"])
+def test_where_a_profile_is_strict_there_are_none_but_those_that_are_listed(profile):
+    def bounding(**security):
+        return payload_sets(replace(GOOD, security=Security(**security)), 0).bounding
+
+    assert bounding(**{profile: "strict"}) == ()
+    assert bounding(**{profile: "strict"}, capabilities=("CHOWN",)) == ("CHOWN",)
+    assert bounding(**{profile: "default"}) == DEFAULT
