@@ -32,7 +32,8 @@ record keeps. What it marks `use` holds as far as the kernel has it. Bridge and 
 version, will need nftables rules for `bind_tcp` and `connect_tcp` on kernels before 6.7.
 
 Landlock says nothing about UDP, about metadata (chmod, chown, times), or about what an interpreter is given to read;
-a socket by its path is reached by whoever may see it. Once files are withheld nothing can be mounted inside.
+a socket by its path is reached by whoever may see it. Once files are withheld nothing can be mounted inside. A folder
+is known by its inode: mounted twice it has the rights of both places in both, as far as the mounts let it.
 """
 
 CUSTOM = """\

@@ -140,47 +140,42 @@ def test_nothing_is_read_outside_the_rules(inside):
 
 def test_device_nodes_are_made_nowhere_by_default(inside):
     """A whiteout of an overlay: the one device that needs no capability over the host."""
-    assert inside({}, "whiteout=/tmp/c", "write=/srv/x", "fifo=/srv/p") == ["EACCES", "done", "done"]
-    assert inside(NONE, "whiteout=/tmp/c") == ["done"]
+    assert inside({}, "whiteout=/dev/shm/c", "write=/srv/x", "fifo=/srv/p") == ["EACCES", "done", "done"]
+    assert inside(NONE, "whiteout=/dev/shm/c") == ["done"]
 
 
 @pytest.fixture
-def data(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "tool").write_text("#!/bin/sh\n")
-    (folder / "tool").chmod(0o755)
-    return str(folder)
+def volumes(tmp_path):
+    """A writable and a read-only one, of two folders: Landlock knows a folder by its inode, wherever it is mounted."""
+    for name in ("data", "assets"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tool").write_text("#!/bin/sh\n")
+        (tmp_path / name / "tool").chmod(0o755)
+    return [
+        {"host": str(tmp_path / "data"), "container": "/data", "owner": "root"},
+        {"host": str(tmp_path / "assets"), "container": "/assets", "readonly": True},
+    ]
 
 
 @pytest.mark.parametrize("name", ["default", "strict"])
-def test_volumes_and_tmpfs_extend_a_profile(inside, data, name):
-    volumes = [
-        {"host": data, "container": "/data", "owner": "root"},
-        {"host": data, "container": "/assets", "readonly": True},
-    ]
+def test_volumes_and_tmpfs_extend_a_profile(inside, volumes, name):
     storage = {"writable_layer": "none", "tmpfs": ["/cache"], "volumes": volumes}
     attempts = ("write=/data/x", "folder=/cache/y", "read=/assets/tool", "write=/assets/x", "write=/dev/shm/x")
     found = inside(profile(name), *attempts, storage=storage)
     assert found == ["done", "done", "done", "EROFS", "done"]
 
 
-def test_strict_runs_what_cannot_be_changed_and_nothing_else(inside, data):
-    volumes = [
-        {"host": data, "container": "/data", "owner": "root"},
-        {"host": data, "container": "/assets", "readonly": True},
-    ]
+def test_strict_runs_what_cannot_be_changed_and_nothing_else(inside, volumes):
     storage = {"volumes": volumes}
     attempts = ("run=/usr/bin/true", "run=/assets/tool", "run=/data/tool")
     assert inside(profile("strict"), *attempts, storage=storage) == ["done", "done", "EACCES"]
     assert inside({}, *attempts, storage=storage) == ["done"] * 3
 
 
-def test_strict_says_126_of_a_command_where_data_lies(volt, data):
-    volumes = [{"host": data, "container": "/data", "owner": "root"}]
+def test_strict_says_126_of_a_command_where_data_lies(volt, volumes):
     done = volt.run("/data/tool", security=profile("strict"), storage={"volumes": volumes})
     assert done.returncode == 126
-    assert b"/data/tool: Permission denied" in done.stderr
+    assert b"cannot run '/data/tool': Permission denied" in done.stderr
 
 
 @needs(2)
@@ -354,11 +349,16 @@ def test_many_paths_that_are_not_there_are_told_as_far_as_there_is_room(inside, 
 LINKED = WRITABLE.replace('"/tmp"', '"/tmp", "/var/lib/x", "/var/run"').replace("abi = 1", "abi = 3")
 
 
-@pytest.fixture
-def kept(volt, inside):
+@pytest.fixture(params=["host", "folder"])
+def kept(request, volt, inside, busybox, tmp_path):
     """A workload with a kept layer, and a policy with links on its paths: the image's /var/run, the payload's own."""
+    root = "host"
+    if request.param == "folder":
+        root = front.small_root(tmp_path / "root", busybox)
+        (root / "var").mkdir()
+        (root / "var/run").symlink_to("/run")
     security = inside.policy(LINKED)
-    sections = {"workload": {"name": "linked"}, "storage": {"writable_layer": "overlay"}}
+    sections = {"workload": {"name": "linked"}, "storage": {"rootfs": str(root), "writable_layer": "overlay"}}
     yield volt.manifest(security=security, **sections), volt.manifest(security=NONE, **sections)
     volt.shell("true", manifest=volt.manifest(security=NONE, **sections), options=("--fresh",))
 
@@ -421,7 +421,7 @@ def test_what_is_wrong_with_a_policy_is_told_with_its_lines(inside, volt):
 def test_a_policy_that_is_not_there_is_told_where_it_is_named(volt):
     security = {"landlock_profile": "./absent.toml"}
     done = volt("plan", volt.manifest(security=security), "--", "true")
-    assert b"absent.toml' cannot be read: No such file or directory [bad-landlock-policy]" in done.stderr
+    assert b"cannot be read: No such file or directory [bad-landlock-policy]" in done.stderr
     assert b"landlock_profile" in done.stderr
 
 
@@ -432,7 +432,7 @@ def test_a_changed_policy_is_another_plan(tmp_path, busybox):
     root = front.small_root(tmp_path / "root", busybox)
     security = {"landlock_profile": "custom", "landlock_policy": "policy.toml"}
     one.manifest(security=security, storage={"rootfs": str(root), "writable_layer": "tmpfs"})
-    words = ("run", "m1.toml", "--", "sh", "-c", "echo x 2> /dev/null > /srv/x && echo written || echo refused")
+    words = ("run", "m1.toml", "--", "sh", "-c", "echo x > /srv/x && echo written || echo refused")
     front.let_age()
     assert one.planned(*words).stdout == b"refused\n"
     assert one.cached(*words).stdout == b"refused\n"

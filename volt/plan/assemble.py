@@ -9,6 +9,7 @@ from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
 from volt.model.facts import UIDS_FOLDER, Call, Facts
 from volt.model.filter import Filter
+from volt.model.landlock import FILES
 from volt.model.part import STAGE, Part
 from volt.model.plan import LaunchPlan
 from volt.model.steps import (
@@ -270,6 +271,10 @@ def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
 def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
     """What this plan does not do, said rather than left out."""
     notes = []
+    if "SYS_ADMIN" in (workload.security.capabilities or ()) and {*FILES} & {*landlock.handled()}:
+        notes.append(
+            "security.capabilities: SYS_ADMIN mounts nothing, since Landlock withholds files: permissive does not"
+        )
     kernel = workload.kernel
     for key in ("version", "path", "modules", "cmdline"):
         if getattr(kernel, key):

@@ -11,6 +11,7 @@ from volt.host.profiles import shipped_profile
 from volt.model.facts import Call, Folders
 from volt.model.modes import NetworkMode
 from volt.model.steps import (
+    AttachInside,
     ClaimName,
     ClaimRun,
     ClaimUids,
@@ -18,8 +19,15 @@ from volt.model.steps import (
     FilterCalls,
     Lifeline,
     MakeCgroup,
+    MakeFilesystem,
     MakeFolder,
+    MakeRuleset,
+    Mask,
+    OpenTerminal,
+    ProtectInit,
+    ProtectPath,
     Report,
+    RestrictSelf,
     SealFile,
     StartGuard,
     StartPayload,
@@ -178,6 +186,42 @@ def test_what_a_plan_does_not_do_is_said():
     for key in ("kernel.version", "kernel.modules", "kernel.cmdline", "network.mode = host"):
         assert key in said
         assert key not in "\n".join(quiet.notes)
+
+
+def test_a_capability_to_mount_is_said_to_be_none_where_files_are_withheld():
+    def said(**security):
+        return "SYS_ADMIN" in "\n".join(plan(replace(GOOD, security=Security(**security))).notes)
+
+    assert said(capabilities=("SYS_ADMIN",))
+    assert not said(capabilities=("SYS_ADMIN",), landlock_profile="permissive")
+    assert not said(capabilities=())
+
+
+def test_the_init_enters_landlock_after_its_last_mount_and_before_it_starts_anything():
+    """Once in it nothing can be mounted; two domains side by side could not signal each other."""
+    order = kinds(plan(call=Call(terminal=0b111)).init)
+    assert order.count(RestrictSelf) == 1
+    mounts = [n for n, kind in enumerate(order) if kind in (AttachInside, Mask, ProtectPath, MakeFilesystem)]
+    assert max(mounts) < order.index(ProtectInit) < order.index(OpenTerminal) < order.index(MakeRuleset)
+    assert order.index(RestrictSelf) + 1 == order.index(StartPayload)
+
+
+def test_without_landlock_there_is_nothing_to_enter():
+    assert RestrictSelf not in kinds(plan(facts=replace(FACTS, landlock_abi=0)).init)
+
+
+def test_facts_without_a_policy_make_no_plan():
+    """A caller that forgets to read it must not get a weaker plan."""
+    with pytest.raises(ValueError, match="Landlock"):
+        make_plan(GOOD, FACTS, Call(), lambda _: b"")
+
+
+def test_what_is_waived_is_in_the_record():
+    host = replace(GOOD, network=Network(mode=NetworkMode.HOST), security=Security(landlock_profile="strict"))
+    with pytest.raises(HostUnfit, match="bind_tcp"):
+        plan(host)
+    record = show(only(plan(host, call=Call(waived=("landlock",))).host, WriteFile).content)
+    assert '"unenforced": ["landlock.bind_tcp", "landlock.connect_tcp", "landlock.abstract_unix_socket"]' in record
 
 
 def test_capabilities_decide_what_the_filter_permits():
