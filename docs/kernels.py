@@ -18,6 +18,8 @@ guests (`scripts/ci-vm`).
 TAIL = """\
 Refused are roots and volumes on such a file system, with the finding `no-idmap`. Idmapped on no kernel:
 {never}.
+
+What each Landlock profile holds on which kernel: [Landlock](landlock.md).
 """
 
 
