@@ -14,7 +14,6 @@ void context_init(struct context *context) {
     memset(context, 0, offsetof(struct context, failure.text));
     context->failure.text[0] = '\0';
     if (context->left[0]) context->left[0] = '\0';
-    if (context->skipped[0]) context->skipped[0] = '\0';
     context->control = context->control_far = context->messages = context->signals = -1;
     context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = -1;
     context->guard = context->payload = -1;

@@ -146,7 +146,7 @@ int init_main(struct context *context, int control, int program) {
     }
     // The payload has its own copies: held here they would hide the end of a pipe from its other end.
     close_all_held(context, 1, context->control);
-    send_frame(control, FRAME_STARTED, context->skipped, (uint32_t)strlen(context->skipped), -1);
+    send_frame(control, FRAME_STARTED, context->left, (uint32_t)strlen(context->left), -1);
     for (uint32_t number = 1; number <= 64; number++)
         if (context->early_signals >> (number - 1) & 1) signal_payload(context, number);
     rest();

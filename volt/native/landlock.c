@@ -11,6 +11,7 @@
 #include "volt.h"
 #include "table.h"
 
+#define SKIPPED_TEXT 2048 // bytes of the paths that are told, of the FRAME_LIMIT of a frame
 #define LINKS 40 // as many as the kernel follows, path_resolution(7)
 
 int do_make_ruleset(struct context *context, const struct step_make_ruleset *step) {
@@ -112,11 +113,11 @@ static bool can_pass_over(int error) { return error == ENOENT || error == ENOTDI
 
 // Told to the supervisor when the payload has started; where there is no room left, dots stand for the others.
 static void pass_over(struct context *context, const char *path) {
-    char *text = context->skipped;
-    size_t used = strlen(text), room = sizeof context->skipped - sizeof "\n...";
+    char *text = context->left;
+    size_t used = strlen(text), room = SKIPPED_TEXT - sizeof "\n...";
     if (used >= sizeof "\n..." - 1 && strcmp(text + used - (sizeof "\n..." - 1), "\n...") == 0) return;
     const char *shown = used + strlen(path) + 1 > room ? "..." : path;
-    format_into(text + used, sizeof context->skipped - used, "%s%s", used ? "\n" : "", shown);
+    format_into(text + used, SKIPPED_TEXT - used, "%s%s", used ? "\n" : "", shown);
 }
 
 int do_allow_beneath(struct context *context, const struct step_allow_beneath *step) {

@@ -93,7 +93,7 @@ static void add_events(struct document *to, const struct events *events) {
 // Paths of the ruleset that were passed over.
 static void add_skipped(struct document *to, const char *text) {
     add(to, ", \"skipped\": [");
-    for (size_t length; *text; text += length + (text[length] == '\n')) {
+    for (size_t length; text && *text; text += length + (text[length] == '\n')) {
         length = strcspn(text, "\n");
         add_string(to, format_text("%.*s", (int)length, text));
         if (text[length]) add(to, ", ");

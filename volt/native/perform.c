@@ -173,6 +173,7 @@ void keep_for_undo(struct context *context) {
         deed->step.start = program->steps.start + (deed->step.start - steps);
         if (deed->path) deed->path = copy(deed->path, strlen(deed->path) + 1);
     }
+    if (context->skipped) context->skipped = copy(context->skipped, strlen(context->skipped) + 1);
     const int *held = context->held;
     context->held = keep(REGISTERS * sizeof *held);
     memcpy(context->held, held, context->held_end * sizeof *held);

@@ -93,7 +93,7 @@ static void take_frame(struct watch *watch, struct frame *frame) {
     uint32_t number;
     switch (frame->type) {
     case FRAME_STARTED:
-        if (frame->length) format_into(watch->context->skipped, SKIPPED_TEXT, "%.*s", (int)frame->length, frame->body);
+        if (frame->length) watch->context->skipped = format_text("%.*s", (int)frame->length, frame->body);
         result->started = true;
         watch->start_by = 0;
         return;

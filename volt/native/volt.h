@@ -11,7 +11,6 @@
 
 #define REGISTERS 4096        // descriptors that a program can name
 #define FAILURE_TEXT 4096     // bytes of a failure's own words
-#define SKIPPED_TEXT 2048     // bytes of the paths that rules were not made for
 #define RUN_DIGITS 12         // of a run's id
 #define VOLT_FAILED 125       // the exit status of every failure of volt's own
 #define CANNOT_EXECUTE 126    // … and of a command that cannot be run, or is not there: as a shell's
@@ -92,6 +91,7 @@ struct context {
     size_t limited;                    // one more than the deed whose path is a cgroup with limits; 0 without
     struct events events;
     bool undone;                       // so far nothing was left behind
+    const char *skipped;               // what the init told of paths without a rule; NULL for none
 
     int control, control_far;          // the control socket; the guard's end
     int messages;                      // what systemd-nspawn writes to standard error
@@ -115,8 +115,7 @@ struct context {
 
     // What is large, and hardly ever written to.
     struct failure failure;
-    char left[FAILURE_TEXT];           // what was left behind
-    char skipped[SKIPPED_TEXT];        // paths that no rule was made for, one a line
+    char left[FAILURE_TEXT];           // what was left behind; inside: paths that no rule was made for, one a line
 };
 
 // context.c
