@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.conftest import OLDER
 from tests.host import front
 from volt.host.syscalls import landlock_abi
 
@@ -18,10 +19,10 @@ NONE = {"landlock_profile": "permissive"}  # files and ports are free
 
 
 def needs(abi):
-    return pytest.mark.skipif(abi > ABI, reason=f"Landlock ABI {abi} is not in this kernel, which has {ABI}")
+    return pytest.mark.skipif(abi > ABI, reason=OLDER[abi])
 
 
-pytestmark = needs(1)
+pytestmark = [needs(1), pytest.mark.kernel]
 
 # Words that each name an attempt: prints the name of the errno, or "done".
 PROBE = """

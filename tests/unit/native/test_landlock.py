@@ -6,14 +6,14 @@ import errno
 
 import pytest
 
+from tests.conftest import OLDER
 from tests.unit.native.test_init import START, running, shell
 from volt.host.syscalls import landlock_abi
 from volt.model.protocol import Frame
 from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, NoNewPrivileges, Open, RestrictSelf
 from volt.model.text import text
 
-ABI = landlock_abi()
-pytestmark = pytest.mark.skipif(ABI < 4, reason=f"Landlock ABI 4 is not in this kernel, which has {ABI}")
+pytestmark = pytest.mark.skipif(landlock_abi() < 4, reason=OLDER[4])
 
 MAKE = MakeRuleset(files=("write_file", "make_reg"), to="rules")
 ENTER = (NoNewPrivileges(), RestrictSelf(ruleset="rules"))  # without root the first makes the second possible
