@@ -33,7 +33,9 @@ version, will need nftables rules for `bind_tcp` and `connect_tcp` on kernels be
 
 Landlock says nothing about UDP, about metadata (chmod, chown, times), or about what an interpreter is given to read;
 a socket by its path is reached by whoever may see it. Once files are withheld nothing can be mounted inside. A folder
-is known by its inode: mounted twice it has the rights of both places in both, as far as the mounts let it.
+is known by its inode: mounted twice it has the rights of both places in both, as far as the mounts let it. The mark
+that an overlay leaves for a removed file (a device 0:0 that opens nothing, and that anybody may make) is `make_char` to
+some kernels and `make_reg` to newer ones, stable updates among them.
 """
 
 CUSTOM = """\
