@@ -43,7 +43,7 @@ def _facts(values: dict[str, Any]) -> Facts:
         "limits": {name: (soft, hard) for name, (soft, hard) in values["limits"].items()},
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
         "policy": values.get("policy") and _policy(values["policy"]),
-        "seccomp": values["seccomp"] and ProfileText(**values["seccomp"]),
+        "seccomp": values.get("seccomp") and ProfileText(**values["seccomp"]),
         "landlock": values.get("landlock") and LandlockText(**values["landlock"]),
     }
     return Facts(**{**values, **typed})

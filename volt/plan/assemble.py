@@ -123,12 +123,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=(
-            *landlock_notes(landlock),
-            *_notes(workload, landlock),
-            *(f"security.seccomp_profile: {note}" for note in filtered.notes),
-            *_waivers(waived),
-        ),
+        notes=(*landlock_notes(landlock), *_notes(workload, landlock), *_filter_notes(filtered), *_waivers(waived)),
     )
 
 
@@ -266,6 +261,10 @@ def _terminal(call: Call) -> tuple[Step, ...]:
 def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
     for key, reason in waived.items():
         yield f"resources.{key}: not enforced, as allowed: {reason}"
+
+
+def _filter_notes(filtered: Filter) -> Iterator[str]:
+    return (f"security.seccomp_profile: {note}" for note in filtered.notes)
 
 
 def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
