@@ -11,7 +11,6 @@ from volt.manifest import locate, locate_in, resolve
 from volt.manifest.policy import read_policy
 from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact, ProfileText
 from volt.model.findings import Finding
-from volt.model.landlock import LandlockText
 from volt.model.policy import POLICY
 from volt.plan.check import Accounts, check
 
@@ -91,13 +90,13 @@ class Example:
         )
         refused = read.locate(check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", "")))
         policy = facts.landlock
-        found = locate_in(refused, policy.name, policy.text.encode(), quotable=True) if policy else refused
+        found = locate_in(refused, policy.path, policy.text.encode(), quotable=True) if policy else refused
         return locate(found, resolved)
 
-    def landlock(self, path: str | None) -> LandlockText | None:
+    def landlock(self, path: str | None) -> ProfileText | None:
         """The Landlock policy that the example names, by the last part of its path."""
         name = path and path.rpartition("/")[2]
-        return LandlockText(name, self.files[name]) if name in self.files else None
+        return ProfileText(name, self.files[name]) if name in self.files else None
 
     def finding(self) -> Finding:
         """The one that the entry is about."""

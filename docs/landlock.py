@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from volt.host.profiles import shipped_profile
-from volt.model.facts import Facts, Folders
-from volt.model.landlock import KERNELS, RIGHTS, LandlockText
+from volt.model.facts import Facts, Folders, ProfileText
+from volt.model.landlock import KERNELS, RIGHTS
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Port, Storage, Workload
 from volt.plan.landlock import Applied, apply
@@ -78,9 +78,9 @@ allowed_access = ["bind_tcp"]
 """
 
 
-def profile_text(name: str) -> LandlockText:
+def profile_text(name: str) -> ProfileText:
     """A shipped profile's text."""
-    return LandlockText(f"landlock/{name}", shipped_profile("landlock", name).decode())
+    return ProfileText(f"landlock/{name}", shipped_profile("landlock", name).decode())
 
 
 def profile_on(name: str, abi: int, mode: NetworkMode) -> Applied:

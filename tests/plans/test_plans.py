@@ -11,8 +11,7 @@ from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.profiles import shipped_profile
 from volt.manifest import resolve
 from volt.model.binary import HEADER, MAGIC, encode
-from volt.model.facts import Call
-from volt.model.landlock import LandlockText
+from volt.model.facts import Call, ProfileText
 from volt.model.values import replace
 from volt.plan.assemble import make_plan
 from volt.plan.seccomp import filter_of
@@ -69,7 +68,7 @@ def facts_of(name):
 def shipped_policy(workload):
     """The profile that a workload goes by: part of no stored facts, for it changes with volt alone."""
     name = workload.security.landlock_profile or "default"
-    return LandlockText(f"landlock/{name}", shipped_profile("landlock", name).decode())
+    return ProfileText(f"landlock/{name}", shipped_profile("landlock", name).decode())
 
 
 def make(name):

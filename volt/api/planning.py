@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volt.api.landlock import policy_of
+from volt.api.landlock import located, policy_of
 from volt.api.policy import machine_policy
 from volt.errors import HostUnfit, ManifestError
 from volt.model.facts import Call, Facts
@@ -66,13 +66,13 @@ def planned(
         profile = named if "/" in named else profile_path("seccomp", named)
         watch_workload(watch, read.workload, facts, profile, fresh=call.fresh)
     landlock = policy_of(read.workload, watch)
-    facts = replace(probe(read.workload, facts, fresh=call.fresh), landlock=landlock and landlock.text)
+    facts = replace(probe(read.workload, facts, fresh=call.fresh), landlock=landlock)
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", named)
     try:
         made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
         found = policy.locate(error.findings) if policy else error.findings
-        found = landlock.locate(found) if landlock else found
+        found = located(found, landlock) if landlock else found
         raise ManifestError(locate(found, read)) from None
     return made, facts
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from volt.errors import StateError
 from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact, ProfileText
-from volt.model.landlock import LandlockText
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 
@@ -44,7 +43,7 @@ def _facts(values: dict[str, Any]) -> Facts:
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
         "policy": values.get("policy") and _policy(values["policy"]),
         "seccomp": values.get("seccomp") and ProfileText(**values["seccomp"]),
-        "landlock": values.get("landlock") and LandlockText(**values["landlock"]),
+        "landlock": values.get("landlock") and ProfileText(**values["landlock"]),
     }
     return Facts(**{**values, **typed})
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from volt.errors import StateError
 from volt.host.files import MOST
 from volt.model.facts import ProfileText
+from volt.model.values import replace
+
+if TYPE_CHECKING:
+    from volt.host.watch import Watch
 
 _PACKAGE = Path(__file__).parents[1]
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -38,17 +43,17 @@ def shipped_profiles(kind: str) -> tuple[str, ...]:
     return tuple(name for name in names if _NAME.fullmatch(name))
 
 
-def read_profile(path: str) -> ProfileText:
+def read_profile(path: str, watch: Watch | None = None) -> ProfileText:
     """What a profile's file says, read as a manifest is: a regular file of at most 1 MiB, never waited for."""
     from volt.host.sources import FileSources
 
-    sources = FileSources()
+    sources = FileSources(watch)
     try:
         data = sources.read(path)
-        quotable = sources.quotable(path)
+        found = ProfileText(path, quotable=sources.quotable(path), real=sources.real(path))
         if len(data) > MOST:
-            return ProfileText(path, problem="is longer than 1 MiB", quotable=quotable)
-        return ProfileText(path, data.decode(), quotable=quotable)
+            return replace(found, problem="is longer than 1 MiB")
+        return replace(found, text=data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return ProfileText(path, problem="is no UTF-8 text")
     except (OSError, ValueError) as error:

@@ -22,6 +22,7 @@ class FileSources:
 
     def __init__(self, watch: Watch | None = None) -> None:
         self._withheld: set[str] = set()
+        self._real: dict[str, str] = {}
         self._watch = watch
 
     def read(self, path: str) -> bytes:
@@ -37,6 +38,7 @@ class FileSources:
                 raise OSError(0, "it is no regular file", path)
             if self._watch:
                 self._watch.opened(str(Path(path).absolute()), descriptor)
+            self._real[path] = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 (for each manifest)
             if not may_quote(descriptor):
                 self._withheld.add(path)
             return _read(descriptor)
@@ -46,6 +48,10 @@ class FileSources:
     def quotable(self, path: str) -> bool:
         """Whether whoever called sudo could have read the file that was read: else no finding quotes it."""
         return path not in self._withheld
+
+    def real(self, path: str) -> str:
+        """Where the file that was read lies, links followed; "" where none was."""
+        return self._real.get(path, "")
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)

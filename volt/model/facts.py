@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from volt.model.landlock import LandlockText
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
@@ -36,12 +35,13 @@ class PathFact(Value):
 
 class ProfileText(Value):
     """What a profile's file says; `problem` is why it could not be read, as the end of a sentence. `quotable` is
-    False where the user who called sudo could not have read it."""
+    False where the user who called sudo could not have read it. `real` is the path without links that was read."""
 
     path: str
     text: str = ""
     problem: str = ""
     quotable: bool = True
+    real: str = ""
 
 
 class Folders(Value):
@@ -125,7 +125,7 @@ class Facts(Value):
     layer: str | None = None
     policy: Policy | None = None
     seccomp: ProfileText | None = None
-    landlock: LandlockText | None = None
+    landlock: ProfileText | None = None
 
 
 class Call(Value):

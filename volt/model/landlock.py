@@ -6,8 +6,6 @@ than its bit and its ABI.
 
 from __future__ import annotations
 
-from volt.model.values import Value
-
 # linux/landlock.h: the position is the bit.
 FILES = (
     "execute write_file read_file read_dir remove_dir remove_file make_char make_dir make_reg make_sock make_fifo "
@@ -26,15 +24,6 @@ RIGHTS = (*FILES, *PORTS, *SCOPES)
 WRITES = tuple(right for right in FILES if right not in ("execute", "read_file", "read_dir", "ioctl_dev"))
 # What a rule on something else than a folder can give, landlock_add_rule(2).
 OF_FILES = ("execute", "write_file", "read_file", "truncate", "ioctl_dev")
-
-
-class LandlockText(Value):
-    """The policy that a workload names: `name` is its path, or that of the shipped profile as `landlock/strict`.
-    `text` is what the file says, `problem` why it could not be read."""
-
-    name: str
-    text: str = ""
-    problem: str = ""
 
 
 def abi_of(right: str) -> int:

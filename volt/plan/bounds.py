@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from volt.model.facts import Call, Facts
+from volt.model.facts import Call, Facts, ProfileText
 from volt.model.findings import Bound, Finding
 from volt.model.modes import LandlockProfile, NetworkMode
 from volt.model.policy import Policy
@@ -79,7 +79,7 @@ def _waivers(call: Call, policy: Policy) -> Iterator[Finding]:
 def _env_file(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
     if workload.env_file:
         asked = Asked("workload.env_file", "workload.env_file", workload.env_file)
-        yield from _place(asked, policy.env_file, facts, policy)
+        yield from _place(asked, policy.env_file, _opened_at(asked.value, facts), policy)
 
 
 def _capabilities(workload: Workload, policy: Policy) -> Iterator[Finding]:
@@ -106,10 +106,20 @@ def _profiles(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Find
     asked = Asked(key, key, used)
     if used == LandlockProfile.CUSTOM and security.landlock_policy:
         asked = Asked("security.landlock_policy", key, security.landlock_policy)
-    yield from _place(asked, policy.landlock_profile, facts, policy)
+    yield from _place(asked, policy.landlock_profile, _read_at(facts.landlock), policy)
     key = "security.seccomp_profile"
     asked = Asked(key, key, security.seccomp_profile or DEFAULT_PROFILE)
-    yield from _place(asked, policy.seccomp_profile, facts, policy)
+    yield from _place(asked, policy.seccomp_profile, _read_at(facts.seccomp), policy)
+
+
+def _read_at(profile: ProfileText | None) -> str:
+    """Where the profile lies that was read: its path may lead elsewhere by now."""
+    return profile.real if profile else ""
+
+
+def _opened_at(path: str, facts: Facts) -> str:
+    fact = facts.paths.get(path)
+    return fact.real if fact else ""
 
 
 def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
@@ -122,28 +132,28 @@ def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
 def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
     root = workload.storage.rootfs
     if root:
-        yield from _place(Asked("storage.rootfs", "storage.rootfs", root), policy.rootfs, facts, policy)
+        asked = Asked("storage.rootfs", "storage.rootfs", root)
+        yield from _place(asked, policy.rootfs, _opened_at(root, facts), policy)
 
 
 def _volume(key: str, volume: Volume, facts: Facts, policy: Policy) -> Iterator[Finding]:
-    bounds = "storage.volumes"
+    bounds, real = "storage.volumes", _opened_at(volume.host, facts)
     asked = Asked(f"{key}.host", f"{bounds}.host", volume.host)
-    yield from _place(asked, policy.volume_host, facts, policy)
+    yield from _place(asked, policy.volume_host, real, policy)
     if not volume.readonly:
         asked = Asked(f"{key}.host", f"{bounds}.writable", volume.host, " for writing", ", or add readonly = true")
-        yield from _place(asked, policy.volume_writable, facts, policy)
+        yield from _place(asked, policy.volume_writable, real, policy)
     if volume.owner_root and policy.volume_owner is not None and "root" not in policy.volume_owner:
         message = "the inside may not write as the host's root on this machine"
         yield _beyond(policy, f"{key}.owner", f"{bounds}.owner", message, "remove owner, and give the path another one")
 
 
-def _place(asked: Asked, allowed: tuple[str, ...] | None, facts: Facts, policy: Policy) -> Iterator[Finding]:
-    """A word that is allowed, or a path: both as it is written and where it leads, as planning has opened it. A
-    launch opens the same inode again, so no link that changes in between leads it elsewhere."""
+def _place(asked: Asked, allowed: tuple[str, ...] | None, real: str, policy: Policy) -> Iterator[Finding]:
+    """A word that is allowed, or a path: both as it is written and `real`, where it leads, as planning has opened it.
+    A launch opens the same inode again, so no link that changes in between leads it elsewhere."""
     if allowed is None:
         return
-    value, fact = asked.value, facts.paths.get(asked.value)
-    real = fact.real if fact else ""
+    value = asked.value
     message = f"{value} may not be used{asked.use} on this machine"
     if value.startswith("/"):
         good = _inside(value, allowed)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from volt.errors import HostUnfit
-from volt.model.facts import Call, Facts
-from volt.model.landlock import FILES, KERNELS, PORTS, RIGHTS, SCOPES, WRITES, LandlockText, abi_of, kernel_of
+from volt.model.facts import Call, Facts, ProfileText
+from volt.model.landlock import FILES, KERNELS, PORTS, RIGHTS, SCOPES, WRITES, abi_of, kernel_of
 from volt.model.modes import NetworkMode
 from volt.model.part import SKELETON, Part
 from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf, Step
@@ -47,12 +47,12 @@ class Applied(Value):
         return tuple(one.right for one in self.held if one.wall == LANDLOCK)
 
 
-def shown_name(source: LandlockText) -> str:
+def shown_name(source: ProfileText) -> str:
     """A shipped profile's own name; of a policy its path."""
-    return source.name.removeprefix("landlock/")
+    return source.path.removeprefix("landlock/")
 
 
-def apply(source: LandlockText, workload: Workload, facts: Facts) -> Applied:
+def apply(source: ProfileText, workload: Workload, facts: Facts) -> Applied:
     """The policy on this kernel. Raises nothing: what no wall holds has none."""
     policy = read_policy(source)[0]
     beneath = tuple(_beneath(policy, workload))
@@ -61,7 +61,7 @@ def apply(source: LandlockText, workload: Workload, facts: Facts) -> Applied:
     return Applied(held, beneath, tuple(_ports(policy, workload)))
 
 
-def check_enforced(applied: Applied, source: LandlockText, facts: Facts, call: Call) -> None:
+def check_enforced(applied: Applied, source: ProfileText, facts: Facts, call: Call) -> None:
     """Raises HostUnfit for what has to hold and has no wall, unless that is waived."""
     missing = [one.right for one in applied.held if one.required and not one.wall]
     if not missing or SECTION in call.waived:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import tomli
 
+from volt.model.facts import ProfileText
 from volt.model.findings import Finding, Place, quote
-from volt.model.landlock import FILES, KERNELS, PORTS, SCOPES, LandlockText, abi_of
+from volt.model.landlock import FILES, KERNELS, PORTS, SCOPES, abi_of
 from volt.model.modes import NetworkMode
 from volt.model.values import Value
 
@@ -86,24 +87,24 @@ class Policy(Value):
 
 
 @lru_cache(4)  # once for its findings, and once for the plan
-def read_policy(source: LandlockText) -> tuple[Policy, tuple[Finding, ...]]:
+def read_policy(source: ProfileText) -> tuple[Policy, tuple[Finding, ...]]:
     """The policy, and all that is wrong with its text; with findings it is of no use. Each has the place of the file,
     and its key is the value's within the policy: whoever has the text can name the line."""
-    reader = _Reader(source.name)
+    reader = _Reader(source.path)
     table = _table(source, reader)
     policy = reader.policy(table) if table is not None else Policy()
     return policy, tuple(reader.findings)
 
 
-def _table(source: LandlockText, reader: _Reader) -> dict[str, Any] | None:
+def _table(source: ProfileText, reader: _Reader) -> dict[str, Any] | None:
     if source.problem:
-        message = f"{quote(source.name)} cannot be read: {source.problem}"
+        message = f"{quote(source.path)} {source.problem}"
         reader.findings.append(Finding("bad-landlock-policy", "", message, "name a readable TOML file"))
     else:
         try:
             return tomli.loads(source.text)
         except tomli.TOMLDecodeError as error:
-            place = Place(source.name, error.lineno, error.colno)
+            place = Place(source.path, error.lineno, error.colno)
             message = f"this is no TOML: {error.msg}"
             reader.findings.append(Finding("bad-landlock-policy", "", message, "see https://toml.io", place))
         except (ValueError, RecursionError):

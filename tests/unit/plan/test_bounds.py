@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.plan.test_check import FACTS, GOOD
 from volt.manifest.policy import BOUNDS
-from volt.model.facts import Call, PathFact
+from volt.model.facts import Call, PathFact, ProfileText
 from volt.model.modes import NetworkMode
 from volt.model.policy import Policy
 from volt.model.sizes import Size
@@ -199,6 +199,15 @@ def test_a_volume_for_reading_and_for_writing_has_two_bounds():
 def test_a_link_out_of_an_allowed_folder_is_told_with_where_it_leads():
     (finding,) = findings(mounted("/srv/link", readonly=True), Policy(volume_host=("/srv",)))
     assert "leads to /etc" in finding.message
+
+
+@pytest.mark.parametrize("kind", ["seccomp", "landlock"])
+def test_of_a_profile_the_file_that_was_read_counts_wherever_its_path_leads_by_now(kind):
+    workload, policy = secured(**{f"{kind}_profile": "/srv/link"}), Policy(**{f"{kind}_profile": ("/srv",)})
+    read = ProfileText("/srv/link", "what counts", real="/etc/x.toml")
+    (finding,) = findings(workload, policy, facts=replace(FACTS, **{kind: read}))
+    assert "leads to /etc/x.toml" in finding.message
+    assert findings(workload, policy, facts=replace(FACTS, **{kind: replace(read, real="/srv/x")})) == ()
 
 
 def test_a_link_into_an_allowed_folder_is_refused_as_it_is_written():

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from volt.model.facts import Call, Facts, Folders, PathFact, ProfileText
-from volt.model.landlock import LandlockText
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Port, Security, Storage, User, Volume, Workload
 from volt.plan.check import LATER, Accounts, check
@@ -225,7 +224,7 @@ def test_ports_of_the_hosts_network_are_declared():
 def test_a_policy_that_cannot_be_read_is_a_finding_at_the_key_that_names_it(key):
     named = {"landlock_profile": "custom", "landlock_policy": "/p.toml"}
     security = Security(**named) if key.endswith("policy") else Security(landlock_profile="/p.toml")
-    facts = replace(FACTS, landlock=LandlockText("/p.toml", problem="No such file or directory"))
+    facts = replace(FACTS, landlock=ProfileText("/p.toml", problem="cannot be read: No such file or directory"))
     (finding,) = check(replace(GOOD, security=security), facts, Call(), Accounts("", ""))
     assert (finding.code, finding.key, finding.place) == ("bad-landlock-policy", key, None)
     assert "No such file" in finding.message

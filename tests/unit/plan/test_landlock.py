@@ -9,8 +9,8 @@ import pytest
 from docs.landlock import missing, profile_on, profile_text
 from tests.unit.plan.test_check import FACTS, GOOD
 from volt.errors import HostUnfit
-from volt.model.facts import Call
-from volt.model.landlock import FILES, RIGHTS, LandlockText, abi_of
+from volt.model.facts import Call, ProfileText
+from volt.model.landlock import FILES, RIGHTS, abi_of
 from volt.model.modes import NetworkMode, WritableLayerMode
 from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf
 from volt.model.text import show
@@ -28,7 +28,7 @@ def workload(network=None, **storage):
 
 
 def applied(source, work=None, abi=NEWEST):
-    text = profile_text(source) if source in ("strict", "default", "permissive") else LandlockText("p.toml", source)
+    text = profile_text(source) if source in ("strict", "default", "permissive") else ProfileText("p.toml", source)
     return apply(text, work or workload(), replace(FACTS, landlock_abi=abi))
 
 

@@ -10,7 +10,8 @@ import pytest
 from docs.landlock import profile_text
 from volt.host.profiles import shipped_profiles
 from volt.manifest import locate_in
-from volt.model.landlock import FILES, KERNELS, PORTS, RIGHTS, SCOPES, LandlockText, abi_of, bits
+from volt.model.facts import ProfileText
+from volt.model.landlock import FILES, KERNELS, PORTS, RIGHTS, SCOPES, abi_of, bits
 from volt.model.modes import LandlockProfile
 from volt.plan.landlock_policy import read_policy
 
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parents[3] / "profiles/landlock"
 
 
 def findings(text):
-    return read_policy(LandlockText("p.toml", text))[1]
+    return read_policy(ProfileText("p.toml", text))[1]
 
 
 def complaints(text):
@@ -28,7 +29,7 @@ def complaints(text):
 
 def policy(text):
     assert findings(text) == ()
-    return read_policy(LandlockText("p.toml", text))[0]
+    return read_policy(ProfileText("p.toml", text))[0]
 
 
 # ── rights
@@ -208,6 +209,6 @@ def test_of_a_file_that_may_not_be_shown_no_word_is_told():
 
 
 def test_a_text_that_could_not_be_read_has_one_finding():
-    read = read_policy(LandlockText("/p.toml", problem="No such file or directory"))
+    read = read_policy(ProfileText("/p.toml", problem="cannot be read: No such file or directory"))
     assert [finding.code for finding in read[1]] == [BAD]
     assert read[1][0].place is None
