@@ -80,6 +80,18 @@ def test_a_weight_under_systemd_is_the_units_own(volt):
         assert run.control("cpu.weight") == "70"
 
 
+def test_when_systemd_cannot_be_reached_nothing_is_changed(volt, monkeypatch):
+    limited = Limited(volt, "systemd from a scope")
+    with limited.start({"memory_limit": "64M", "cpu_weight": 50}, IDLE) as run:
+        monkeypatch.setitem(volt.environment, "DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={volt.folder}/no-bus")
+        words = ("--memory-limit", "128M", "--cpu-set", "0", "--pids-max", "50", "--cpu-weight", "70")
+        done = limited("update", run.name, *words)
+        assert (done.returncode, "systemd cannot be reached" in done.stderr) == (1, True)
+        names = ("memory.max", "cpuset.cpus.effective", "pids.max", "cpu.weight")
+        every = (run.cgroup.parent / "cpuset.cpus.effective").read_text().strip()
+        assert [run.control(name) for name in names] == [str(64 << 20), every, "max", "50"]
+
+
 def test_a_workload_without_limits_gets_its_first_ones_in_a_scope(volt):
     limited = Limited(volt, "systemd from a scope")
     with limited.start({}, IDLE) as run:

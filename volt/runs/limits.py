@@ -36,19 +36,19 @@ def change_limits(record: Record, changes: Sequence[Change]) -> None:
     Raises VoltError when the kernel or systemd refuses one, StateError when the run has ended meanwhile.
     """
     check_path(record.cgroup, record.id)
+    files = [change for change in changes if not change.unit_property]
+    weights = {change.unit_property: change.weight for change in changes if change.unit_property}
     written: list[tuple[Path, str]] = []
     try:
-        for change in changes:
-            if not change.unit_property:
-                _enable(record, change.controller)
-        for change in changes:
+        for change in files:
+            _enable(record, change.controller)
+        for change in files:
             file = _holder(record, change.key) / change.file
-            before = _read(file)
-            if change.unit_property:
-                _tell_systemd(record.scope, change.unit_property, change.weight)
-            else:
-                _write(file, change.value)
-                written.append((file, before or ""))
+            before = _read(file) or ""
+            _write(file, change.value)
+            written.append((file, before))
+        if weights:  # at last: systemd takes all of them or none, and what it has taken needs no undo
+            _tell_systemd(record.scope, weights)
     except OSError as error:
         _restore(written)
         raise _explained(record, error) from error
@@ -100,9 +100,14 @@ def _write(file: Path, value: str) -> None:
 def _restore(written: Sequence[tuple[Path, str]]) -> None:
     for file, before in reversed(written):
         try:
-            _write(file, before)
+            _write(file, before or _every_core(file))
         except OSError:
             continue  # the run has ended, and its limits with it
+
+
+def _every_core(cpus: Path) -> str:
+    """In the place of an empty cpuset.cpus, which one with processes in it cannot have again: what it came to."""
+    return _read(cpus.parent.parent / "cpuset.cpus.effective") or ""
 
 
 def _enable(record: Record, controller: str) -> None:
@@ -118,19 +123,20 @@ def _enable(record: Record, controller: str) -> None:
     _write(above / ENABLE, f"+{controller}")
 
 
-def _tell_systemd(unit: str, name: str, weight: int) -> None:
-    """SetUnitProperties, for as long as the unit lives: org.freedesktop.systemd1(5). Raises VoltError."""
+def _tell_systemd(unit: str, weights: Mapping[str, int]) -> None:
+    """SetUnitProperties, for as long as the unit lives, all or none: org.freedesktop.systemd1(5). Raises VoltError."""
     from jeepney import DBusAddress, new_method_call
     from jeepney.io.blocking import open_dbus_connection
     from jeepney.wrappers import DBusErrorResponse, unwrap_msg
 
     manager = DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", "org.freedesktop.systemd1.Manager")
-    asked = new_method_call(manager, "SetUnitProperties", "sba(sv)", (unit, True, [(name, ("t", weight))]))
+    values = [(name, ("t", weight)) for name, weight in weights.items()]
+    asked = new_method_call(manager, "SetUnitProperties", "sba(sv)", (unit, True, values))
     try:
         with open_dbus_connection(bus="SYSTEM") as bus:
             unwrap_msg(bus.send_and_get_reply(asked, timeout=BUS_ANSWERS))
     except DBusErrorResponse as error:
-        raise VoltError(f"systemd does not set {name} of {unit}: {error}") from error
+        raise VoltError(f"systemd does not set {' and '.join(weights)} of {unit}: {error}") from error
     except (OSError, TimeoutError) as error:
         raise VoltError(f"systemd cannot be reached: {error}", hint="systemctl status dbus") from error
 
