@@ -70,6 +70,15 @@ def test_all_are_changed_or_none(limited):
         assert run.control("memory.max") == str(64 << 20)
 
 
+def test_a_soft_limit_above_what_is_held_is_refused(limited):
+    with limited.start({"memory_limit": "64M", "memory_soft": "32M"}, IDLE) as run:
+        for option, size in (("--memory-soft", "64M"), ("--memory-limit", "16M")):
+            done = limited("update", run.name, option, size)
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"volt: {option}: memory_soft is ")
+        assert [run.control(name) for name in ("memory.max", "memory.high")] == [str(64 << 20), str(32 << 20)]
+
+
 def test_a_weight_under_systemd_is_the_units_own(volt):
     limited = Limited(volt, "systemd")
     with limited.start({"cpu_weight": 50}, IDLE) as run:

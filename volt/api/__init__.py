@@ -294,12 +294,12 @@ def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
     """Give the running workload `name` new limits, all of them or none; the values are written as in [resources],
     or "none" to lift one. Every limit as the kernel has it then, in its own units.
 
-    Raises ManifestError for a value that is none or beyond the policy, StateError when no such workload runs,
-    VoltError when the kernel or systemd refuses.
+    Raises ManifestError for a value that is none, beyond the policy, or not to go with what is held, StateError when
+    no such workload runs, VoltError when the kernel or systemd refuses.
     """
     from volt.host.facts import folders, probe_machine
     from volt.plan.bounds import check_resources
-    from volt.plan.update import changes, parts
+    from volt.plan.update import changes, check_memory, parts
     from volt.runs.limits import change_limits, read_limits
     from volt.runs.sweep import running
 
@@ -316,5 +316,7 @@ def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
         if findings := policy.locate(tuple(refused)):
             raise ManifestError(findings)
     record = running(facts.folders, name)
-    change_limits(record, changes(read.workload.resources, lifted, facts, scope=bool(record.scope)))
+    wished = changes(read.workload.resources, lifted, facts, scope=bool(record.scope))
+    check_memory(wished, read_limits(record))
+    change_limits(record, wished)
     return read_limits(record)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from volt.model.facts import Cgroup, Control, Facts
 from volt.model.findings import Finding
 from volt.model.limits import OWN_TASKS
+from volt.model.sizes import Size
 from volt.model.steps import NO_LIMIT
 from volt.model.values import Value, kinds
 from volt.model.workload import Resources
@@ -104,7 +105,7 @@ def needs(keys: tuple[str, ...]) -> frozenset[str]:
 
 
 def check_limits(resources: Resources, facts: Facts, waived: tuple[str, ...]) -> Iterator[Finding]:
-    """What cannot be held here, unless that is waived; and cores that this machine has not."""
+    """What cannot be held here, unless that is waived; cores that this machine has not; sizes in the wrong order."""
     if SECTION not in waived:
         for key, (message, hint) in _obstacles(resources, facts).items():
             yield Finding("no-controller", f"{SECTION}.{key}", message, f"{hint}, {ALLOW}" if hint else ALLOW[3:])
@@ -112,6 +113,19 @@ def check_limits(resources: Resources, facts: Facts, waived: tuple[str, ...]) ->
     if absent:
         message = f"this machine has no core {ranges(tuple(absent))}"
         yield Finding("no-core", f"{SECTION}.cpu_set", message, f"it has {ranges(facts.control.cores)}")
+    soft, limit = resources.memory_soft, resources.memory_limit
+    if soft and limit:
+        yield from check_soft("memory_soft", soft.of(facts.memory), limit.of(facts.memory))
+
+
+def check_soft(key: str, soft: int, limit: int) -> Iterator[Finding]:
+    """Both in bytes, by which a share can be compared with a size; `key` is the field that was written last."""
+    if soft >= limit:
+        message = f"memory_soft is {Size(soft)} here, which is not below memory_limit, {Size(limit)}"
+        hint = (
+            "a smaller memory_soft" if key == "memory_soft" else "a larger memory_limit, or a smaller memory_soft too"
+        )
+        yield Finding("soft-above-limit", f"{SECTION}.{key}", message, f"write {hint}")
 
 
 def _obstacles(resources: Resources, facts: Facts) -> dict[str, tuple[str, str]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from volt.errors import VoltError
+from volt.errors import ManifestError, VoltError
 from volt.model.facts import Facts
 from volt.model.limits import Change
 from volt.model.workload import Resources
-from volt.plan.limits import CONTROLLERS, UNIT_PROPERTIES, asked, limits, ranges
+from volt.plan.limits import CONTROLLERS, UNIT_PROPERTIES, asked, check_soft, limits, ranges
 
 # A field without a limit again, as the kernel writes it; 100 is every weight's default. A cpuset with processes in
 # it cannot be empty again: it gets every core.
@@ -51,6 +51,19 @@ def changes(wanted: Resources, lifted: Sequence[str], facts: Facts, *, scope: bo
         raise VoltError(message, hint=f"it has {ranges(facts.control.cores)}")
     set_ = ((one.key, one.file, one.value) for one in limits(wanted, facts, asked(wanted)))
     return tuple(_change(wanted, *one, scope=scope) for one in (*set_, *_lifted(lifted, facts)))
+
+
+def check_memory(found: Sequence[Change], held: Mapping[str, str]) -> None:
+    """The memory of the run after these changes, of which one may meet what the other limit was before; `held` is
+    each field's value now, `max` for none. Raises ManifestError when memory_soft would not be below memory_limit."""
+    new = {one.key: one.value for one in found if one.file in ("memory.max", "memory.high")}
+    after = {**held, **new}
+    soft, limit = after.get("memory_soft", "max"), after.get("memory_limit", "max")
+    if not new or "max" in (soft, limit):
+        return
+    key = "memory_soft" if "memory_soft" in new else "memory_limit"
+    if wrong := tuple(check_soft(key, int(soft), int(limit))):
+        raise ManifestError(wrong)
 
 
 def _lifted(keys: Sequence[str], facts: Facts) -> Iterator[tuple[str, str, str]]:

@@ -40,7 +40,7 @@ EVERYTHING = Resources(
 
 
 def at(control):
-    return replace(FACTS, control=control, memory=8 << 30)
+    return replace(FACTS, control=control, memory=1 << 30)
 
 
 def placed(control, resources=EVERYTHING, waived=()):
@@ -65,7 +65,7 @@ def test_each_field_is_a_file_of_the_runs_cgroup():
     assert written(placed(PLAIN).after) == [
         (f"{run}/memory.swap.max", "0"),
         (f"{run}/memory.max", "536870912"),
-        (f"{run}/memory.high", "2147483648"),
+        (f"{run}/memory.high", "268435456"),
         (f"{run}/cpu.weight", "300"),
         (f"{run}/cpuset.cpus", "0-1,3"),
         (f"{run}/io.weight", "50"),
@@ -224,6 +224,28 @@ def test_a_core_that_is_not_there_is_refused_and_cannot_be_waived():
     missing = Resources(cpu_set=(0, 9))
     assert findings(PLAIN, missing) == [("no-core", "resources.cpu_set")]
     assert findings(PLAIN, missing, ("resources",)) == [("no-core", "resources.cpu_set")]
+
+
+@pytest.mark.parametrize(
+    ("soft", "limit", "wrong"),
+    [
+        (Size(None, 25), Size(512 << 20), False),
+        (Size(None, 50), Size(512 << 20), True),
+        (Size(512 << 20), Size(None, 50), True),
+        (Size(511 << 20), Size(None, 50), False),
+        (Size(None, 25), None, False),
+        (None, Size(1), False),
+    ],
+)
+def test_a_share_of_memory_is_compared_with_a_size_by_what_it_is_here(soft, limit, wrong):
+    found = findings(PLAIN, Resources(memory_soft=soft, memory_limit=limit))
+    assert found == ([("soft-above-limit", "resources.memory_soft")] if wrong else [])
+
+
+def test_sizes_in_the_wrong_order_are_told_as_they_are_here():
+    (found,) = check_limits(Resources(memory_soft=Size(None, 75), memory_limit=Size(512 << 20)), at(PLAIN), ())
+    assert found.message == "memory_soft is 768M here, which is not below memory_limit, 512M"
+    assert found.hint == "write a smaller memory_soft"
 
 
 def test_what_is_waived_is_left_out_and_the_rest_is_enforced():

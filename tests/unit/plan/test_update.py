@@ -6,10 +6,11 @@ import pytest
 
 from tests.unit.plan.test_limits import EVERYTHING, PLAIN, at
 from volt import api
-from volt.errors import VoltError
+from volt.errors import ManifestError, VoltError
+from volt.model.sizes import Size
 from volt.model.workload import Resources
 from volt.plan.limits import CONTROLLERS, limits
-from volt.plan.update import LIFTED, changes, parts
+from volt.plan.update import LIFTED, changes, check_memory, parts
 
 FACTS = at(PLAIN)
 
@@ -50,6 +51,41 @@ def test_in_a_scope_weights_are_told_to_systemd():
 def test_what_this_machine_has_not_is_refused(wanted, control, message):
     with pytest.raises(VoltError, match=message):
         changes(wanted, (), at(control), scope=False)
+
+
+HELD = {"memory_limit": str(512 << 20), "memory_soft": str(256 << 20), "pids_max": "5"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lifted", "wrong"),
+    [
+        (Resources(memory_soft=Size(511 << 20)), (), None),
+        (Resources(memory_soft=Size(512 << 20)), (), "memory_soft"),
+        (Resources(memory_soft=Size(None, 50)), (), "memory_soft"),
+        (Resources(memory_limit=Size(256 << 20)), (), "memory_limit"),
+        (Resources(memory_limit=Size(256 << 20)), ("memory_soft",), None),
+        (Resources(memory_limit=Size(2 << 30), memory_soft=Size(1 << 30)), (), None),
+        (Resources(memory_soft=Size(1 << 30)), ("memory_limit",), None),
+    ],
+)
+def test_a_new_limit_has_to_go_with_the_other_as_it_is(wanted, lifted, wrong):
+    found = changes(wanted, lifted, FACTS, scope=False)
+    if wrong is None:
+        check_memory(found, HELD)
+        return
+    with pytest.raises(ManifestError) as refused:
+        check_memory(found, HELD)
+    assert [(one.code, one.key) for one in refused.value.findings] == [("soft-above-limit", f"resources.{wrong}")]
+
+
+def test_limits_without_the_other_go_with_anything():
+    check_memory(changes(Resources(memory_soft=Size(1 << 30)), (), FACTS, scope=False), {"memory_limit": "max"})
+    check_memory(changes(Resources(memory_limit=Size(1)), (), FACTS, scope=False), {})
+
+
+def test_other_changes_ask_nothing_of_memory():
+    equal = {"memory_limit": "4096", "memory_soft": "4096"}
+    check_memory(changes(Resources(pids_max=9), (), FACTS, scope=False), equal)
 
 
 def resolved(**given):
