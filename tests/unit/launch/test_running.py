@@ -12,7 +12,7 @@ import pytest
 
 from volt.errors import LaunchError
 from volt.launch.running import Run, read_outcome
-from volt.model.run import Outcome
+from volt.model.run import Events, Outcome
 
 ENDED = {"version": 1, "by": "payload", "status": 7}
 
@@ -38,6 +38,13 @@ def test_what_is_absent_has_its_default_and_what_is_more_is_left_out():
     assert read_outcome(json.dumps({**ENDED, "more": 1}).encode()) == Outcome("payload", 7)
 
 
+def test_the_same_holds_for_what_limits_did():
+    newer = {**ENDED, "events": {"oom_kills": 2, "io_stall": 7, "network_stall": 1}}
+    assert read_outcome(json.dumps(newer).encode()).events == Events(oom_kills=2, io_stall=7)
+    assert read_outcome(json.dumps({**ENDED, "events": {}}).encode()).events == Events()
+    assert read_outcome(json.dumps({**ENDED, "events": None}).encode()).events is None
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -50,6 +57,8 @@ def test_what_is_absent_has_its_default_and_what_is_more_is_left_out():
         b"{}",
         b'{"version": 2, "by": "payload", "status": 0}',
         b'{"version": 1}',
+        b'{"version": 1, "by": "payload", "status": 0, "events": []}',
+        b'{"version": 1, "by": "payload", "status": 0, "events": 0}',
     ],
 )
 def test_anything_else_is_no_outcome(document):
