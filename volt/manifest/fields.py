@@ -23,6 +23,7 @@ from volt.manifest.reader import (
     truth,
 )
 from volt.model.findings import quote
+from volt.model.limits import MOST_TASKS
 from volt.model.modes import LandlockProfile, Mode, NetworkMode, WritableLayerMode
 from volt.model.sizes import Duration, Size
 from volt.model.workload import Port, Volume
@@ -34,7 +35,7 @@ DURATION = parsed("bad-duration", Duration.parse, "write 500ms, 10s, 2m or 1h30m
 USER = parsed("bad-user", forms.user, "write a name, a uid, or uid:gid")
 WEIGHT = number(1, 10000)
 COUNT = number(1, 2**31 - 1)
-PIDS = number(1, 4194304)
+PIDS = number(1, MOST_TASKS)
 PORTS = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
 INSIDE = parsed("bad-mount-point", forms.inside_path, "write an absolute path such as /data")
 

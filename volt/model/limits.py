@@ -6,6 +6,8 @@ from volt.model.values import Value
 
 # systemd-nspawn and the init are tasks of the same cgroup: what the workload may have comes on top.
 OWN_TASKS = 2
+# pids.max takes no more: PID_MAX_LIMIT of linux/threads.h, on 64 bits.
+MOST_TASKS = 4194304
 
 
 class Change(Value):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from volt.model.facts import Cgroup, Control, Facts
 from volt.model.findings import Finding
-from volt.model.limits import OWN_TASKS
+from volt.model.limits import MOST_TASKS, OWN_TASKS
 from volt.model.sizes import Size
 from volt.model.steps import NO_LIMIT
 from volt.model.values import Value, kinds
@@ -176,7 +176,7 @@ def _values(key: str, resources: Resources, facts: Facts) -> Iterator[tuple[str,
         case "io_weight":
             yield facts.control.io_weight, str(io_weight(facts.control.io_weight, value))
         case "pids_max":
-            yield "pids.max", str(value + OWN_TASKS)
+            yield "pids.max", str(min(value + OWN_TASKS, MOST_TASKS))
 
 
 def io_weight(file: str, weight: int) -> int:

@@ -5,8 +5,9 @@ from dataclasses import fields, replace
 import pytest
 
 from tests.unit.plan.test_check import FACTS, GOOD
+from volt import api
 from volt.model.facts import Cgroup, Control
-from volt.model.limits import OWN_TASKS
+from volt.model.limits import MOST_TASKS, OWN_TASKS
 from volt.model.sizes import Size
 from volt.model.steps import JoinCgroup, MakeFolder, SetControl, StartScope, WatchLimits
 from volt.model.text import show
@@ -18,6 +19,7 @@ from volt.plan.limits import (
     enforced,
     home,
     io_weight,
+    limits,
     needs,
     ranges,
     unenforced,
@@ -90,6 +92,21 @@ def test_a_kernel_that_cannot_swap_has_no_file_for_it():
 )
 def test_cores_are_written_as_ranges(cores, text):
     assert ranges(cores) == text
+
+
+@pytest.mark.parametrize(
+    ("most", "text"),
+    [
+        (1, 1 + OWN_TASKS),
+        (MOST_TASKS - OWN_TASKS, MOST_TASKS),
+        (MOST_TASKS - OWN_TASKS + 1, MOST_TASKS),
+        (MOST_TASKS, MOST_TASKS),
+    ],
+)
+def test_as_many_tasks_as_a_manifest_may_ask_for_are_no_more_than_the_kernel_takes(most, text):
+    (limit,) = limits(Resources(pids_max=most), at(PLAIN), ("pids_max",))
+    assert (limit.file, limit.value) == ("pids.max", str(text))
+    assert api.validate([f'[workload]\nname = "a"\nmode = "container"\n[resources]\npids_max = {most}'.encode()]) == ()
 
 
 def test_weights_of_bfq_end_at_a_thousand_and_keep_their_middle():
