@@ -100,6 +100,7 @@ static bool reap(const struct context *context, int *payload_status) {
 static void rest(void) {
     forget_all();
     drop_stack();
+    drop_program();
 }
 
 // Until the payload has ended, or the supervisor has.

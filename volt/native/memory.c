@@ -93,3 +93,11 @@ __attribute__((noinline)) void drop_stack(void) {
     uintptr_t end = ((uintptr_t)&here - STACK_MARGIN) / page * page;
     madvise((void *)(end - STACK_SPAN), STACK_SPAN, MADV_DONTNEED);
 }
+
+// The program's own code and constants, which end where the linker's __init_array_start begins its data: of what is
+// needed again the page cache has a copy.
+void drop_program(void) {
+    extern const char __executable_start[], __init_array_start[];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = (size_t)__executable_start / page * page;
+    madvise((void *)begin, (size_t)__init_array_start / page * page - begin, MADV_DONTNEED);
+}

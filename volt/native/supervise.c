@@ -188,6 +188,7 @@ static void rest(struct watch *watch) {
     watch->resting = true;
     keep_for_undo(watch->context);
     drop_stack();
+    drop_program();
 }
 
 static void watch_once(struct watch *watch) {

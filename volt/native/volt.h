@@ -147,6 +147,7 @@ void forget_all(void);
 struct mark set_memory_aside(void);
 void forget_aside(struct mark all);
 void drop_stack(void);
+void drop_program(void);
 
 // format.c
 size_t format_list(char *to, size_t size, const char *format, va_list arguments);
