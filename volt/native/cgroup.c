@@ -21,22 +21,24 @@ int do_make_cgroup(struct context *context, const struct step_make_cgroup *step)
     return folder < 0 ? explain(context, "%s", step->path) : publish(context, step->to, folder);
 }
 
-// What the kernel says to a limit is the limit's own affair: the cgroup goes with the run.
-int do_set_control(struct context *context, const struct step_set_control *step) {
-    int file = open(step->path, O_WRONLY | O_CLOEXEC);
-    int result = file < 0 ? -1 : write_all(file, step->value, strlen(step->value));
-    if (result < 0) explain(context, "%s: %s", step->path, step->value);
+// In one write, as the kernel takes it; -1 with errno.
+static int write_control(const char *path, const char *value) {
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    int result = file < 0 ? -1 : write_all(file, value, strlen(value));
     close_held(&file);
     return result;
 }
 
+// What the kernel says to a limit is the limit's own affair: the cgroup goes with the run.
+int do_set_control(struct context *context, const struct step_set_control *step) {
+    if (write_control(step->path, step->value) == 0) return 0;
+    return explain(context, "%s: %s", step->path, step->value);
+}
+
 int do_join_cgroup(struct context *context, const struct step_join_cgroup *step) {
     if (mkdirat(AT_FDCWD, step->path, 0755) < 0) return explain(context, "%s", step->path);
-    int file = open(format_text("%s/cgroup.procs", step->path), O_WRONLY | O_CLOEXEC);
-    int result = file < 0 ? -1 : write_all(file, "0", 1);
-    if (result < 0) explain(context, "%s", step->path);
-    close_held(&file);
-    return result;
+    if (write_control(format_text("%s/cgroup.procs", step->path), "0") == 0) return 0;
+    return explain(context, "%s", step->path);
 }
 
 // We are in it ourselves.
@@ -61,9 +63,7 @@ static void kill_each(const char *path) {
 }
 
 static void end_all(const char *path) {
-    int file = open(format_text("%s/cgroup.kill", path), O_WRONLY | O_CLOEXEC);
-    if (file < 0 || write_all(file, "1", 1) < 0) kill_each(path);
-    close_held(&file);
+    if (write_control(format_text("%s/cgroup.kill", path), "1") < 0) kill_each(path);
 }
 
 // The folders below first; the result is that of the last rmdir(2).

@@ -82,7 +82,6 @@ uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-
 char *format_text(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

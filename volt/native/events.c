@@ -11,7 +11,7 @@
 
 #define EVENTS_TEXT 1024 // bytes of one of these files
 
-// A file of the cgroup as text; false where the controller is not there, or nothing is set.
+// A file of the cgroup as text; false, and "", where the controller is not there, or nothing is set.
 static bool read_control(const char *path, const char *name, char *to, size_t size) {
     int file = open(format_text("%s/%s", path, name), O_RDONLY | O_CLOEXEC);
     ssize_t length = file < 0 ? -1 : read_up_to(file, to, size - 1);
@@ -52,12 +52,14 @@ int do_watch_limits(struct context *context, const struct step_watch_limits *ste
 void read_events(struct context *context) {
     if (!context->limited) return;
     const char *path = context->deeds[context->limited - 1].path;
+    char memory[EVENTS_TEXT];
+    read_control(path, "memory.events", memory, sizeof memory);
     context->events = (struct events){
         .known = true,
         .memory_limit = limit(path, "memory.max"),
-        .oom_kills = event(path, "memory.events", "oom_kill"),
-        .oom = event(path, "memory.events", "oom"),
-        .throttled = event(path, "memory.events", "high"),
+        .oom_kills = number_of(memory, "oom_kill"),
+        .oom = number_of(memory, "oom"),
+        .throttled = number_of(memory, "high"),
         .refused = event(path, "pids.events", "max"),
         .memory_stall = event(path, "memory.pressure", "some"),
         .cpu_stall = event(path, "cpu.pressure", "some"),
