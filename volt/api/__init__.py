@@ -78,7 +78,6 @@ PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
 PIPE = -1
 DEVNULL = -3
 
-
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
     "Check": "volt.model.doctor",

@@ -29,6 +29,7 @@ Stream = int | None
 def resolved(
     manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, watch: Watch | None
 ) -> Resolved:
+    """The manifest with its bases and variables applied; `watch` notes what is read. Its findings raise nothing."""
     from volt.host.sources import FileSources
     from volt.manifest import resolve as resolve_manifest
 
@@ -44,6 +45,9 @@ def planned(
     call: Call,
     keeping: Keeping | None = None,
 ) -> tuple[LaunchPlan, Facts]:
+    """The launch on this machine, and the facts that it was planned from; with `keeping`, all that was asked for it
+    is noted. Raises ManifestError with places in the manifest, HostUnfit.
+    """
     from volt.host.facts import folders, probe, probe_machine
     from volt.host.profiles import profile_path, shipped_profile
     from volt.host.watch import watch_facts, watch_machine, watch_workload

@@ -7,7 +7,7 @@ import json
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.options import Command, Env, File, Fresh, Json, OutcomeFile, Unenforced, Variables
-from volt.cli.words import Request, call_of, pairs
+from volt.cli.words import call_of, pairs, request_of
 
 
 @failing(FAILED)
@@ -22,8 +22,7 @@ def plan(
     json_: Json = False,
 ) -> int:
     """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
-    words, variables, added = (tuple(given or ()) for given in (command, set_, env))
-    request = Request(file, words, variables, added, fresh, outcome, tuple(allow_unenforced or ()))
+    request = request_of(file, command, set_, env, fresh, outcome, allow_unenforced)
     made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(request))
     print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from volt.cli.launching import launch
 from volt.cli.options import Command, Env, File, Fresh, OutcomeFile, Unenforced, Variables
-from volt.cli.words import Request
+from volt.cli.words import request_of
 
 
 def run(
@@ -21,5 +21,4 @@ def run(
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.
     """
-    words, variables, added = (tuple(given or ()) for given in (command, set_, env))
-    return launch(Request(file, words, variables, added, fresh, outcome, tuple(allow_unenforced or ())))
+    return launch(request_of(file, command, set_, env, fresh, outcome, allow_unenforced))

@@ -25,6 +25,20 @@ class Request(Value):
     waived: tuple[str, ...] = ()
 
 
+def request_of(
+    file: str,
+    command: Sequence[str] | None,
+    variables: Sequence[str] | None,
+    env: Sequence[str] | None,
+    fresh: bool,
+    outcome: str | None,
+    waived: Sequence[str] | None,
+) -> Request:
+    """The request of these options, each None where it was not given."""
+    words, set_, added, allowed = (tuple(given or ()) for given in (command, variables, env, waived))
+    return Request(file, words, set_, added, fresh, outcome, allowed)
+
+
 def read_run(words: Sequence[str]) -> Request | None:
     """The request in `run [OPTION VALUE]... FILE [OPTION VALUE]... [-- COMMAND...]`; None for anything else.
 
