@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import peers
 from bench.measure import PATIENCE, BenchFailed, cover_cgroups
+from bench.page import section
 from bench.report import Machine, facts, markdown
 from bench.world import World
 
@@ -225,19 +226,8 @@ def document(idles: Sequence[Idle]) -> dict[str, Any]:
     return {"version": 1, "unit": "KiB", "idle": kinds}
 
 
-PART = """\
-## Memory beside a sleeping payload
-
-What a launcher's own processes take as long as the payload sleeps, with one workload and with ten.
-
-```
-{command}
-```
-
-| | |
-| --- | --- |
-{facts}
-
+ABOUT = "What a launcher's own processes take as long as the payload sleeps, with one workload and with ten."
+FOUND = """\
 {rows}
 PSS of `/proc/PID/smaps_rollup`: a page that n processes map counts as one nth, so that the sum over all workloads is
 what they take together. Private: what no other process maps. The payload is not counted.
@@ -246,4 +236,5 @@ what they take together. Private: what no other process maps. The payload is not
 
 def part(command: str, machine: Machine, idles: Sequence[Idle]) -> str:
     """Its part of docs/reference/benchmarks.md."""
-    return PART.format(command=command, facts=facts(machine, None), rows=markdown(list(rows(idles))))
+    found = FOUND.format(rows=markdown(list(rows(idles))))
+    return section("Memory beside a sleeping payload", ABOUT, command, facts(machine, None), found)

@@ -10,7 +10,26 @@ HEAD = """\
 
 Each part says by which command, of which commit and on which machine it was measured.
 """
+SECTION = """\
+## {title}
+
+{about}
+
+```
+{command}
+```
+
+| | |
+| --- | --- |
+{facts}
+
+{body}"""
 PART = re.compile(r"<!-- part: (\w+) -->\n\n(.*?)\n<!-- end of \1 -->\n", re.DOTALL)
+
+
+def section(title: str, about: str, command: str, facts: str, body: str) -> str:
+    """One measurement's part: what it is about, its command, the machine's `facts` as rows, what was found."""
+    return SECTION.format(title=title, about=about, command=command, facts=facts, body=body)
 
 
 def renewed(page: str, part: str, text: str) -> str:

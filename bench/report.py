@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.figures import TARGETS, Ratio, Rounds, Summary, Target, ratio, reached, summary
+from bench.page import section
 
 # A machine that does more than this besides measures itself.
 BUSY = 0.5
@@ -136,20 +137,10 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-PART = """\
-## Launching
-
+ABOUT = """\
 How long a launch takes from start to exit: `/bin/true` of one small root file system, started by volt and by what it
-is compared with.
-
-```
-{command}
-```
-
-| | |
-| --- | --- |
-{facts}
-
+is compared with."""
+FOUND = """\
 ![Start to exit of each launcher, from the minimum through the median to p99]({plot})
 
 {cases}
@@ -203,9 +194,7 @@ def facts(machine: Machine, rounds: int | None) -> str:
 def part(report: Report, plot: str) -> str:
     """Its part of docs/reference/benchmarks.md; `plot` is the picture's name beside it."""
     missed = sum(not met for _, _, met in report.verdicts())
-    return PART.format(
-        command=report.command,
-        facts=facts(report.machine, report.count),
+    found = FOUND.format(
         plot=plot,
         cases=markdown(list(case_rows(report))),
         ratios=markdown(list(ratio_rows(report))),
@@ -217,3 +206,4 @@ def part(report: Report, plot: str) -> str:
         isolated="python -I -S -c pass",
         performer=report.titles["performer"],
     )
+    return section("Launching", ABOUT, report.command, facts(report.machine, report.count), found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bench.page import section
 from bench.report import Report, columns, facts, head, markdown, measured, ratio_rows
 from bench.validate import COUNT, TARGET, manifest, rate
 
@@ -39,20 +40,10 @@ def document(report: Report) -> dict[str, Any]:
     return {**measured(report), "manifests": COUNT, "targets": [target]}
 
 
-PART = """\
-## Validating manifests
-
+ABOUT = """\
 How many manifests a second `volt validate` finds nothing wrong in: {count} different ones, in one process, after its
-imports.
-
-```
-{command}
-```
-
-| | |
-| --- | --- |
-{facts}
-
+imports."""
+FOUND = """\
 {rates}
 ### volt as a multiple of its parts
 
@@ -75,12 +66,11 @@ same files; pydantic alone makes the models of the tables that tomli has read be
 
 def part(report: Report) -> str:
     """Its part of docs/reference/benchmarks.md."""
-    return PART.format(
-        count=f"{COUNT:,}",
-        command=report.command,
-        facts=facts(report.machine, report.count),
+    about = ABOUT.format(count=f"{COUNT:,}")
+    found = FOUND.format(
         rates=markdown(list(rate_rows(report))),
         ratios=markdown(list(ratio_rows(report))),
         targets=markdown(list(target_rows(report))),
         manifest=manifest(0, "/srv/web"),
     )
+    return section("Validating manifests", about, report.command, facts(report.machine, report.count), found)
