@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from tests.damage import DAMAGES, SOMEBODY
 from volt.launch.cache import FILTER, FILTERS, PlanCache, open_cache
 from volt.model.entry import Dependency, Depends, encode_entry, file_name, filter_question, numbers_of_file
 from volt.model.facts import Folders
@@ -14,7 +15,6 @@ from volt.model.facts import Folders
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the plan cache is root's")
 MACHINE = ("x86_64", "6.1.0")
 PROGRAM = struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000) * 3
-SOMEBODY = 1000
 
 
 @pytest.fixture
@@ -112,36 +112,7 @@ def test_a_poisoned_one_that_is_sealed_with_another_key_is_no_filter(cache, entr
     assert cache.find_filter(question(cache)), "the key is what the seal is worth"
 
 
-def owned(entry):
-    os.chown(entry, SOMEBODY, 0)
-
-
-def writable_by_group(entry):
-    entry.chmod(0o660)
-
-
-def writable_by_others(entry):
-    entry.chmod(0o602)
-
-
-def linked(entry):
-    entry.rename(entry.with_name("elsewhere"))
-    entry.symlink_to("elsewhere")
-
-
-def fifo(entry):
-    entry.unlink()
-    os.mkfifo(entry, 0o600)
-
-
-def folder(entry):
-    entry.unlink()
-    entry.mkdir(0o700)
-
-
-@pytest.mark.parametrize(
-    "damage", [owned, writable_by_group, writable_by_others, linked, fifo, folder], ids=lambda one: one.__name__
-)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
 def test_one_that_root_alone_cannot_have_written_is_no_filter(cache, entry, damage):
     damage(entry)
     assert cache.find_filter(question(cache)) is None
