@@ -20,6 +20,7 @@ from volt.plan.seccomp_rules import (
     Comparison,
     Entry,
     Rules,
+    apart,
     doors,
     narrowed,
     runs,
@@ -105,8 +106,8 @@ def compile_rules(rules: Rules, architecture: str) -> bytes:
         for layer in (*filter(None, doors(rules)), closed):
             own = {native: (), compat: layer}
             programs.append(_program(library, own, _NEXT_LIST))
-    *before, last = rules.layers or ((),)
-    for layer, default in (*((each, _NEXT_LIST) for each in before if each), (last, rules.default)):
+    *before, last = [part for layer in rules.layers for part in apart(layer)] or [()]
+    for layer, default in (*((each, _NEXT_LIST) for each in before), (last, rules.default)):
         behind = tuple(entry for entry in layer if entry.call not in _DOORS)
         programs.append(_program(library, dict.fromkeys(kinds, behind), default))
     return _joined(programs)

@@ -108,6 +108,21 @@ def layered(entries: Sequence[Entry], default: int) -> tuple[tuple[Entry, ...], 
     return tuple(tuple(layer) for _, layer in layers)
 
 
+def apart(layer: Iterable[Entry]) -> list[tuple[Entry, ...]]:
+    """A layer as several, in each of which a call has one entry at the most that looks at two arguments or more: with
+    two of them libseccomp (2.5.4) may never come to an end."""
+    parts: list[list[Entry]] = []
+    found: dict[str, int] = {}
+    for entry in layer:
+        at = found.get(entry.call, 0) if len(entry.where) > 1 else 0
+        if len(entry.where) > 1:
+            found[entry.call] = at + 1
+        if at == len(parts):
+            parts.append([])
+        parts[at].append(entry)
+    return [tuple(part) for part in parts]
+
+
 def _counting(entries: Sequence[Entry], default: int) -> list[Entry]:
     """Without those that answer what nothing behind them would change."""
     kept: list[Entry] = []

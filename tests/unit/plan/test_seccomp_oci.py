@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import pyseccomp
 import pytest
@@ -142,6 +144,31 @@ def translated(document, capabilities, machine, kernel):
     profile = parse_oci(json.dumps(document).encode())
     bare = [cap.removeprefix("CAP_") for cap in capabilities]
     return compile_filter(profile, capabilities=bare, architecture=machine, kernel=kernel)
+
+
+ENDLESS = """
+from volt.plan.seccomp import compile_filter
+from volt.plan.seccomp_oci import parse_oci
+print(len(compile_filter(parse_oci(open(0, "rb").read()), capabilities=[], architecture="x86_64")))
+"""
+
+
+def test_rules_over_two_arguments_that_keep_libseccomp_busy_for_ever_are_compiled():
+    where = [
+        [{"index": 3, "value": 17, "op": "SCMP_CMP_GE"}, {"index": 5, "value": n, "op": "SCMP_CMP_EQ"}]
+        for n in (0, 2**32)
+    ]
+    rules = [{"names": ["ioctl"], "action": "SCMP_ACT_TRAP", "args": args} for args in where]
+    document = {"defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": rules}
+    asked = [sys.executable, "-c", ENDLESS]
+    done = subprocess.run(asked, input=json.dumps(document).encode(), capture_output=True, timeout=30, check=True)
+    assert int(done.stdout) > 0
+    program, number = (
+        translated(document, (), "x86_64", (6, 1)),
+        pyseccomp.resolve_syscall(pyseccomp.Arch.X86_64, "ioctl"),
+    )
+    for last, wanted in ((0, TRAP), (2**32, TRAP), (1, KILL_PROCESS)):
+        assert run(program, pyseccomp.Arch.X86_64, number, (0, 0, 0, 17, 0, last)) == wanted
 
 
 @settings(max_examples=150, deadline=None)
