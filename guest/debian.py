@@ -19,10 +19,10 @@ def bootstrap(suite: str, root: Path, packages: Iterable[str], *, variant: str) 
     Variant "minbase" is a Debian that boots when it has a kernel and an init; "extract" only unpacks.
     """
     settings = root.with_name(f"{root.name}.apt")
-    settings.write_text(f'{_fetching()}Acquire::Languages "none";\nAPT::Install-Recommends "false";\n')
+    settings.write_text(f'{fetching()}Acquire::Languages "none";\nAPT::Install-Recommends "false";\n')
     lean = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEAN]
     argv = ["mmdebstrap", f"--variant={variant}", f"--aptopt={settings}", "--dpkgopt=force-unsafe-io", *lean]
-    call([*argv, f"--include={','.join(packages)}", suite, root, _mirror()])
+    call([*argv, f"--include={','.join(packages)}", suite, root, mirror()])
     settings.unlink()
 
 
@@ -41,13 +41,13 @@ def call(argv: list[str | Path]) -> None:
         raise GuestFailed(f"{words}\nended with {done.returncode}:\n{done.stdout[-4000:]}")
 
 
-def _fetching() -> str:
+def fetching() -> str:
     """This machine's own proxies, timeouts and checks."""
     lines = _output("apt-config", "dump").splitlines(keepends=True)
     return "".join(line for line in lines if line.startswith("Acquire::"))
 
 
-def _mirror() -> str:
+def mirror() -> str:
     form = "$(ORIGIN)/$(LABEL) $(REPO_URI)"
     found = _output("apt-get", "indextargets", "--format", form, "Created-By: Packages")
     own = [line.split()[1] for line in found.splitlines() if line.startswith("Debian/Debian ")]
