@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,18 @@ class Volt:
         path.write_bytes(tomli_w.dumps(document).encode())
         return path
 
+    def command(self, arguments):
+        """What is executed."""
+        return [sys.executable, "-m", "volt", *map(str, arguments)]
+
     def __call__(self, *arguments, **options):
         """Any verb; options as for subprocess.run."""
-        argv = [sys.executable, "-m", "volt", *(str(argument) for argument in arguments)]
         options = {"capture_output": True, "timeout": 60, "env": self.environment, **options}
-        return subprocess.run(argv, check=False, **options)
+        return subprocess.run(self.command(arguments), check=False, **options)
 
     def start(self, *arguments, **options):
         """Any verb, not waited for."""
-        argv = [sys.executable, "-m", "volt", *(str(argument) for argument in arguments)]
-        return subprocess.Popen(argv, **{"env": self.environment, **options})
+        return subprocess.Popen(self.command(arguments), **{"env": self.environment, **options})
 
     def run(self, *command, options=(), manifest=None, call=None, **sections):
         """`volt run` of a fresh manifest with `command`."""
@@ -103,14 +106,20 @@ def processes():
     return found
 
 
+@contextmanager
+def leaving_nothing(volt):
+    """Whatever is done with this volt, nothing may be left of it."""
+    before = set(cgroups())
+    yield volt
+    assert volt.left() == []
+    assert without_scopes(before) == set()
+
+
 @pytest.fixture
 def volt(tmp_path):
-    """A volt of this test's own; whatever the test did, nothing may be left of it."""
-    one = Volt(tmp_path)
-    before = set(cgroups())
-    yield one
-    assert one.left() == []
-    assert without_scopes(before) == set()
+    """A volt of this test's own."""
+    with leaving_nothing(Volt(tmp_path)) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
