@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 TESTS = Path(__file__).parent
-LAUNCHING = ("host", "attack", "vm")  # the folders whose tests launch containers
+LAUNCHING = ("host", "attack", "programs", "vm")  # the folders whose tests launch containers
 
 # Reasons, word for word, for which CI may skip a test: what no installation can mend.
 OLDER = {abi: f"this kernel has no Landlock ABI {abi}" for abi in range(1, 8)}  # Debian 12's has 2

@@ -9,8 +9,9 @@ import tomli
 from volt.manifest import schema
 from volt.manifest.fields import SECTIONS, TOP, VOLUME
 
-POLICY = Path(__file__).parents[3] / "examples/policy.toml"  # no manifest
-EXAMPLES = sorted({*(Path(__file__).parents[3] / "examples").glob("*.toml")} - {POLICY})
+FOLDER = Path(__file__).parents[3] / "examples"
+OTHERS = {FOLDER / "policy.toml", FOLDER / "programs/debian.toml"}  # no manifest, and one that is only extended
+EXAMPLES = sorted({*FOLDER.rglob("*.toml")} - OTHERS)
 TYPES = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
 
 
