@@ -50,6 +50,11 @@ def test_nginx_serves_a_page_without_a_network(run):
     assert (done.returncode, done.stdout) == (0, (TOP / "examples/site/index.html").read_bytes()), done.stderr
 
 
+def test_what_a_server_keeps_is_not_run(run):
+    done = run("redis-strict", "sh", "-c", "cp /usr/bin/true /data/program && /data/program", added=ALONE)
+    assert (done.returncode, b"Permission denied" in done.stderr) == (126, True)
+
+
 REDIS = """
 redis-server --dir /data --port 0 --unixsocket /tmp/redis.sock --loglevel warning --save '' --appendonly yes >&2 &
 ask() { redis-cli -s /tmp/redis.sock "$@"; }
