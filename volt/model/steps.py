@@ -525,6 +525,16 @@ class OpenTerminal(Step):
     input: Switch = False
 
 
+class SendNetlink(Step):
+    """sendto(2) of `request`, whole netlink messages, on a netlink(7) socket of `protocol` in this network namespace.
+    Each message that asks for it has to be confirmed; one that is refused is told by its number."""
+
+    name = "send-netlink"
+    calls = ("sendto",)
+    protocol: U32
+    request: Blob
+
+
 class MakeRuleset(Step):
     """landlock_create_ruleset(2): these rights are refused wherever no rule gives them, and these scopes are closed."""
 
@@ -687,6 +697,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     Mask,
     ProtectPath,
     OpenTerminal,
+    SendNetlink,
     MakeRuleset,
     AllowBeneath,
     AllowOpened,

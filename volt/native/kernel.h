@@ -137,6 +137,24 @@ struct landlock_port {
 #define LANDLOCK_BENEATH 1u // LANDLOCK_RULE_PATH_BENEATH
 #define LANDLOCK_PORT 2u    // LANDLOCK_RULE_NET_PORT
 
+// linux/netlink.h
+struct netlink_address {
+    uint16_t family, pad;
+    uint32_t port, groups;
+};
+struct netlink_header {
+    uint32_t length;
+    uint16_t type, flags;
+    uint32_t number, port;
+};
+struct netlink_answer {
+    struct netlink_header header;
+    int32_t error;
+    struct netlink_header about;
+};
+#define NETLINK_ERROR 2    // NLMSG_ERROR: an answer, also where the error is 0
+#define NETLINK_ACK 0x4    // NLM_F_ACK
+
 static inline int k_open_tree(int folder, const char *path, unsigned flags) {
     return (int)syscall(SYS_open_tree, folder, path, flags);
 }
