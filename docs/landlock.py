@@ -9,13 +9,13 @@ from volt.model.facts import Facts, Folders, ProfileText
 from volt.model.landlock import KERNELS, RIGHTS
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Port, Storage, Workload
-from volt.plan.landlock import Applied, apply
+from volt.plan.landlock import NFTABLES, Applied, apply
 from volt.plan.landlock_policy import Beneath, read_policy
 
 LAYERLESS = Storage("/srv/root", writable_layer=WritableLayerMode.NONE)
 ABIS = range(8)  # 0 is a kernel without Landlock
 NETWORKS = {NetworkMode.NONE: "In a network namespace of its own (`none`)", NetworkMode.HOST: "In the host's network"}
-WALLS = {"the network namespace, which leads nowhere": "network namespace", "": "–"}
+WALLS = {NFTABLES: "nftables", "": "–"}
 
 INTRODUCTION = """\
 `security.landlock_profile` picks what the kernel's Landlock, [landlock(7)][man], withholds from a payload beside all
@@ -28,14 +28,44 @@ right and rule; the init enters them once, before it starts the payload, for its
 
 What a profile marks `require` holds, by Landlock or by another wall that does the same, or nothing is started: then
 `volt` names the right and the kernel that has it, and `--allow-unenforced landlock` starts without, which the run's
-record keeps. What it marks `use` holds as far as the kernel has it. Bridge and custom networks, which are not in this
-version, will need nftables rules for `bind_tcp` and `connect_tcp` on kernels before 6.7.
+record keeps. What it marks `use` holds as far as the kernel has it.
 
 Landlock says nothing about UDP, about metadata (chmod, chown, times), or about what an interpreter is given to read;
 a socket by its path is reached by whoever may see it. Once files are withheld nothing can be mounted inside. A folder
 is known by its inode: mounted twice it has the rights of both places in both, as far as the mounts let it. The mark
 that an overlay leaves for a removed file (a device 0:0 that opens nothing, and that anybody may make) is `make_char` to
 some kernels and `make_reg` to newer ones, stable updates among them.
+"""
+
+PORTS = """\
+## Ports on kernels before 6.7
+
+Landlock knows no ports there. In a network namespace of the workload's own, nftables rules hold them instead: the init
+puts them in before it starts anything, `volt plan` has them as `send-netlink`, and a rule that the kernel refuses ends
+the start. Whatever opens a TCP connection, over IPv4 or IPv6, is looked at twice: where it leaves, by `connect_tcp`,
+and where it arrives, by `bind_tcp`. What no rule gives is answered with a reset.
+
+| | Landlock | nftables |
+| --- | --- | --- |
+| connect to a port that is not given | EACCES | ECONNREFUSED, as if nobody listened |
+| bind a port that is not given | EACCES | succeeds, and so does listen: nobody gets through to it |
+| … and connect from it to a port that is given | refused with the bind | succeeds: a port is no proof of who connects |
+| listen without bind | succeeds, on a port that the kernel picks, and is reached | nobody gets through to it |
+| port 0 given to `bind_tcp` | the kernel picks a port | what listens on any port of 32768-60999 can be reached |
+| multipath TCP | not held by newer kernels | held |
+| connections that are open, UDP, sockets by path | not concerned | not concerned |
+| a network namespace that a payload makes for itself* | held | not held, and leads nowhere |
+
+\\* With SYS_ADMIN, or with a seccomp profile that lets it make a user namespace.
+
+That nothing is reached but what is given is the guarantee that both keep; that a program is told so when it binds is
+Landlock's alone. A program that tries ports until one can be bound takes the first, and waits there in vain.
+
+The rules hold against a payload because it cannot change them: that takes NET_ADMIN in the user namespace of the
+workload, which the init gives up with all else. Where `security.capabilities` lists NET_ADMIN, or SYS_PTRACE, by which
+the init could be made to do it, the rules count as no wall: `require` refuses to start, and `use` says what it goes
+without. The same where the kernel has no nf_tables with nft_reject_inet, built in or as modules, and in the host's
+network, where a workload's rules would be everybody's.
 """
 
 CUSTOM = """\
@@ -56,7 +86,7 @@ handled_access_fs = ["abi.all"]
 scoped = ["abi.all"]
 
 [[ruleset]]
-enforce = "use" # before Linux 6.7 only a network namespace holds this
+enforce = "use" # before Linux 6.7 this holds in a network namespace of its own alone
 handled_access_net = ["bind_tcp"]
 
 [[path_beneath]]
@@ -99,6 +129,7 @@ def profile_on(name: str, abi: int, mode: NetworkMode) -> Applied:
         boot_id="",
         libseccomp="",
         folders=Folders(),
+        nftables=True,
     )
     ports = (Port(8080),) if mode == NetworkMode.HOST else ()
     workload = Workload(name="web", mode=Mode.CONTAINER, network=Network(mode=mode, ports=ports), storage=LAYERLESS)
@@ -155,4 +186,5 @@ def landlock_lines() -> Iterator[str]:
         yield from rules(policy.beneath)
         for mode in NETWORKS:
             yield from walls(name, mode)
+    yield from (*PORTS.splitlines(), "")
     yield from CUSTOM.splitlines()

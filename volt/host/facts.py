@@ -14,6 +14,7 @@ from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi
 from volt.model.facts import Facts, Folders, PathFact, ProfileText
+from volt.model.landlock import PORTS_ABI
 from volt.model.values import replace
 from volt.model.workload import Resources
 
@@ -47,6 +48,7 @@ def probe_machine(where: Folders) -> Facts:
     places = tools.libraries(uname.machine)
     nspawn = tools.find_program("systemd-nspawn")
     cgroup_root, control = probe_cgroups(mounts())
+    abi = landlock_abi()
     return Facts(
         architecture=uname.machine,
         kernel=kernel.version(uname.release),
@@ -56,7 +58,7 @@ def probe_machine(where: Folders) -> Facts:
         nspawn=nspawn,
         nspawn_version=tools.systemd_version(nspawn, places),
         cgroup_root=cgroup_root,
-        landlock_abi=landlock_abi(),
+        landlock_abi=abi,
         program=tools.static_program(),
         boot_id=kernel.boot_id(),
         libseccomp=tools.find_library("libseccomp.so.2", places),
@@ -68,6 +70,7 @@ def probe_machine(where: Folders) -> Facts:
         subordinate=ids.subordinate_ranges(),
         busy_uids=ids.busy_ranges(),
         limits=kernel.own_limits(),
+        nftables=abi < PORTS_ABI and kernel.has_nftables(uname.release),
     )
 
 

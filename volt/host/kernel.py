@@ -9,6 +9,7 @@ import resource
 from volt.host.files import read_text
 from volt.model.steps import LIMITS, NO_LIMIT
 
+_LIST = 64 << 20  # bytes of a list of symbols or modules, at most
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -30,6 +31,23 @@ def effective_capabilities(path: str = "/proc/self/status") -> int:
 def boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
     """A number that no two boots share, random(4)."""
     return read_text(path).strip()
+
+
+def modules(release: str) -> str:
+    """Where depmod(8) has listed what this kernel can load."""
+    return f"/lib/modules/{release}/modules.dep"
+
+
+def has_nftables(release: str, listed: str = "", symbols: str = "/proc/kallsyms") -> bool:
+    """Whether rules for TCP can be had: nf_tables and nft_reject_inet are in the kernel, or can be loaded into it.
+
+    Asked of files, because the kernel loads what it is asked for. Its symbols, 10 MB of text, are read last.
+    """
+    found = read_text(listed or modules(release), _LIST)
+    if all(f"/{name}.ko" in found for name in ("nf_tables", "nft_reject_inet")):
+        return True
+    found = read_text(symbols, _LIST)
+    return " nf_tables_" in found and " nft_reject_inet_" in found
 
 
 def memory() -> int:

@@ -14,8 +14,11 @@ from collections.abc import Sequence
 from volt.host.cgroups import BUS, CORES, SYSTEMD, schedulers
 from volt.host.etc import RESOLV_CONF
 from volt.host.files import lines, read_text
+from volt.host.kernel import modules
+from volt.host.syscalls import landlock_abi
 from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
 from volt.model.facts import Facts
+from volt.model.landlock import PORTS_ABI
 from volt.model.policy import POLICY, POLICY_FOLDER
 from volt.model.steps import LIMITS
 from volt.model.workload import Resources, Workload
@@ -127,6 +130,8 @@ def watch_machine(watch: Watch) -> None:
         watch.text(path)
     for path in FILES:
         watch.file(path)
+    if landlock_abi() < PORTS_ABI:  # what nftables holds instead has to be there to be loaded
+        watch.file(modules(os.uname().release))
     for path in (SYSTEMD, BUS):
         watch.place(path)
 

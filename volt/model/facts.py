@@ -96,7 +96,7 @@ class Facts(Value):
     is the kept layer's record of the root it was made on, None without a layer. `policy` is the most that
     this machine allows, None where it bounds nothing. `seccomp` is the profile that the workload names by
     its path. `landlock` is the policy that it names or has by default, None where it names none that could be
-    looked for.
+    looked for. `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none.
     """
 
     architecture: str
@@ -126,6 +126,7 @@ class Facts(Value):
     policy: Policy | None = None
     seccomp: ProfileText | None = None
     landlock: ProfileText | None = None
+    nftables: bool = False
 
 
 class Call(Value):

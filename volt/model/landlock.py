@@ -14,8 +14,9 @@ FILES = (
 PORTS = ["bind_tcp", "connect_tcp"]
 SCOPES = ["abstract_unix_socket", "signal"]
 
+PORTS_ABI = 4  # the first that has these
 # The ABI of each right that was not there from the first.
-_LATER = {"refer": 2, "truncate": 3, "bind_tcp": 4, "connect_tcp": 4, "ioctl_dev": 5} | dict.fromkeys(SCOPES, 6)
+_LATER = {"refer": 2, "truncate": 3, "ioctl_dev": 5} | dict.fromkeys(PORTS, PORTS_ABI) | dict.fromkeys(SCOPES, 6)
 # The first kernel that has each ABI. 7 brings audit records and no right.
 KERNELS = {1: "5.13", 2: "5.19", 3: "6.2", 4: "6.7", 5: "6.10", 6: "6.12", 7: "6.15"}
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from volt.errors import HostUnfit
 from volt.model.facts import Call, Facts, ProfileText
 from volt.model.landlock import FILES, KERNELS, PORTS, RIGHTS, SCOPES, WRITES, abi_of, kernel_of
 from volt.model.modes import NetworkMode
 from volt.model.part import SKELETON, Part
-from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf, Step
+from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf, SendNetlink, Step
 from volt.model.text import text
 from volt.model.values import Value
 from volt.model.workload import Workload
+from volt.plan.capabilities import payload_sets
 from volt.plan.landlock_policy import Beneath, Marks, Policy, read_policy
 from volt.plan.root import HOST
 
 KEY = "security.landlock_profile"
 SECTION = "landlock"  # of --allow-unenforced
 LANDLOCK = "Landlock"
+NFTABLES = "nftables rules in the network namespace"
 DNS = 53
+# What bind(2) gives for port 0, ip(7): the same in every new network namespace, and nobody inside can change it.
+EPHEMERAL = (32768, 60999)
+# With these a payload could change the rules: by itself, or as the init, which it could trace and make execute.
+POWERS = ("NET_ADMIN", "SYS_PTRACE")
+# Where each right is held by nftables.
+_HOOKS = {"bind_tcp": "input", "connect_tcp": "output"}
 RULESET = "ruleset"
 _NAMED = re.compile(r"\$\{(\w+)\}(.*)")
 # Of what the caller handed in: as /dev/stdin it is opened again.
@@ -28,11 +36,13 @@ _OPENED = ("read_file", "write_file", "truncate", "ioctl_dev")
 
 
 class Held(Value):
-    """A right that the policy withholds. `wall` is what holds it here, "" where nothing does."""
+    """A right that the policy withholds. `wall` is what holds it here, "" where nothing does; `lack` is why not where
+    that could be mended."""
 
     right: str
     wall: str
     required: bool
+    lack: str = ""
 
 
 class Applied(Value):
@@ -57,27 +67,29 @@ def apply(source: ProfileText, workload: Workload, facts: Facts) -> Applied:
     policy = read_policy(source)[0]
     beneath = tuple(_beneath(policy, workload))
     handled = _handled(policy, workload)
-    held = tuple(Held(right, _wall(right, beneath, workload, facts), must) for right, must in handled.items())
+    held = tuple(_held(right, beneath, workload, facts, required=must) for right, must in handled.items())
     return Applied(held, beneath, tuple(_ports(policy, workload)))
 
 
 def check_enforced(applied: Applied, source: ProfileText, facts: Facts, call: Call) -> None:
     """Raises HostUnfit for what has to hold and has no wall, unless that is waived."""
-    missing = [one.right for one in applied.held if one.required and not one.wall]
+    missing = [one for one in applied.held if one.required and not one.wall]
     if not missing or SECTION in call.waived:
         return
-    what = f"{KEY} ({shown_name(source)}) requires {_with_kernels(missing)}"
+    what = f"{KEY} ({shown_name(source)}) requires {_with_kernels(one.right for one in missing)}"
     has = f"Landlock ABI {facts.landlock_abi}" if facts.landlock_abi else "no Landlock"
     message = f"{what}: Linux {facts.kernel_release} here has {has}, and no other wall does the same"
-    raise HostUnfit(message, hint=_mend(missing, facts))
+    lacks = dict.fromkeys(one.lack for one in missing if one.lack)
+    raise HostUnfit("; ".join((message, *lacks)), hint=_mend([one.right for one in missing], facts, lacks))
 
 
-def _mend(missing: list[str], facts: Facts) -> str:
+def _mend(missing: list[str], facts: Facts, lacks: Collection[str]) -> str:
     newest = KERNELS[max(abi_of(right) for right in missing)]
     boot = f"boot Linux {newest} or newer"
     if not facts.landlock_abi:
         boot += " with landlock in lsm= of its command line"
-    own = ', or write mode = "none" in [network]' if {*missing} <= {*PORTS, *SCOPES} else ""
+    namespace = {*SCOPES, *(PORTS if facts.nftables else ())}
+    own = ', or write mode = "none" in [network]' if {*missing} <= namespace and not lacks else ""
     return f"{boot}{own}, or launch with --allow-unenforced {SECTION}"
 
 
@@ -120,6 +132,22 @@ def _marked(tables: Iterable[tuple[tuple[str, ...], Marks]], workload: Workload)
     return found
 
 
+def _held(
+    right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload, facts: Facts, *, required: bool
+) -> Held:
+    wall = _wall(right, beneath, workload, facts)
+    lacks = right in PORTS and not wall and workload.network.mode != NetworkMode.HOST
+    return Held(right, wall, required, _lack(workload, facts) if lacks else "")
+
+
+def _lack(workload: Workload, facts: Facts) -> str:
+    """Why nftables could hold no port in a network namespace of the workload's own; "" where it could."""
+    powers = [cap for cap in payload_sets(workload, 0).bounding if cap in POWERS]
+    if powers:
+        return f"nftables rules could be changed with {', '.join(powers)} of security.capabilities"
+    return "" if facts.nftables else "its kernel has no nf_tables with nft_reject_inet"
+
+
 def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload, facts: Facts) -> str:
     """What withholds a right: Landlock where the kernel has it, else a wall that does the same."""
     if facts.landlock_abi >= abi_of(right):
@@ -129,8 +157,8 @@ def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Worklo
     if right == "abstract_unix_socket":
         return "" if workload.network.mode == NetworkMode.HOST else "the network namespace"
     if right in PORTS:
-        # A namespace with a link needs nftables rules besides, which are not in this version.
-        return "the network namespace, which leads nowhere" if workload.network.mode == NetworkMode.NONE else ""
+        own = workload.network.mode != NetworkMode.HOST
+        return NFTABLES if own and not _lack(workload, facts) else ""
     if right == "refer" and facts.landlock_abi:
         return "Landlock, which refuses it everywhere"
     if right in WRITES and all(_given(right, tree, beneath) for tree in writable_trees(workload, right)):
@@ -205,20 +233,21 @@ def _declared(name: str, workload: Workload) -> Iterator[int]:
 
 def landlock_part(applied: Applied, workload: Workload, call: Call, standard: tuple[str, ...]) -> Part:
     """The init's steps, after its mounts and before it starts anything: none where nothing is withheld."""
+    rules = Part(init=tuple(_netlink_steps(applied)))
     handled = applied.handled()
     if not handled:
-        return Part()
+        return rules
     files = tuple(right for right in FILES if right in handled)
     ports = tuple(right for right in PORTS if right in handled)
     scopes = tuple(right for right in SCOPES if right in handled)
     make = MakeRuleset(files=files, ports=ports, scopes=scopes, to=RULESET, note=KEY)
     image = _image(workload, call) if files else Part()
-    rules = (
+    steps = (
         *_path_steps(applied, files, "".join(image.inherited)),
         *_opened_steps(files, standard),
         *_port_steps(applied, ports),
     )
-    return image + Part(init=(make, *rules, RestrictSelf(ruleset=RULESET, note=KEY)))
+    return rules + image + Part(init=(make, *steps, RestrictSelf(ruleset=RULESET, note=KEY)))
 
 
 def _image(workload: Workload, call: Call) -> Part:
@@ -261,15 +290,45 @@ def _port_steps(applied: Applied, ports: tuple[str, ...]) -> Iterator[Step]:
     for number, right, _ in applied.ports:
         if right in ports:
             access.setdefault(number, set()).add(right)
+    ordered = {number: tuple(right for right in PORTS if right in access[number]) for number in sorted(access)}
+    for first, last, rights in _ranges(ordered):
+        yield AllowPorts(ruleset=RULESET, first=first, last=last, access=rights)
+
+
+def _ranges(ordered: Mapping[int, tuple[str, ...]]) -> list[tuple[int, int, tuple[str, ...]]]:
+    """First, last and rights of the ports that follow one another and have the same."""
     ranges: list[tuple[int, int, tuple[str, ...]]] = []
-    for number in sorted(access):
-        rights = tuple(right for right in PORTS if right in access[number])
+    for number, rights in ordered.items():
         if ranges and ranges[-1][1:] == (number - 1, rights):
             ranges[-1] = (ranges[-1][0], number, rights)
         else:
             ranges.append((number, number, rights))
-    for first, last, rights in ranges:
-        yield AllowPorts(ruleset=RULESET, first=first, last=last, access=rights)
+    return ranges
+
+
+def _netlink_steps(applied: Applied) -> Iterator[Step]:
+    """The rules of the network namespace, for each right that they hold; none where Landlock does."""
+    rights = [one.right for one in applied.held if one.wall == NFTABLES]
+    if not rights:
+        return
+    from volt.plan.nftables import PROTOCOL, port_rules
+
+    opened = {right: _opened_ports(applied, right) for right in rights}
+    said = "; ".join(f"{right} {_said(ranges)}" for right, ranges in opened.items())
+    for request in port_rules([(_HOOKS[right], ranges) for right, ranges in opened.items()]):
+        yield SendNetlink(protocol=PROTOCOL, request=request, note=f"{KEY}: {said}")
+
+
+def _opened_ports(applied: Applied, right: str) -> list[tuple[int, int]]:
+    """The ranges of ports for a right. Port 0 stands for those that the kernel picks."""
+    ports = {number for number, one, _ in applied.ports if one == right}
+    if right == "bind_tcp" and 0 in ports:
+        ports |= {*range(EPHEMERAL[0], EPHEMERAL[1] + 1)}
+    return [(first, last) for first, last, _ in _ranges(dict.fromkeys(sorted(ports), ())) if last]
+
+
+def _said(ranges: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges) or "none"
 
 
 # ── what is said ────────────────────────────────────────────────────────────────────────────────
@@ -285,9 +344,10 @@ def notes(applied: Applied) -> Iterator[str]:
     others = {one.right: f"by {one.wall}" for one in applied.held if one.wall not in ("", LANDLOCK)}
     if others:
         yield f"{KEY}: {_grouped(others, others.__getitem__)}"
-    left = [one.right for one in applied.held if not one.required and not one.wall]
+    left = [one for one in applied.held if not one.required and not one.wall]
     if left:
-        yield f"{KEY}: without {_with_kernels(left)}"
+        lacks = dict.fromkeys(f"; {one.lack}" for one in left if one.lack)
+        yield f"{KEY}: without {_with_kernels(one.right for one in left)}{''.join(lacks)}"
     waived = unenforced(applied)
     if waived:
         yield f"{KEY}: not enforced, as allowed: {_with_kernels(waived)}"

@@ -61,3 +61,26 @@ def test_this_machine():
 def test_the_memory_is_the_kernels():
     text = Path("/proc/meminfo").read_text()
     assert kernel.memory() == 1024 * int(re.search(r"^MemTotal: +(\d+) kB", text, re.MULTILINE)[1])
+
+
+LISTED = "kernel/net/netfilter/nf_tables.ko.xz: kernel/x.ko\nkernel/net/netfilter/nft_reject_inet.ko.xz:\n"
+SYMBOLS = "0000000000000000 t nf_tables_newrule\n0000000000000000 t nft_reject_inet_eval\n"
+
+
+@pytest.mark.parametrize(
+    ("listed", "symbols", "found"),
+    [
+        (LISTED, "", True),
+        ("", SYMBOLS, True),
+        ("kernel/x.ko:\n", SYMBOLS, True),
+        ("", "", False),
+        (LISTED.replace("nft_reject_inet", "nft_reject"), "", False),
+        ("", SYMBOLS.replace("nft_reject_inet", "nft_reject"), False),
+        (LISTED.splitlines()[1], SYMBOLS.splitlines()[0], False),
+    ],
+)
+def test_nftables_can_be_loaded_or_is_there(tmp_path, listed, symbols, found):
+    (tmp_path / "dep").write_text(listed)
+    (tmp_path / "symbols").write_text(symbols)
+    assert kernel.has_nftables("6.1", f"{tmp_path}/dep", f"{tmp_path}/symbols") == found
+    assert not kernel.has_nftables("6.1", f"{tmp_path}/no", f"{tmp_path}/no")

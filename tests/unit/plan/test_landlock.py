@@ -12,7 +12,7 @@ from volt.errors import HostUnfit
 from volt.model.facts import Call, ProfileText
 from volt.model.landlock import FILES, RIGHTS, abi_of
 from volt.model.modes import NetworkMode, WritableLayerMode
-from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf
+from volt.model.steps import AllowBeneath, AllowOpened, AllowPorts, MakeRuleset, Open, RestrictSelf, SendNetlink
 from volt.model.text import show
 from volt.model.workload import Network, Port, Security, Tmpfs, Volume
 from volt.plan.landlock import apply, check_enforced, landlock_part, notes, unenforced
@@ -29,7 +29,7 @@ def workload(network=None, **storage):
 
 def applied(source, work=None, abi=NEWEST):
     text = profile_text(source) if source in ("strict", "default", "permissive") else ProfileText("p.toml", source)
-    return apply(text, work or workload(), replace(FACTS, landlock_abi=abi))
+    return apply(text, work or workload(), replace(FACTS, landlock_abi=abi, nftables=True))
 
 
 def steps(source, work=None, abi=NEWEST, call=None):
@@ -120,6 +120,29 @@ def test_strict_limits_binding_and_connecting_everywhere():
     assert given == [(53, 53, ("connect_tcp",)), (8080, 8080, both), (9000, 9002, both)]
 
 
+def sent(source, abi=2, network=None):
+    """What nftables opens, as the steps that send the rules say."""
+    made = [step for step in steps(source, workload(network), abi) if isinstance(step, SendNetlink)]
+    return [step.note for step in made]
+
+
+BOTH = 'port = [0, 80, 443, 444]\nallowed_access = ["bind_tcp", "connect_tcp"]\n'
+
+
+def test_nftables_holds_ports_where_landlock_has_none_and_nowhere_else():
+    said = ["security.landlock_profile: bind_tcp 80, 443-444, 32768-60999; connect_tcp 80, 443-444"]
+    assert sent(f"[[net_port]]\n{BOTH}") == said
+    assert sent(f"[[net_port]]\n{BOTH}", abi=3) == said
+    assert sent(f"[[net_port]]\n{BOTH}", abi=4) == []
+    assert sent(f'[[net_port]]\nenforce = "use"\n{BOTH}', network=HOST) == []
+    assert sent("strict") == ["security.landlock_profile: bind_tcp none; connect_tcp none"]
+    assert sent("default") == sent("permissive") == []
+
+
+def test_where_landlock_is_missing_altogether_the_rules_are_sent_all_the_same():
+    assert [type(step) for step in steps(f"[[net_port]]\n{BOTH}", abi=0)] == [SendNetlink]
+
+
 # ── the steps
 
 
@@ -177,7 +200,7 @@ def test_on_linux_6_1_other_walls_hold_what_strict_requires():
     """In a network namespace of its own: so it starts there."""
     walls = {one.right: one.wall for one in profile_on("strict", 2, NetworkMode.NONE).held}
     assert walls["truncate"] == "read-only mounts"
-    assert walls["bind_tcp"] == walls["connect_tcp"] == "the network namespace, which leads nowhere"
+    assert walls["bind_tcp"] == walls["connect_tcp"] == "nftables rules in the network namespace"
     assert walls["abstract_unix_socket"] == "the network namespace"
     assert walls["signal"] == "the pid namespace"
     assert walls["ioctl_dev"] == ""
@@ -242,8 +265,8 @@ def test_a_right_that_only_a_rule_names_is_withheld_too():
 # ── what is said
 
 
-def enforced(name, work, abi, call=None):
-    facts = replace(FACTS, landlock_abi=abi)
+def enforced(name, work, abi, call=None, **others):
+    facts = replace(FACTS, **{"landlock_abi": abi, "nftables": True, **others})
     source = profile_text(name)
     found = apply(source, work, facts)
     check_enforced(found, source, facts, call or Call())
@@ -264,6 +287,31 @@ def test_without_landlock_the_boot_parameter_is_named():
         enforced("strict", workload(), 0)
     assert "lsm=" in caught.value.hint
     assert 'mode = "none"' not in caught.value.hint  # it is
+
+
+def test_without_nf_tables_no_port_is_held_and_that_is_the_reason():
+    with pytest.raises(HostUnfit) as caught:
+        enforced("strict", workload(), 2, nftables=False)
+    assert "bind_tcp, connect_tcp (Linux 6.7)" in caught.value.message
+    assert "abstract_unix_socket" not in caught.value.message
+    assert caught.value.message.endswith("; its kernel has no nf_tables with nft_reject_inet")
+    assert 'mode = "none"' not in caught.value.hint
+
+
+@pytest.mark.parametrize("power", ["NET_ADMIN", "SYS_PTRACE"])
+def test_where_the_payload_could_change_the_rules_they_hold_nothing(power):
+    def given(*names):
+        return replace(workload(), security=Security(capabilities=names))
+
+    with pytest.raises(HostUnfit) as caught:
+        enforced("strict", given("CHOWN", power), 2)
+    assert f"could be changed with {power} of security.capabilities" in caught.value.message
+    assert enforced("strict", given("CHOWN", "SYS_ADMIN", "NET_RAW"), 2)
+    assert enforced("strict", given(power), NEWEST), "Landlock itself cannot be changed"
+    found = applied('[[ruleset]]\nenforce = "use"\nhandled_access_net = ["bind_tcp"]', given(power), 2)
+    assert "".join(notes(found)).endswith(
+        f": without bind_tcp (Linux 6.7); nftables rules could be changed with {power} of security.capabilities"
+    )
 
 
 def test_a_waiver_starts_without_and_says_so():
