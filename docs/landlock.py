@@ -113,7 +113,7 @@ def profile_text(name: str) -> ProfileText:
     return ProfileText(f"landlock/{name}", shipped_profile("landlock", name).decode())
 
 
-def profile_on(name: str, abi: int, mode: NetworkMode) -> Applied:
+def profile_on(name: str, abi: int, mode: NetworkMode, *, nftables: bool = True) -> Applied:
     """A shipped profile on a kernel with this ABI, for a workload that writes nowhere but in memory."""
     facts = Facts(
         architecture="x86_64",
@@ -129,7 +129,7 @@ def profile_on(name: str, abi: int, mode: NetworkMode) -> Applied:
         boot_id="",
         libseccomp="",
         folders=Folders(),
-        nftables=True,
+        nftables=nftables,
     )
     ports = (Port(8080),) if mode == NetworkMode.HOST else ()
     workload = Workload(name="web", mode=Mode.CONTAINER, network=Network(mode=mode, ports=ports), storage=LAYERLESS)

@@ -6,6 +6,7 @@ switch is.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 
 from volt.api.planning import planned, resolved
 from volt.errors import HostUnfit
+from volt.host.kernel import modules
 from volt.host.profiles import shipped_profile
 from volt.host.syscalls import landlock_abi
+from volt.host.watch import Watch, watch_machine
 from volt.launch import handover
 from volt.model.facts import Call
 from volt.model.landlock import PORTS_ABI
@@ -253,3 +256,10 @@ def test_declared_ports_are_reached_and_no_others_on_every_kernel(old):
     assert done.returncode == 0, done.stderr.decode()
     refused = "EACCES" if landlock_abi() >= PORTS_ABI else "ECONNREFUSED"
     assert done.stdout.decode().split() == ["done", "done", refused]
+
+
+def test_a_plan_depends_on_what_can_be_loaded_where_that_counts():
+    watch = Watch(bytes(16))
+    watch_machine(watch)
+    noted = modules(os.uname().release) in {name for _, name in watch.found}
+    assert noted == (landlock_abi() < PORTS_ABI)

@@ -13,7 +13,7 @@ from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.model.doctor import Check
 from volt.model.facts import Facts
-from volt.model.landlock import KERNELS
+from volt.model.landlock import KERNELS, PORTS_ABI
 from volt.model.steps import CAPABILITIES
 
 KERNEL = (5, 19)  # overlayfs accepts idmapped layers; all else is older
@@ -187,4 +187,7 @@ def _landlock(machine: Facts) -> Check:
     if abi >= WHOLE:
         return Check(name, "ok", needed, f"{found}; all of every profile")
     mend = f"boot Linux {KERNELS[WHOLE]} or newer"
+    if abi < PORTS_ABI and not machine.nftables:
+        lacks = "no nf_tables with nft_reject_inet either: strict does not start"
+        return Check(name, "degraded", needed, f"{found}; {lacks}", f"{mend}, or one with these modules")
     return Check(name, "degraded", needed, f'{found}; strict not with network.mode = "host"', mend)

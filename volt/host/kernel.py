@@ -43,7 +43,8 @@ def has_nftables(release: str, listed: str = "", symbols: str = "/proc/kallsyms"
 
     Asked of files, because the kernel loads what it is asked for. Its symbols, 10 MB of text, are read last.
     """
-    found = read_text(listed or modules(release), _LIST)
+    listed = listed or modules(release)
+    found = "".join(read_text(path, _LIST) for path in (listed, f"{listed.removesuffix('.dep')}.builtin"))
     if all(f"/{name}.ko" in found for name in ("nf_tables", "nft_reject_inet")):
         return True
     found = read_text(symbols, _LIST)

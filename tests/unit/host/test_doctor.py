@@ -156,11 +156,14 @@ def test_landlock_names_what_its_version_has(look):
     assert "audit" in look("Landlock", landlock_abi=99).found
 
 
+@pytest.mark.parametrize("nftables", [True, False])
 @pytest.mark.parametrize("abi", range(8))
-def test_landlock_says_which_profiles_hold(look, abi):
+def test_landlock_says_which_profiles_hold(look, abi, nftables):
     """As the planner finds: what doctor says of strict, in the host's network and in one of its own."""
-    check = look("Landlock", landlock_abi=abi)
-    own, host = (not missing(profile_on("strict", abi, mode)) for mode in (NetworkMode.NONE, NetworkMode.HOST))
+    check = look("Landlock", landlock_abi=abi, nftables=nftables)
+    own, host = (
+        not missing(profile_on("strict", abi, mode, nftables=nftables)) for mode in (NetworkMode.NONE, NetworkMode.HOST)
+    )
     assert own == ("does not start" not in check.found)
     assert host == ("all of every profile" in check.found) == (check.state == "ok")
     assert (own and not host) == ("not with" in check.found)

@@ -80,7 +80,9 @@ SYMBOLS = "0000000000000000 t nf_tables_newrule\n0000000000000000 t nft_reject_i
     ],
 )
 def test_nftables_can_be_loaded_or_is_there(tmp_path, listed, symbols, found):
-    (tmp_path / "dep").write_text(listed)
     (tmp_path / "symbols").write_text(symbols)
-    assert kernel.has_nftables("6.1", f"{tmp_path}/dep", f"{tmp_path}/symbols") == found
-    assert not kernel.has_nftables("6.1", f"{tmp_path}/no", f"{tmp_path}/no")
+    for kind in ("dep", "builtin"):
+        (tmp_path / f"modules.{kind}").write_text(listed)
+        assert kernel.has_nftables("6.1", f"{tmp_path}/modules.dep", f"{tmp_path}/symbols") == found
+        (tmp_path / f"modules.{kind}").unlink()
+    assert not kernel.has_nftables("6.1", f"{tmp_path}/modules.dep", f"{tmp_path}/no")
