@@ -27,11 +27,12 @@ def launches(path: Path) -> bool:
 
 
 def pytest_configure() -> None:
-    if not os.access(TESTS.parent, os.W_OK):  # somebody else's tree: hypothesis keeps its examples in memory
-        from hypothesis import settings
+    from hypothesis import settings
 
-        settings.register_profile("no folder", database=None)
-        settings.load_profile("no folder")
+    # A shared machine makes any example slow; in somebody else's tree hypothesis keeps its examples in memory.
+    folder = {} if os.access(TESTS.parent, os.W_OK) else {"database": None}
+    settings.register_profile("volt", deadline=None, **folder)
+    settings.load_profile("volt")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -67,7 +67,7 @@ def test_what_is_not_plain_is_left_to_typer(words):
     assert read_run(words) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(WORDS, max_size=8))
 def test_what_is_read_here_typer_reads_the_same(words):
     request = read_run(["run", *words])

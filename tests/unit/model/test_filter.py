@@ -1,12 +1,11 @@
 """A filter as it is kept beside the plans."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from volt.model.filter import Filter
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64), st.lists(st.text(max_size=20), max_size=3).map(tuple))
 def test_nothing_is_lost(program, notes):
     assert Filter.decode(Filter(program, notes).encode()) == Filter(program, notes)

@@ -1,12 +1,10 @@
 """Sizes and durations: read once, and written so that they are read again as the same."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from volt.model.sizes import Duration, Size
-
-quiet = settings(deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -32,13 +30,11 @@ def test_what_is_no_size_is_refused(written):
         Size.parse(written)
 
 
-@quiet
 @given(st.integers(0, 2**63))
 def test_a_size_is_written_as_it_is_read(number):
     assert Size.parse(str(Size(number))) == Size(number)
 
 
-@quiet
 @given(st.integers(1, 100_000_000))
 def test_so_is_a_percentage(millionths):
     share = Size.parse(f"{millionths // 10**6}.{millionths % 10**6:06}%")
@@ -56,7 +52,6 @@ def test_what_is_no_duration_is_refused(written):
         Duration.parse(written)
 
 
-@quiet
 @given(st.integers(0, 2**63))
 def test_a_duration_is_written_as_it_is_read(number):
     assert Duration.parse(str(Duration(number))) == Duration(number)

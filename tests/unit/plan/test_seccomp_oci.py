@@ -171,7 +171,7 @@ def test_rules_over_two_arguments_that_keep_libseccomp_busy_for_ever_are_compile
         assert run(program, pyseccomp.Arch.X86_64, number, (0, 0, 0, 17, 0, last)) == wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(documents(), QUESTIONS, WORKLOADS, st.sampled_from(ABIS))
 def test_a_call_gets_what_the_document_says(document, questions, workload, kind):
     (machine, abi, bits, docker, other), (capabilities, kernel) = kind, workload
@@ -219,7 +219,7 @@ NATIVE = next((each for each in ABIS if getattr(pyseccomp.Arch, each[1]) == pyse
 
 
 @pytest.mark.skipif(NATIVE is None, reason="x86-64 and arm64 have names in these documents")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(documents(), QUESTIONS, WORKLOADS)
 def test_a_document_that_is_taken_means_to_other_runtimes_what_it_means_here(document, questions, workload):
     (machine, abi, _, docker, _), (capabilities, kernel) = NATIVE, workload

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oci import compared, rule, table
@@ -145,7 +145,6 @@ def test_all_of_it_at_once():
     assert (len(caught.value.problems), len(caught.value.foreign)) == (2, 2)
 
 
-@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.just("SCMP_ACT_ALLOW"), lambda inner:
     st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
         "defaultAction syscalls names action args index op includes caps archMap architecture flags errno".split()
