@@ -11,7 +11,9 @@ from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.profiles import shipped_profile
 from volt.manifest import resolve
 from volt.model.binary import HEADER, MAGIC, encode
+from volt.model.decode import decode
 from volt.model.facts import Call, ProfileText
+from volt.model.text import show
 from volt.model.values import replace
 from volt.plan.assemble import make_plan
 from volt.plan.seccomp import filter_of
@@ -154,3 +156,14 @@ def test_a_changed_plan_is_noticed(tmp_path, monkeypatch):
     assert len({text_of(made(name)) for name in CASES}) == len(CASES)
     shown = "".join(text_of(made(name)) for name in CASES)
     assert not [line for line in shown.splitlines() if "filter-calls" in line and "sha256" in line]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_plan_read_back_is_the_same_plan(name):
+    """Descriptors are called after their numbers then; all else is as it was."""
+    made = make(name)
+    read = decode(encode(made), made.name, made.mode)
+    assert encode(read) == encode(made)
+    assert [step.note for step in read.steps()] == [step.note for step in made.steps()]
+    paths = [(type(step), show(getattr(step, "path", ()))) for step in made.steps()]
+    assert [(type(step), show(getattr(step, "path", ()))) for step in read.steps()] == paths

@@ -123,6 +123,17 @@ def decode_entry(entry: bytes, asked: bytes, key: bytes) -> tuple[tuple[Dependen
     if (magic, version, length) != (MAGIC, entry_version(), len(entry)) or seal != digest(body, key):
         return None
     # Sealed, so this is what encode_entry wrote.
+    question, found, plan = _parts(body)
+    return (found, plan) if question == asked else None
+
+
+def plan_of(entry: bytes) -> bytes:
+    """The plan of an entry that was found whole and sealed when it was opened. Raises struct.error when it is not."""
+    return _parts(entry[HEADER.size :])[2]
+
+
+def _parts(body: bytes) -> tuple[bytes, tuple[Dependency, ...], bytes]:
+    """The question, what the answer depends on, the plan."""
     question, at = _blob(body, 0)
     (count,) = struct.unpack_from("<I", body, at)
     at += 4
@@ -132,7 +143,7 @@ def decode_entry(entry: bytes, asked: bytes, key: bytes) -> tuple[tuple[Dependen
         name, at = _blob(body, at + 4)
         found.append(Dependency(Depends(kind), name, struct.unpack_from(f"<{NUMBERS}Q", body, at)))
         at += 8 * NUMBERS
-    return (tuple(found), _blob(body, at)[0]) if question == asked else None
+    return question, tuple(found), _blob(body, at)[0]
 
 
 def _blob(data: bytes, at: int) -> tuple[bytes, int]:

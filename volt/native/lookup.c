@@ -59,7 +59,8 @@ static int open_trusted(const char *path) {
     return folder;
 }
 
-static bool read_trusted(int folder, const char *name, size_t limit, struct bytes *whole) {
+// Where the file is wanted too, it stays open as `*kept`.
+static bool read_trusted(int folder, const char *name, size_t limit, struct bytes *whole, int *kept) {
     struct stat status;
     int file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     bool good = file >= 0 && trusted(file, false) && fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
@@ -70,7 +71,8 @@ static bool read_trusted(int folder, const char *name, size_t limit, struct byte
         *whole = (struct bytes){memory, got < 0 ? 0 : (size_t)got};
         good = got == status.st_size;
     }
-    close_held(&file);
+    if (kept && good) *kept = file;
+    else close_held(&file);
     return good;
 }
 
@@ -244,20 +246,20 @@ static bool open_cache(struct cache *cache) {
     if (root[0] && (root[0] != '/' || length == 0)) return false;
     cache->root = format_text("%.*s", (int)length, root);
     cache->folder = open_trusted(length ? format_text("%s/state/plans", cache->root) : STATE_FOLDER "/plans");
-    if (cache->folder < 0 || !read_trusted(cache->folder, "key", DIGEST_LENGTH, &key)) return false;
+    if (cache->folder < 0 || !read_trusted(cache->folder, "key", DIGEST_LENGTH, &key, NULL)) return false;
     if (key.length != DIGEST_LENGTH) return false;
     memcpy(cache->key, key.start, sizeof cache->key);
     return true;
 }
 
 // The entry's part behind its header, if it is whole and sealed.
-static bool open_entry(const struct cache *cache, struct bytes asked, struct bytes *body) {
+static bool open_entry(const struct cache *cache, struct bytes asked, struct bytes *body, int *file) {
     uint8_t name[DIGEST_LENGTH], seal[DIGEST_LENGTH];
     char hex[2 * DIGEST_LENGTH + 1];
     struct bytes whole;
     digest(asked.start, asked.length, cache->key, name);
     for (unsigned i = 0; i < DIGEST_LENGTH; i++) format_into(hex + 2 * i, 3, "%02x", name[i]);
-    if (!read_trusted(cache->folder, hex, ENTRY_MOST, &whole) || whole.length < ENTRY_HEADER) return false;
+    if (!read_trusted(cache->folder, hex, ENTRY_MOST, &whole, file) || whole.length < ENTRY_HEADER) return false;
     struct reader header = reader_of(NULL, (struct bytes){whole.start + 8, ENTRY_HEADER - 8});
     uint32_t version = read_u32(&header), length = read_u32(&header);
     if (memcmp(whole.start, ENTRY_MAGIC, 8) != 0 || version != ENTRY_VERSION || length != whole.length) return false;
@@ -266,13 +268,13 @@ static bool open_entry(const struct cache *cache, struct bytes asked, struct byt
     return memcmp(seal, header.at, DIGEST_LENGTH) == 0;
 }
 
-// True with the plan where an entry answers these words.
-bool lookup(char **words, struct bytes *plan) {
+// True with the plan where an entry answers these words, and the file that it lies in.
+bool lookup(char **words, struct bytes *plan, int *file) {
     struct cache cache;
     struct bytes body;
     if (geteuid() != 0 || getuid() != 0 || !words[1] || strcmp(words[1], "run") != 0 || !open_cache(&cache)) return false;
     struct bytes asked = question(&cache, words);
-    bool hit = asked.length > 0 && open_entry(&cache, asked, &body);
+    bool hit = asked.length > 0 && open_entry(&cache, asked, &body, file);
     if (hit) {
         struct reader entry = reader_of(NULL, body);
         hit = same_bytes(read_bytes(&entry), asked) && all_unchanged(&cache, &entry) && clean(&cache);
@@ -280,5 +282,6 @@ bool lookup(char **words, struct bytes *plan) {
         hit = hit && reader_ended(&entry);
     }
     close_held(&cache.folder);
+    if (!hit) close_held(file);
     return hit;
 }

@@ -4,7 +4,7 @@
 
 #include "volt.h"
 
-bool lookup(char **words, struct bytes *plan);
+bool lookup(char **words, struct bytes *plan, int *file);
 const char *own_folder(void); // the static program's
 
 #endif

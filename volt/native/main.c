@@ -77,7 +77,7 @@ static int perform_main(struct context *context, int plan, struct bytes whole) {
     context_init(context);
     int result = begin(context);
     if (result == 0) result = plan >= 0 ? load_program(context, plan, false) : load_bytes(context, whole, false);
-    close_held(&plan);
+    // The plan stays open as long as the run: `volt audit` reads it by way of /proc.
     for (unsigned i = 1; result == 0 && i <= context->program.registers; i++) hold(context, i, (int)i - 1);
     if (result < 0) {
         context->failure.happened = true;
@@ -122,8 +122,9 @@ static int start_python(char **words) {
 // What a user starts: a cached launch, or Python for everything else.
 static int front_main(struct context *context, char **words) {
     struct bytes plan;
+    int entry = -1; // stays open too
     hold_standard();
-    if (lookup(words, &plan)) return perform_main(context, -1, plan);
+    if (lookup(words, &plan, &entry)) return perform_main(context, -1, plan);
     return start_python(words);
 }
 

@@ -35,8 +35,9 @@ TEST(a_digest_is_that_of_the_specification) {
 TEST(without_the_word_run_nothing_is_looked_up) {
     char program[] = "volt", other[] = "validate";
     struct bytes plan;
-    CHECK(!lookup((char *[]){program, NULL}, &plan));
-    CHECK(!lookup((char *[]){program, other, NULL}, &plan));
+    int file = -1;
+    CHECK(!lookup((char *[]){program, NULL}, &plan, &file));
+    CHECK(!lookup((char *[]){program, other, NULL}, &plan, &file));
 }
 
 // digest: the key and up to 64 KiB are standard input; a line for the first byte, the first two, … of them.
@@ -54,7 +55,8 @@ int digest_command(void) {
 // lookup run WORD…: the plan is standard output, 1 where there is none.
 int lookup_command(char **words) {
     struct bytes plan;
-    if (!lookup(words + 1, &plan)) return 1;
+    int file = -1;
+    if (!lookup(words + 1, &plan, &file)) return 1;
     return write_all(STDOUT_FILENO, plan.start, plan.length) < 0;
 }
 
@@ -126,7 +128,8 @@ int damaged_command(int count, char **words) {
         for (uint32_t changes = i ? 1 + draw(3) : 0; changes; changes--) now_long = change(data, now_long);
         seal_again(data, now_long);
         if (!put_file(words[2], data, now_long)) return 2;
-        if (lookup(words + 4, &plan) && within(plan)) accepted++;
+        if (lookup(words + 4, &plan, &file) && within(plan)) accepted++;
+        close_held(&file);
         forget_all();
     }
     printf("%u of %u accepted\n", accepted, examples);
