@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from volt.api.audit import audit
 from volt.api.planning import Source, Stream, planned, require, resolved, terminals
 from volt.api.policy import machine_policy, policy_check
 from volt.errors import HostUnfit, LaunchError, ManifestError, PolicyError, StateError, VoltError
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
 
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
+    from volt.model.audit import Audit
     from volt.model.doctor import Check
     from volt.model.manifest import Manifest
 
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "Audit",
     "Call",
     "Check",
     "Finding",
@@ -52,6 +55,7 @@ __all__ = [
     "Shown",
     "StateError",
     "VoltError",
+    "audit",
     "become",
     "doctor",
     "encode",
@@ -80,6 +84,7 @@ DEVNULL = -3
 
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
+    "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",

@@ -44,7 +44,9 @@ def test_the_plan_of_a_cache_entry():
     assert read(entry) == made
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda _: b"", lambda _: b"VOLTCACH"])
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: data + b"x", lambda _: b"", lambda _: b"VOLTCACH"]
+)
 def test_what_is_cut_or_longer_is_refused(change):
     with pytest.raises(StateError, match=DAMAGED):
         read(change(encode(plan(MakeFolder(path=text("/a"))))))

@@ -1,0 +1,372 @@
+"""volt audit: a workload is what its plan says; and where one of its walls is missing, audit says which.
+
+A wall is taken away by launching another plan than the one that the run is compared with: the product has no switch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.host import front
+from tests.host.conftest import CGROUPS
+from volt import api
+from volt.api.audit import compared
+from volt.api.planning import planned
+from volt.errors import StateError
+from volt.host.facts import folders
+from volt.launch import handover
+from volt.model.steps import (
+    AttachInside,
+    BoundCapabilities,
+    Execute,
+    FilterCalls,
+    KeepCapabilities,
+    MakeCgroup,
+    Mask,
+    NoNewPrivileges,
+    Open,
+    ProtectPath,
+    SetCapabilities,
+    SetControl,
+    SetIdentity,
+    SetLimit,
+    SetMount,
+)
+from volt.model.text import text
+from volt.model.values import replace
+from volt.runs.processes import tree_of
+from volt.runs.sweep import running
+
+pytestmark = pytest.mark.kernel
+
+SECONDS = 20
+
+
+# ── plans, altered
+
+
+def without(section, kind, **fields):
+    """The plan less the steps of a kind, or less those that have these fields."""
+
+    def alter(plan):
+        steps = getattr(plan, section)
+        kept = tuple(
+            step
+            for step in steps
+            if not (isinstance(step, kind) and all(getattr(step, name) == value for name, value in fields.items()))
+        )
+        assert len(kept) < len(steps)
+        return replace(plan, **{section: kept})
+
+    return alter
+
+
+def with_(section, kind, **fields):
+    """The plan with other fields in each step of a kind."""
+
+    def alter(plan):
+        steps = getattr(plan, section)
+        assert any(isinstance(step, kind) for step in steps)
+        changed = (replace(step, **fields) if isinstance(step, kind) else step for step in steps)
+        return replace(plan, **{section: tuple(changed)})
+
+    return alter
+
+
+def nspawn(word=None, *, drop=None):
+    """systemd-nspawn with one word more in its environment, or one option less."""
+
+    def alter(plan):
+        last = plan.guard[-1]
+        argv = tuple(each for each in last.argv if not (drop and str(each[0]).startswith(drop)))
+        assert word or len(argv) < len(last.argv)
+        env = (*last.env, text(word)) if word else last.env
+        return replace(plan, guard=(*plan.guard[:-1], replace(last, argv=argv, env=env)))
+
+    return alter
+
+
+def less_volume_safety(plan):
+    """The volume without nosuid."""
+    host = (
+        replace(step, attrs=("nodev",)) if isinstance(step, SetMount) and step.mount.startswith("volume") else step
+        for step in plan.host
+    )
+    return replace(plan, host=tuple(host))
+
+
+def leak(plan, *, to_payload):
+    """/etc of the host is handed on: to the payload, or to the init alone, whose program knows nothing of it."""
+    last = plan.guard[-1]
+    env = tuple(text(str(each[0]).replace(*counted(last))) for each in last.env)
+    guard = (*plan.guard[:-1], replace(last, env=env, descriptors=(*last.descriptors, "leak")))
+    plan = replace(plan, host=(*plan.host[:-1], Open(path=text("/etc"), to="leak"), plan.host[-1]), guard=guard)
+    if not to_payload:
+        return plan
+    plan = replace(plan, inherited=(*plan.inherited, "leak"))
+    return with_("payload", Execute, descriptors=("leak",))(plan)
+
+
+def counted(last):
+    count = len(last.descriptors)
+    return f"LISTEN_FDS={count}", f"LISTEN_FDS={count + 1}"
+
+
+def more(step):
+    """The plan with one step more of the init: what is planned, and was not done."""
+    return lambda plan: replace(plan, init=(step, *plan.init))
+
+
+def control(plan):
+    """A limit that every cgroup has, without any controller."""
+    made = next(step for step in plan.host if isinstance(step, MakeCgroup))
+    step = SetControl(path=(*made.path, "/cgroup.max.descendants"), value=text("5"))
+    return replace(plan, host=(*plan.host[:-1], step, plan.host[-1]))
+
+
+def as_it_is(plan):
+    return plan
+
+
+# ── running
+
+
+class Planned:
+    """A sleeping workload with a volume, limits and a user of its own, and what it is compared with."""
+
+    def __init__(self, volt, busybox, folder, **sections):
+        share = folder / "share"
+        share.mkdir(exist_ok=True)
+        os.chown(share, 1000, 1000)
+        storage = {
+            "rootfs": str(busybox),
+            "writable_layer": "tmpfs",
+            "volumes": [{"host": str(share), "container": "/data"}],
+            **sections.pop("storage", {}),
+        }
+        given = {"workload": {}, "limits": {"nofile": "64:128"}, **sections, "storage": storage}
+        given["workload"] = {"command": ["sleep", "60"], **given["workload"]}
+        self.manifest = volt.manifest(**given)
+        self.plan, self.facts = planned(self.manifest, None, None, api.Call())
+
+    @contextmanager
+    def running(self, launched):
+        null = (api.DEVNULL, api.DEVNULL, subprocess.PIPE)
+        process = handover.spawn(self.facts.program, launched, null, ())
+        try:
+            yield started(process, self.plan.name)
+        finally:
+            process.terminate()
+            process.communicate(timeout=SECONDS)
+
+    def missing(self, launch=as_it_is, compare=as_it_is, meanwhile=None):
+        """The names of the points that do not hold, of a run of one plan compared with another."""
+        with self.running(launch(self.plan)) as record:
+            if meanwhile:
+                meanwhile(record)
+            found = compared(record, compare(self.plan))
+        return {point.name for point in found.points if not point.holds}
+
+
+def started(process, name):
+    """The run's record, once its command runs."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        assert process.poll() is None, process.stderr.read().decode()
+        try:
+            record = running(folders(), name)
+            payload = tree_of(record).inside[0]
+            if Path(f"/proc/{payload}/comm").read_text().strip() == "sleep":
+                return record
+        except (StateError, OSError):
+            assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def one(volt, busybox, tmp_path, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    return lambda **sections: Planned(volt, busybox, tmp_path, **sections)
+
+
+SECTIONS = {
+    "default": {},
+    "user": {"workload": {"user": "user"}},
+    "no capabilities": {"security": {"capabilities": []}},
+    "strict": {"security": {"landlock_profile": "strict", "seccomp_profile": "strict"}},
+    "host network": {"network": {"mode": "host"}},
+}
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_what_was_launched_is_what_its_plan_says(one, kind):
+    assert one(**SECTIONS[kind]).missing() == set()
+
+
+NO_CAPABILITIES = {"security": {"capabilities": []}}
+
+# What is launched, and the points that then do not hold.
+LAUNCHED = {
+    "bounding set": (without("payload", BoundCapabilities), {"capabilities.bounding"}),
+    "init's capabilities": (without("init", KeepCapabilities), {"init.capabilities"}),
+    "filter": (without("payload", FilterCalls), {"seccomp"}),
+    "ipc namespace": (nspawn("SYSTEMD_NSPAWN_SHARE_NS_IPC=1"), {"namespace.ipc"}),
+    "uts namespace": (nspawn("SYSTEMD_NSPAWN_SHARE_NS_UTS=1"), {"namespace.uts"}),
+    "cgroup namespace": (nspawn("SYSTEMD_NSPAWN_USE_CGNS=0"), {"namespace.cgroup"}),
+    "nosuid of a volume": (less_volume_safety, {"mount /data"}),
+    "volume": (without("init", AttachInside, path=text("/data")), {"mount /data"}),
+    "limit": (without("payload", SetLimit), {"limits.nofile"}),
+    "init's descriptors": (lambda plan: leak(plan, to_payload=False), {"init.descriptors"}),
+    "payload's descriptors": (lambda plan: leak(plan, to_payload=True), {"descriptors"}),
+}
+
+
+@pytest.mark.parametrize("wall", LAUNCHED)
+def test_a_wall_that_was_left_out_is_named(one, wall):
+    launch, points = LAUNCHED[wall]
+    assert one().missing(launch) == points
+
+
+# What a run is compared with, that it was not launched with.
+COMPARED = {
+    "mask": (more(Mask(path=text("/proc/uptime"))), {"mask /proc/uptime"}),
+    "mask of a folder": (more(Mask(path=text("/proc/tty"))), {"mask /proc/tty"}),
+    "read-only path": (more(ProtectPath(path=text("/srv"))), {"read-only /srv"}),
+    "control of the cgroup": (control, {"resources.cgroup.max.descendants"}),
+}
+
+
+@pytest.mark.parametrize("wall", COMPARED)
+def test_a_wall_that_is_only_planned_is_named_and_holds_when_it_is_there(one, wall):
+    alter, points = COMPARED[wall]
+    own = one()
+    assert own.missing(compare=alter) == points
+    assert own.missing(alter, alter) == set()
+
+
+def test_no_new_privs_that_is_not_set(one):
+    """Without it no filter can be installed: both are missing then."""
+    less = without("payload", NoNewPrivileges)
+    assert one().missing(lambda plan: less(without("payload", FilterCalls)(plan))) == {"no_new_privs", "seccomp"}
+
+
+@pytest.mark.parametrize(
+    ("field", "point"), [({"uid": 7}, "user"), ({"gid": 7}, "groups"), ({"groups": (text("7"),)}, "groups")]
+)
+def test_a_payload_with_other_ids(one, field, point):
+    """Where it has no capability to change them; root of its own namespace may."""
+    own = one(**NO_CAPABILITIES)
+    assert own.missing(with_("payload", SetIdentity, **field)) == {point}
+
+
+def test_a_payload_with_ambient_capabilities(one):
+    more_caps = with_("payload", SetCapabilities, caps=("KILL",), ambient=("KILL",))
+    bounded = with_("payload", BoundCapabilities, caps=("KILL",))
+    points = {f"capabilities.{name}" for name in ("bounding", "permitted", "effective", "ambient", "inheritable")}
+    assert one(**NO_CAPABILITIES).missing(lambda plan: bounded(more_caps(plan))) == points
+
+
+def test_a_payload_in_the_hosts_network(one):
+    assert one(**NO_CAPABILITIES).missing(nspawn(drop="--private-network")) == {"namespace.net"}
+
+
+def test_a_root_that_is_writable(one):
+    writable = one()
+    fixed = one(storage={"writable_layer": "none"}).plan
+    assert "root" in writable.missing(compare=lambda _: replace(fixed, name=writable.plan.name))
+
+
+def test_a_payload_outside_its_cgroup(one):
+    def move(record):
+        (CGROUPS[0] / "cgroup.procs").write_text(str(tree_of(record).inside[0]))
+
+    assert one().missing(meanwhile=move) == {"cgroup"}
+
+
+# ── the verb
+
+
+@pytest.fixture
+def sleeping(volt, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    manifest = volt.manifest(workload={"command": ["true"]})
+    name = api.plan(manifest).name
+    process = volt.start("run", manifest, "--", "sh", "-c", "sleep 60 & exec sleep 60", stderr=subprocess.PIPE)
+    try:
+        yield started(process, name)
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+
+
+def test_every_point_in_words_and_as_json(volt, sleeping):
+    brief, every = volt("audit", sleeping.name), volt("audit", sleeping.name, "--all")
+    assert (brief.returncode, every.returncode) == (0, 0)
+    assert len(brief.stdout.splitlines()) == 1
+    lines = every.stdout.decode().splitlines()
+    assert "holds          no_new_privs: set" in lines
+    document = json.loads(volt("audit", sleeping.name, "--json").stdout)
+    assert (document["version"], document["run"], document["holds"]) == (1, sleeping.id, True)
+    assert len(document["points"]) == len(lines) - 1
+
+
+def test_any_process_inside_stands_for_its_workload(volt, sleeping):
+    tree = tree_of(sleeping)
+    for pid in (tree.supervisor, tree.init, *tree.inside):
+        assert volt("audit", str(pid)).returncode == 0, pid
+    assert len(tree.inside) == 2
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (str(os.getpid()), "belongs to no workload of volt"),
+        ("1", "belongs to no workload of volt"),
+        ("4194305", "no process has the number 4194305"),
+        ("nobody", "no workload called 'nobody' is running"),
+    ],
+)
+def test_what_is_no_workload_is_refused(volt, sleeping, which, message):
+    done = volt("audit", which)
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+    failure = json.loads(volt("audit", which, "--json").stdout)
+    assert message in failure["error"]["message"]
+
+
+def test_a_point_that_does_not_hold_is_the_exit_status(volt, one, monkeypatch):
+    """The plan that the run was started with is compared: so the wall is taken away while it runs."""
+    own = one()
+    with own.running(own.plan) as record:
+        payload = tree_of(record).inside[0]
+        (CGROUPS[0] / "cgroup.procs").write_text(str(payload))
+        done = volt("audit", record.name)
+    assert done.returncode == 1
+    assert done.stdout.decode().startswith("does not hold  cgroup: planned volt-")
+
+
+def test_a_cached_launch_has_its_plan_too(tmp_path, busybox, monkeypatch):
+    ready = front.Front(tmp_path, front.Installation(tmp_path))
+    monkeypatch.setenv("VOLT_ROOT", str(ready.state))
+    root = front.small_root(tmp_path / "root", busybox)
+    manifest = ready.manifest(workload={"command": ["true"]}, storage={"rootfs": str(root), "writable_layer": "tmpfs"})
+    name = api.plan(manifest).name
+    front.let_age()
+    words = ("run", manifest.name, "--", "sleep", "5")
+    ready.cached(*words)
+    before = ready.installed.starts()
+    process = ready.start(*words, stderr=subprocess.PIPE)
+    record = started(process, name)
+    assert ready.installed.starts() == before
+    targets = [os.readlink(path) for path in Path(f"/proc/{record.pid}/fd").iterdir()]
+    assert any("/state/plans/" in target for target in targets)
+    assert all(point.holds for point in api.audit(name).points)
+    process.terminate()
+    process.communicate(timeout=SECONDS)

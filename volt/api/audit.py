@@ -1,0 +1,72 @@
+"""A running workload compared with the plan that it was started with."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from volt.errors import HostUnfit, StateError
+
+if TYPE_CHECKING:
+    from volt.model.audit import Audit
+    from volt.model.facts import Folders
+    from volt.model.plan import LaunchPlan
+    from volt.runs.record import Record
+
+SETTLED = 0.3  # seconds
+
+
+def audit(workload: str | int) -> Audit:
+    """Compare a running workload with its plan, point by point: by its name, or by the number of any of its processes.
+
+    Raises StateError when no such workload runs, or its plan cannot be read.
+    """
+    from volt.host.facts import folders
+    from volt.model.decode import decode
+    from volt.runs.kept import kept_plan
+
+    record = found(folders(), workload)
+    return compared(record, decode(kept_plan(record), record.name, record.mode))
+
+
+def compared(record: Record, plan: LaunchPlan) -> Audit:
+    """A run compared with a plan."""
+    from volt.model.audit import Audit
+    from volt.plan.audit import paths_of_controls, points
+    from volt.plan.audit_mounts import paths_of_mounts
+    from volt.runs.processes import tree_of
+    from volt.runs.seen import look
+
+    def look_again() -> Audit:
+        seen = look(tree_of(record), paths_of_mounts(plan), paths_of_controls(plan, record.id))
+        return Audit(record.name, record.id, points(plan, record.id, record.uids, seen))
+
+    found = look_again()
+    if not found.holds:  # the payload runs a moment before the init has let go of what it needed
+        time.sleep(SETTLED)
+        found = look_again()
+    return found
+
+
+def found(folders: Folders, workload: str | int) -> Record:
+    """The record of a workload that runs. Raises StateError, HostUnfit."""
+    from volt.runs.processes import belongs
+    from volt.runs.sweep import runs
+
+    if os.geteuid() != 0:
+        raise HostUnfit("looking at a workload needs root", hint="run it with sudo")
+    living = runs(folders)
+    for record in living:
+        if record.name == str(workload):
+            return record
+    if not str(workload).isdecimal():
+        raise StateError(f"no workload called '{workload}' is running")
+    if not os.path.lexists(f"/proc/{workload}"):
+        raise StateError(f"no process has the number {workload}, and no workload is called so")
+    for record in living:
+        if belongs(int(workload), record):
+            return record
+    raise StateError(
+        f"process {workload} belongs to no workload of volt", hint="name the workload, or one of its processes"
+    )
