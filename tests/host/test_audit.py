@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import OLDER
 from tests.host import front
 from tests.host.conftest import CGROUPS
 from volt import api
-from volt.api.audit import compared
+from volt.api.auditing import compared
 from volt.api.planning import planned
 from volt.errors import StateError
 from volt.host.facts import folders
+from volt.host.syscalls import landlock_abi
 from volt.launch import handover
 from volt.model.steps import (
     AttachInside,
@@ -32,7 +35,9 @@ from volt.model.steps import (
     Mask,
     NoNewPrivileges,
     Open,
+    ProtectInit,
     ProtectPath,
+    RestrictSelf,
     SetCapabilities,
     SetControl,
     SetIdentity,
@@ -131,6 +136,10 @@ def control(plan):
     return replace(plan, host=(*plan.host[:-1], step, plan.host[-1]))
 
 
+def filter_of(plan):
+    return next(step.filter for step in plan.payload if isinstance(step, FilterCalls))
+
+
 def as_it_is(plan):
     return plan
 
@@ -190,6 +199,14 @@ def started(process, name):
         time.sleep(0.02)
 
 
+def settles(holds):
+    """Until the init has reaped what has ended."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def one(volt, busybox, tmp_path, monkeypatch):
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))
@@ -216,7 +233,7 @@ NO_CAPABILITIES = {"security": {"capabilities": []}}
 LAUNCHED = {
     "bounding set": (without("payload", BoundCapabilities), {"capabilities.bounding"}),
     "init's capabilities": (without("init", KeepCapabilities), {"init.capabilities"}),
-    "filter": (without("payload", FilterCalls), {"seccomp"}),
+    "dumpable init": (without("init", ProtectInit), {"init.dumpable"}),
     "ipc namespace": (nspawn("SYSTEMD_NSPAWN_SHARE_NS_IPC=1"), {"namespace.ipc"}),
     "uts namespace": (nspawn("SYSTEMD_NSPAWN_SHARE_NS_UTS=1"), {"namespace.uts"}),
     "cgroup namespace": (nspawn("SYSTEMD_NSPAWN_USE_CGNS=0"), {"namespace.cgroup"}),
@@ -236,7 +253,7 @@ def test_a_wall_that_was_left_out_is_named(one, wall):
 
 # What a run is compared with, that it was not launched with.
 COMPARED = {
-    "mask": (more(Mask(path=text("/proc/uptime"))), {"mask /proc/uptime"}),
+    "mask": (more(Mask(path=text("/proc/uptime"))), {"mask /proc/uptime", "read /proc/uptime"}),
     "mask of a folder": (more(Mask(path=text("/proc/tty"))), {"mask /proc/tty"}),
     "read-only path": (more(ProtectPath(path=text("/srv"))), {"read-only /srv"}),
     "control of the cgroup": (control, {"resources.cgroup.max.descendants"}),
@@ -254,7 +271,63 @@ def test_a_wall_that_is_only_planned_is_named_and_holds_when_it_is_there(one, wa
 def test_no_new_privs_that_is_not_set(one):
     """Without it no filter can be installed: both are missing then."""
     less = without("payload", NoNewPrivileges)
-    assert one().missing(lambda plan: less(without("payload", FilterCalls)(plan))) == {"no_new_privs", "seccomp"}
+    assert one().missing(lambda plan: less(without("payload", FilterCalls)(plan))) >= {"no_new_privs", "seccomp"}
+
+
+def test_a_filter_that_is_not_there(one):
+    assert one().missing(without("payload", FilterCalls)) >= {"seccomp", "seccomp keyctl", "seccomp clone3"}
+
+
+def test_another_filter_than_the_planned_one_shows_from_inside_alone(one):
+    other = filter_of(one(security={"seccomp_profile": "unconfined"}).plan)
+    missing = one().missing(with_("payload", FilterCalls, filter=other))
+    assert missing >= {"seccomp keyctl", "seccomp clone3", "seccomp personality"}
+    assert "seccomp" not in missing
+
+
+def test_a_filter_that_kills(one):
+    """What tries is killed, and only that: the payload sleeps on."""
+    own = one(security={"seccomp_profile": "strict", "capabilities": []})
+    with own.running(own.plan) as record:
+        found = {point.name: point for point in compared(record, own.plan).points}
+        settles(lambda: len(tree_of(record).inside) == 1)
+    assert found["seccomp ptrace"].found == "killed by signal 31"
+    assert all(point.holds for point in found.values())
+    default = filter_of(one(**NO_CAPABILITIES).plan)
+    assert "seccomp mount" in own.missing(with_("payload", FilterCalls, filter=default))
+
+
+@pytest.mark.skipif(landlock_abi() < 1, reason=OLDER[1])
+def test_landlock_that_was_not_entered(one):
+    assert one().missing(without("init", RestrictSelf)) == {"landlock make_char /dev/shm"}
+
+
+@pytest.mark.skipif(landlock_abi() < 4, reason=OLDER[4])
+def test_ports_that_landlock_does_not_withhold(one):
+    own = one(security={"landlock_profile": "strict"})
+    points = own.missing(without("init", RestrictSelf))
+    assert {point.partition(" ")[2].partition(" ")[0] for point in points} >= {"bind_tcp", "connect_tcp"}
+
+
+def test_a_session_leaves_nothing_behind(one):
+    own = one()
+    with own.running(own.plan) as record:
+        before = tree_of(record)
+        assert compared(record, own.plan).holds
+        settles(lambda: tree_of(record) == before)
+
+
+def test_an_init_that_does_not_answer_is_an_error_and_the_payload_lives_on(one):
+    own = one()
+    with own.running(own.plan) as record:
+        tree = tree_of(record)
+        os.kill(tree.init, signal.SIGSTOP)
+        try:
+            with pytest.raises(StateError, match="does not answer"):
+                compared(record, own.plan)
+        finally:
+            os.kill(tree.init, signal.SIGCONT)
+        assert compared(record, own.plan).holds
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from volt.api.audit import audit
 from volt.api.planning import Source, Stream, planned, require, resolved, terminals
 from volt.api.policy import machine_policy, policy_check
 from volt.errors import HostUnfit, LaunchError, ManifestError, PolicyError, StateError, VoltError
@@ -292,6 +291,17 @@ def doctor() -> tuple[Check, ...]:
     from volt.host.facts import folders, probe_machine
 
     return (*examine(probe_machine(folders())), policy_check())
+
+
+def audit(workload: str | int) -> Audit:
+    """Compare a running workload with the plan that it was started with, point by point: by its name, or by the number
+    of any of its processes.
+
+    Raises StateError when no such workload runs, or its plan cannot be read or tried, HostUnfit without root.
+    """
+    from volt.api.auditing import audit as compare
+
+    return compare(workload)
 
 
 def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -95,6 +95,9 @@ MAKE_FILE = 2
 
 NO_LIMIT = 2**64 - 1
 
+# The version of the frames between supervisor and init, volt/model/protocol.py: both come with the table.
+PROTOCOL = 2
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Step(Value):
@@ -724,7 +727,8 @@ def arguments(operation: type[Step]) -> tuple[tuple[str, str], ...]:
 def table_version() -> int:
     """31 bits of the table's digest: both sides of the hand-over must have been built from one table."""
     rows = (f"{n} {op.name} {arguments(op)}" for op, n in OPCODES.items())
-    return int.from_bytes(hashlib.sha256("\n".join(rows).encode()).digest()[:4], "little") >> 1
+    text = "\n".join([f"protocol {PROTOCOL}", *rows])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little") >> 1
 
 
 def mask_of(caps: Caps) -> int:

@@ -15,7 +15,7 @@ void context_init(struct context *context) {
     context->failure.text[0] = '\0';
     if (context->left[0]) context->left[0] = '\0';
     context->control = context->control_far = context->messages = context->signals = -1;
-    context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = -1;
+    context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = context->inside = -1;
     context->guard = context->payload = -1;
     context->undone = true;
     context->begun = now();

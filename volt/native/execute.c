@@ -70,7 +70,7 @@ static char **candidates(const char *program, char *const *environment) {
     return found;
 }
 
-static int install_filter(const struct context *context) {
+int install_filter(const struct context *context) {
     if (!context->filter.length) return 0;
     struct filter_program program = {
         .length = (unsigned short)(context->filter.length / FILTER_INSTRUCTION),

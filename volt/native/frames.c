@@ -107,7 +107,7 @@ int receive_frame(int socket, struct frame *frame) {
     frame->length = (uint32_t)got - HEADER_LENGTH;
     bool good = got >= (ssize_t)HEADER_LENGTH && get(bytes, 4) == FRAME_MAGIC && get(bytes + 4, 2) == FRAME_VERSION &&
                 get(bytes + 8, 4) == frame->length && !(envelope.msg_flags & MSG_TRUNC);
-    if (!good || (frame->descriptor >= 0 && frame->type != FRAME_TERMINAL)) {
+    if (!good || (frame->descriptor >= 0 && frame->type != FRAME_TERMINAL && frame->type != FRAME_SESSION)) {
         close_held(&frame->descriptor);
         errno = EPROTO;
         return -1;

@@ -83,6 +83,7 @@ def _numbers() -> str:
         "FRAME_VERSION": f"{protocol.VERSION}u",
         "FRAME_LIMIT": f"{protocol.FRAME_LIMIT}u",
         "GO_ON": f"{protocol.GO_ON}u",
+        "SESSION_ATTEMPTS": f"{protocol.SESSION_ATTEMPTS}u",
         "MAKE_FOLDER": f"{MAKE_FOLDER}u",
         "MAKE_FILE": f"{MAKE_FILE}u",
         "FILE_RIGHTS": f"{FILE_RIGHTS:#x}u",

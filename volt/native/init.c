@@ -115,8 +115,10 @@ static int tend(struct context *context) {
             return send_number(context->control, FRAME_EXITED, (uint32_t)status);
         if (!polls[0].revents) continue;
         if (receive_frame(context->control, &frame) <= 0) return -1;
-        if (frame.type != FRAME_SIGNAL || !frame_number(&frame, &number)) return -1;
-        signal_payload(context, number);
+        if (!frame_number(&frame, &number)) return -1;
+        if (frame.type == FRAME_SIGNAL) signal_payload(context, number);
+        else if (frame.type == FRAME_SESSION && frame.descriptor >= 0) start_session(context, frame.descriptor, number);
+        else return -1;
     }
 }
 
@@ -132,6 +134,9 @@ static int prepare_init(struct context *context, int program) {
     if (context->signals < 0 || load_program(context, program, true) < 0) return -1;
     for (unsigned i = 1; i <= context->program.registers; i++)
         hold(context, i, FIRST_INHERITED + (int)i - 1);
+    // Kept for sessions, which do what the payload has done: sealed, and in nobody's reach inside.
+    context->inside = program;
+    hold(context, (unsigned)(program - FIRST_INHERITED) + 1, -1);
     return 0;
 }
 

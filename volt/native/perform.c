@@ -149,6 +149,7 @@ int perform_section(struct context *context, bool second) {
         unsigned opcode;
         if (!next_step(&steps, &opcode, &step, &note, &arguments)) return damaged(&steps);
         if (i < begin) continue;
+        if (context->session && opcode == OP_EXECUTE) return 0;
         if (perform_step(context, step, opcode, &arguments, program->number + i) < 0) return -1;
     }
     return 0;

@@ -107,6 +107,8 @@ struct context {
 
     int report_pipe;                   // the payload's, up to its exec: failures to the init
     int terminal;                      // inside: the payload's terminal, or -1
+    int inside;                        // inside: the inner program, for sessions; or -1
+    bool session;                      // … this is one: a section ends before its exec
     pid_t payload;
     uint64_t early_signals;            // that came before there was a payload
     struct bytes filter;               // seccomp, for the exec
@@ -207,6 +209,12 @@ void restore_mode(struct context *context);
 // guard.c
 void end_guard(struct context *context);
 int forbid_orphan(struct context *context);
+
+// execute.c
+int install_filter(const struct context *context);
+
+// session.c
+void start_session(struct context *context, int socket, uint32_t kind);
 
 // supervise.c, init.c
 void supervise(struct context *context);

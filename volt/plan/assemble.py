@@ -13,6 +13,7 @@ from volt.model.landlock import FILES
 from volt.model.part import STAGE, Part
 from volt.model.plan import LaunchPlan
 from volt.model.steps import (
+    CAPABILITIES,
     Attach,
     ClaimName,
     ClaimRun,
@@ -58,6 +59,8 @@ from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
 FilterFor = Callable[[tuple[str, ...]], Filter]
 
 STANDARD = ("stdin", "stdout", "stderr")
+# What the init keeps besides what the payload is given: signals, and what bounds, ids and sets take.
+OF_INIT = ("KILL", "SETGID", "SETUID", "SETPCAP")
 
 
 def make_plan(workload: Workload, facts: Facts, call: Call, filter_for: FilterFor) -> LaunchPlan:
@@ -84,8 +87,8 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     identity = identify(workload.user, accounts.passwd, accounts.group)
     found = mounts(workload, facts, accounts.passwd, accounts.group)
     points = tuple((mount.path, mount.folder) for mount in found)
-    bounding = payload_sets(workload, identity.uid).bounding
-    filtered = filter_for(bounding)
+    sets = payload_sets(workload, identity.uid)
+    filtered = filter_for(sets.bounding)
     standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
     env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
@@ -108,12 +111,12 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + inside_part()
         + Part(init=(ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, standard)
-        + _start(standard, call.terminal)
+        + _start(standard, call.terminal, sets.effective)
         + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
     handed = ("program", "control", "inside", *(name for name in standard if name), *part.inherited)
-    part += container.start_part(workload, facts, handed, bounding)
+    part += container.start_part(workload, facts, handed, sets.bounding)
     part += Part(host=(*_terminal(call), StartGuard(cgroup="cgroup")))
     return LaunchPlan(
         name=workload.name,
@@ -235,13 +238,10 @@ def _open_terminal(call: Call) -> tuple[Step, ...]:
     return (OpenTerminal(input=bool(call.terminal & 1)),) if call.terminal else ()
 
 
-def _start(standard: tuple[str, ...], terminal: int) -> Part:
-    return Part(
-        init=(
-            StartPayload(stdio=standard, terminal=terminal),
-            KeepCapabilities(caps=("KILL",), note="to signal a payload of any id"),
-        )
-    )
+def _start(standard: tuple[str, ...], terminal: int, given: tuple[str, ...]) -> Part:
+    caps = tuple(cap for cap in CAPABILITIES if cap in (*OF_INIT, *given))
+    note = "to signal a payload of any id; the others are for sessions, which do the payload's steps"
+    return Part(init=(StartPayload(stdio=standard, terminal=terminal), KeepCapabilities(caps=caps, note=note)))
 
 
 def _execute(workload: Workload, call: Call, identity: Identity, env_files: tuple[str, ...]) -> Execute:

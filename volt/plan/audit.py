@@ -32,8 +32,8 @@ from volt.plan.audit_mounts import mount_points
 IDS = 65536  # of each workload
 FILTERED = 2  # seccomp(2): a filter decides
 NONE = "none"
-# What the init keeps open, by the kind of its target: standard descriptors, control socket, signals.
-OF_INIT = ("/dev/null", "/memfd:volt-messages", "socket:", "anon_inode:[signalfd]")
+# What the init keeps open, by the kind of its target: standard descriptors, control socket, signals, its program.
+OF_INIT = ("/dev/null", "/memfd:volt-messages", "/memfd:volt-inside", "socket:", "anon_inode:[signalfd]")
 
 
 def points(plan: LaunchPlan, run: str, uids: int, seen: Seen) -> tuple[Point, ...]:
@@ -196,7 +196,7 @@ def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
     sockets = sum(1 for each in seen.init.descriptors if each.target.startswith("socket:"))
     if sockets > 1:
         strange.append(f"{sockets} sockets")
-    planned = "its standard ones, the control socket, its signals"
+    planned = "its standard ones, the control socket, its signals, its program"
     yield Point("init.descriptors", planned, ", ".join(strange) or planned, not strange)
     handed = {name for name in ("stdin", "stdout", "stderr") if name in plan.inherited}
     known = {seen.standard.get(number) for number, name in enumerate(("stdin", "stdout", "stderr")) if name in handed}

@@ -45,7 +45,8 @@ class Init:
         if not data:
             return None
         magic, version, kind, length = HEAD.unpack_from(data)
-        assert (magic, version, length, flags & socket.MSG_TRUNC) == (protocol.MAGIC, 1, len(data) - HEAD.size, 0)
+        expected = (protocol.MAGIC, protocol.VERSION, len(data) - HEAD.size, 0)
+        assert (magic, version, length, flags & socket.MSG_TRUNC) == expected
         descriptors = array.array("i")
         for _, _, raw in ancillary:
             descriptors.frombytes(raw)

@@ -18,10 +18,7 @@ SETTLED = 0.3  # seconds
 
 
 def audit(workload: str | int) -> Audit:
-    """Compare a running workload with its plan, point by point: by its name, or by the number of any of its processes.
-
-    Raises StateError when no such workload runs, or its plan cannot be read.
-    """
+    """As volt.api.audit."""
     from volt.host.facts import folders
     from volt.model.decode import decode
     from volt.runs.kept import kept_plan
@@ -34,13 +31,18 @@ def compared(record: Record, plan: LaunchPlan) -> Audit:
     """A run compared with a plan."""
     from volt.model.audit import Audit
     from volt.plan.audit import paths_of_controls, points
+    from volt.plan.audit_inside import attempts, inside_points
     from volt.plan.audit_mounts import paths_of_mounts
     from volt.runs.processes import tree_of
     from volt.runs.seen import look
+    from volt.runs.session import tried
+
+    wanted = attempts(plan, os.uname().machine)
 
     def look_again() -> Audit:
         seen = look(tree_of(record), paths_of_mounts(plan), paths_of_controls(plan, record.id))
-        return Audit(record.name, record.id, points(plan, record.id, record.uids, seen))
+        outside = points(plan, record.id, record.uids, seen)
+        return Audit(record.name, record.id, (*outside, *inside_points(plan, wanted, tried(record, wanted))))
 
     found = look_again()
     if not found.holds:  # the payload runs a moment before the init has let go of what it needed

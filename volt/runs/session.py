@@ -1,0 +1,136 @@
+"""A session behind a running workload's wall: attempts are handed to its init, which forks who makes them.
+
+The control socket has no name that anything could connect to. Who may trace the supervisor takes a copy of its end with
+pidfd_getfd(2), and sends one frame with a socket of the session's own; all else goes over that.
+
+An attempt is `count u32`, then for each call `number u64`, six arguments u64, `places u32` and `previous u32` as bits,
+then the data.
+"""
+
+# What a link of /proc says may be no path.
+# ruff: noqa: PTH115, PTH208
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from volt.errors import StateError
+from volt.model.attempts import Attempt, Tried, Tries
+from volt.model.protocol import FRAME_LIMIT, MAGIC, SESSION_ATTEMPTS, VERSION, Frame
+from volt.runs.processes import GONE
+
+if TYPE_CHECKING:
+    from volt.runs.record import Record
+
+SECONDS = 10.0  # that an answer may take: an attempt is ended after five
+_PIDFD_GETFD = 438  # asm-generic/unistd.h
+_HEAD = struct.Struct("<IHHI")
+_CALL = struct.Struct("<Q6QII")
+_CREDENTIALS = struct.Struct("<iII")  # struct ucred, unix(7)
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+
+
+def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
+    """What comes of each attempt. Raises StateError where the init does not answer in time."""
+    try:
+        with closing(_control(record)) as control, closing(_session(control)) as session:
+            dumpable = _answer(session).result
+            if dumpable < 0:
+                raise StateError(f"{record.name}: its init cannot read its plan again: {os.strerror(-dumpable)}")
+            found = tuple(_try(session, attempt) for attempt in attempts)
+            session.shutdown(socket.SHUT_WR)
+            session.recv(1)  # nothing: it has closed its end
+            return Tries(dumpable, found)
+    except TimeoutError as error:
+        raise StateError(f"{record.name}: its init does not answer within {SECONDS:.0f} seconds") from error
+    except GONE as error:
+        raise StateError(f"{record.name} has ended meanwhile") from error
+    except (OSError, EOFError) as error:
+        message = f"{record.name}: nothing can be tried behind its wall: {error}"
+        raise StateError(message, hint="a pids_max that is used up, or a payload that kills, ends a session") from error
+
+
+def _control(record: Record) -> socket.socket:
+    """The supervisor's end of the control socket: of its sockets, the one that it made itself in pairs of packets."""
+    pidfd = os.pidfd_open(record.pid)
+    try:
+        for name in os.listdir(f"/proc/{record.pid}/fd"):
+            if not os.readlink(f"/proc/{record.pid}/fd/{name}").startswith("socket:"):
+                continue
+            one = socket.socket(fileno=_copy(pidfd, int(name)))
+            if _is_control(one, record.pid):
+                return one
+            one.close()
+    finally:
+        os.close(pidfd)
+    raise StateError(f"{record.name} has no control socket")
+
+
+def _copy(pidfd: int, descriptor: int) -> int:
+    """pidfd_getfd(2). Raises OSError."""
+    copied: int = _syscall(ctypes.c_long(_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(descriptor), ctypes.c_uint(0))
+    if copied < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return copied
+
+
+def _is_control(one: socket.socket, pid: int) -> bool:
+    if one.family != socket.AF_UNIX or one.type != socket.SOCK_SEQPACKET:
+        return False
+    found = one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(found)[0] == pid)
+
+
+def _session(control: socket.socket) -> socket.socket:
+    """Our end of a new session's socket; the init has the other."""
+    own, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with far:
+        handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))]
+        control.sendmsg([_frame(Frame.SESSION, struct.pack("<I", SESSION_ATTEMPTS))], handed, socket.MSG_DONTWAIT)
+    own.settimeout(SECONDS)
+    return own
+
+
+def _frame(kind: Frame, body: bytes) -> bytes:
+    return _HEAD.pack(MAGIC, VERSION, kind, len(body)) + body
+
+
+def _try(session: socket.socket, attempt: Attempt) -> Tried:
+    session.send(_frame(Frame.ATTEMPT, encode(attempt)))
+    return _answer(session)
+
+
+def encode(attempt: Attempt) -> bytes:
+    """The body of its frame."""
+    calls = b"".join(
+        _CALL.pack(call.number, *_six(call.arguments), _bits(call.places), _bits(call.previous))
+        for call in attempt.calls
+    )
+    return struct.pack("<I", len(attempt.calls)) + calls + attempt.data
+
+
+def _six(arguments: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(value & (2**64 - 1) for value in (*arguments, 0, 0, 0, 0, 0, 0)[:6])
+
+
+def _bits(positions: tuple[int, ...]) -> int:
+    return sum(1 << position for position in positions)
+
+
+def _answer(session: socket.socket) -> Tried:
+    data = session.recv(_HEAD.size + FRAME_LIMIT)
+    if not data:
+        raise EOFError("the session was ended")
+    if len(data) != _HEAD.size + 8 or _HEAD.unpack_from(data) != (MAGIC, VERSION, Frame.ANSWER, 8):
+        raise StateError("an answer of the init is damaged")
+    status, result = struct.unpack_from("<Ii", data, _HEAD.size)
+    return Tried(status, result)
