@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
     from volt.model.doctor import Check
+    from volt.model.explanation import Explanation
     from volt.model.manifest import Manifest
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Audit",
     "Call",
     "Check",
+    "Explanation",
     "Finding",
     "HostUnfit",
     "LaunchError",
@@ -58,6 +60,7 @@ __all__ = [
     "become",
     "doctor",
     "encode",
+    "explain",
     "from_json",
     "launch",
     "load_file",
@@ -85,6 +88,7 @@ DEVNULL = -3
 LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
+    "Explanation": "volt.model.explanation",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
@@ -139,6 +143,20 @@ def plan(
 ) -> LaunchPlan:
     """What a launch would do here, decided and not done. Raises ManifestError, HostUnfit."""
     return planned(manifest, variables, base, call or Call())[0]
+
+
+def explain(
+    manifest: Source,
+    *,
+    variables: Mapping[str, str] | None = None,
+    base: str | Path | None = None,
+    call: Call | None = None,
+) -> Explanation:
+    """What a launch here would give the workload, in sentences that follow from its plan, each with the walls by
+    which it holds and with what a program can check. Raises ManifestError, HostUnfit."""
+    from volt.api.explaining import explained
+
+    return explained(*planned(manifest, variables, base, call or Call()))
 
 
 def launch(

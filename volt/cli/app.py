@@ -9,6 +9,7 @@ import typer
 from volt import __version__
 from volt.cli.audit import audit
 from volt.cli.doctor import doctor
+from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
 from volt.cli.plan import plan
 from volt.cli.run import run
@@ -48,7 +49,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, validate, show, schema, doctor, update, audit):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit):
     app.command(verb.__name__)(verb)
 
 

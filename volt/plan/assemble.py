@@ -43,7 +43,7 @@ from volt.model.steps import (
 from volt.model.text import CLOCK, PID, RUN, STARTED, UIDS, Text, text
 from volt.model.workload import Workload
 from volt.plan import environment
-from volt.plan.capabilities import payload_sets
+from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import inside_part, payload_part, raised_limits
@@ -274,6 +274,8 @@ def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
         notes.append(
             "security.capabilities: SYS_ADMIN mounts nothing, since Landlock withholds files: permissive does not"
         )
+    if beyond := beyond_default(workload.security.capabilities or ()):
+        notes.append(f"security.capabilities: {', '.join(beyond)}: beyond the default set")
     kernel = workload.kernel
     for key in ("version", "path", "modules", "cmdline"):
         if getattr(kernel, key):

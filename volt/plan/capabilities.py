@@ -76,6 +76,11 @@ def capability_sets(listed: Collection[str] | None, uid: int) -> CapabilitySets:
     return CapabilitySets(bounding, permitted=own, effective=own, ambient=own if uid else ())
 
 
+def beyond_default(caps: Collection[str]) -> tuple[str, ...]:
+    """Those that a workload has only because its manifest lists them, in the kernel's order."""
+    return _ordered({*caps} - {*DEFAULT})
+
+
 def _ordered(names: Collection[str]) -> tuple[str, ...]:
     foreign = sorted({*names} - {*CAPABILITIES})
     if foreign:

@@ -40,6 +40,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "Rule",
+    "call_numbers",
     "compile_filter",
     "compile_rules",
     "filter_of",
@@ -64,6 +65,9 @@ _TREE_FROM = 32
 _UNKNOWN = -1
 _MULTIPLEXED = range(100, 300)
 _DOORS = ("socketcall", "ipc")
+
+# Above all numbers that Linux has given to calls so far.
+_NUMBERS = 1024
 
 
 class FilterError(ValueError):
@@ -135,6 +139,18 @@ def unknown_calls(profile: Profile | OciProfile) -> tuple[str, ...]:
     """Calls that the profile names and libseccomp does not know here. Raises LibraryMissingError."""
     rules = (*profile.permits, *profile.refusals) if isinstance(profile, Profile) else profile.rules
     return _unknown({call for rule in rules for call in rule.calls})
+
+
+def call_numbers(architecture: str) -> dict[str, int]:
+    """Every system call of an architecture that libseccomp knows here. Raises LibraryMissingError."""
+    library = _library()
+    kind, found = getattr(library.Arch, ARCHITECTURES[architecture][0]), {}
+    for number in range(_NUMBERS):
+        try:
+            found[library.resolve_syscall(kind, number).decode()] = number
+        except ValueError:
+            continue
+    return found
 
 
 def instructions(program: bytes) -> int:

@@ -190,11 +190,21 @@ def test_what_a_plan_does_not_do_is_said():
 
 def test_a_capability_to_mount_is_said_to_be_none_where_files_are_withheld():
     def said(**security):
-        return "SYS_ADMIN" in "\n".join(plan(replace(GOOD, security=Security(**security))).notes)
+        return "SYS_ADMIN mounts nothing" in "\n".join(plan(replace(GOOD, security=Security(**security))).notes)
 
     assert said(capabilities=("SYS_ADMIN",))
     assert not said(capabilities=("SYS_ADMIN",), landlock_profile="permissive")
     assert not said(capabilities=())
+
+
+def test_capabilities_beyond_the_default_are_noted():
+    def noted(caps):
+        return [note for note in plan(replace(GOOD, security=Security(capabilities=caps))).notes if "beyond" in note]
+
+    assert noted(("NET_ADMIN", "CHOWN", "NET_RAW")) == [
+        "security.capabilities: NET_ADMIN, NET_RAW: beyond the default set"
+    ]
+    assert noted(("CHOWN", "KILL")) == noted(None) == noted(()) == []
 
 
 def test_the_init_enters_landlock_after_its_last_mount_and_before_it_starts_anything():

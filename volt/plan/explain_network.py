@@ -1,0 +1,117 @@
+"""What a workload may bind, connect to and reach besides its files, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from volt.model.explanation import (
+    CAPABILITIES,
+    LANDLOCK,
+    NETWORK,
+    PROCESSES,
+    USERS,
+    PortClaim,
+    ReachClaim,
+    Section,
+    Statement,
+)
+from volt.model.plan import LaunchPlan
+from volt.model.steps import AllowPorts, Execute, MakeRuleset, SetCapabilities, StartGuard
+from volt.model.text import show
+from volt.plan.explain_words import ports
+
+PRIVATE = "--private-network"
+LAST_PORT = 65535
+# ip(7): from here on anybody may bind, unless ip_unprivileged_port_start says otherwise.
+FIRST_FREE = 1024
+
+
+def network_sections(plan: LaunchPlan) -> tuple[Section, ...]:
+    """Bind, connect, and what else of the machine is in reach."""
+    private = is_private(plan)
+    return (
+        Section("bind", "Ports that it may bind", (*_ports(plan, "bind"), *_low_ports(plan), *_udp(plan))),
+        Section("connect", "Ports that it may connect to", tuple(_ports(plan, "connect"))),
+        Section("reach", "What else it reaches", (*_network(private), *_processes(plan), *_sockets(plan, private))),
+    )
+
+
+def is_private(plan: LaunchPlan) -> bool:
+    """Whether the workload has a network namespace of its own."""
+    return any(PRIVATE in map(show, step.argv) for step in plan.guard if isinstance(step, Execute))
+
+
+def _withheld(plan: LaunchPlan) -> set[str]:
+    """The rights to ports, and the scopes, that Landlock withholds."""
+    return {right for one in plan.init if isinstance(one, MakeRuleset) for right in (*one.ports, *one.scopes)}
+
+
+def _ports(plan: LaunchPlan, act: str) -> Iterator[Statement]:
+    """The claims on ports to bind begin where it takes no right that the workload lacks."""
+    right, private, first = f"{act}_tcp", is_private(plan), _first_port(plan) if act == "bind" else 1
+    rest = PortClaim(act, 1, LAST_PORT, allowed=False)
+    if right not in _withheld(plan):
+        yield Statement(_any_port(act, private), (), (PortClaim(act, first, LAST_PORT, allowed=True),))
+        return
+    rules = [(one.first, one.last) for one in plan.init if isinstance(one, AllowPorts) and right in one.access]
+    verb = "binds" if act == "bind" else "connects to"
+    if not rules:
+        yield Statement(f"It {verb} no TCP port.", (LANDLOCK,), (rest,))
+        return
+    able = [(max(first, low), high) for low, high in rules if high >= first]
+    claims = tuple(PortClaim(act, low, high, allowed=True) for low, high in able)
+    yield Statement(f"It {verb} TCP {ports(rules)} alone.", (LANDLOCK,), (*claims, rest))
+
+
+def _any_port(act: str, private: bool) -> str:
+    if act == "bind":
+        return "It may bind any TCP port" + (", where nothing outside reaches it." if private else " of the host's.")
+    return "It may connect to any TCP port" + (" of its own." if private else ", wherever the host's network leads.")
+
+
+def _first_port(plan: LaunchPlan) -> int:
+    """The first port that the workload's capabilities let it bind; in the host's network they do not count."""
+    able = any("NET_BIND_SERVICE" in one.caps for one in plan.payload if isinstance(one, SetCapabilities))
+    return 1 if able and is_private(plan) else FIRST_FREE
+
+
+def _low_ports(plan: LaunchPlan) -> Iterator[Statement]:
+    if not is_private(plan):
+        text = "It cannot bind ports below the host's net.ipv4.ip_unprivileged_port_start."
+        yield Statement(text, (USERS,))
+    elif _first_port(plan) > 1:
+        text = f"It cannot bind ports below {FIRST_FREE}: it lacks NET_BIND_SERVICE."
+        yield Statement(text, (CAPABILITIES,), (PortClaim("bind", 1, FIRST_FREE - 1, allowed=False),))
+
+
+def _udp(plan: LaunchPlan) -> Iterator[Statement]:
+    if _withheld(plan) & {"bind_tcp", "connect_tcp"}:
+        yield Statement("No rule is on UDP: its ports are free to bind and to send to.")
+
+
+def _network(private: bool) -> Iterator[Statement]:
+    claim = ReachClaim("network", allowed=not private)
+    if private:
+        yield Statement("It has a loopback interface of its own and no other network.", (NETWORK,), (claim,))
+    else:
+        yield Statement("It has the host's interfaces, and reaches what the host reaches.", (), (claim,))
+
+
+def _processes(plan: LaunchPlan) -> Iterator[Statement]:
+    guarded = any(isinstance(one, StartGuard) for one in plan.host)
+    walls = (PROCESSES,) * guarded + (LANDLOCK,) * ("signal" in _withheld(plan))
+    claim = ReachClaim("processes", allowed=not guarded)
+    if guarded:
+        yield Statement("It sees and signals its own processes alone.", walls, (claim,))
+    else:
+        yield Statement("It sees the host's processes.", walls, (claim,))
+
+
+def _sockets(plan: LaunchPlan, private: bool) -> Iterator[Statement]:
+    """Abstract Unix sockets belong to a network namespace, unix(7)."""
+    walls = (NETWORK,) * private + (LANDLOCK,) * ("abstract_unix_socket" in _withheld(plan))
+    claim = ReachClaim("abstract sockets", allowed=not walls)
+    if walls:
+        yield Statement("It reaches no abstract Unix socket of the host's.", walls, (claim,))
+    else:
+        yield Statement("It reaches the host's abstract Unix sockets.", (), (claim,))
