@@ -66,7 +66,7 @@ def _said(note: str) -> Iterator[Statement]:
         for group in found[2].split("; "):
             yield Statement(_not_held(group, waived=waived))
     elif found := _WAIVED.fullmatch(note):
-        yield Statement(sentence(f"{found[1]} is not held, as the caller allowed: {found[2]}"))
+        yield Statement(f"{found[1]} is not held, as the caller allowed: {found[2]}.")
     elif found := _BY_OTHERS.fullmatch(note):
         for group in found[1].split("; "):
             rights, _, wall = group.partition(" by ")
