@@ -21,10 +21,10 @@ from volt.model.steps import (
     StartScope,
     TimeLimit,
 )
-from volt.model.text import Slot, show
+from volt.model.text import Slot
 from volt.plan.explain_network import is_private
 from volt.plan.explain_places import View, sources
-from volt.plan.explain_words import joined, paths, size
+from volt.plan.explain_words import joined, paths, plain, size
 
 # The note of a volume's steps; of the host's own folders, root.py has another.
 VOLUME = "volume "
@@ -55,7 +55,7 @@ def _root(plan: LaunchPlan) -> Iterator[Statement]:
 
 def _folders(plan: LaunchPlan, view: View) -> Iterator[Statement]:
     """What the host itself has, and every such workload sees."""
-    noted = {show(one.path) for one in plan.init if isinstance(one, AttachInside) and not one.note.startswith(VOLUME)}
+    noted = {plain(one.path) for one in plan.init if isinstance(one, AttachInside) and not one.note.startswith(VOLUME)}
     found = [one for one in view.places if one.host and one.path in noted]
     if found:
         claims = tuple(SharedClaim(one.host, one.path, readonly=not one.writable) for one in found)
@@ -69,9 +69,9 @@ def _volumes(plan: LaunchPlan, view: View) -> Iterator[Statement]:
     mounted = {one.mount: one for one in plan.host if isinstance(one, SetMount)}
     for step in plan.init:
         if isinstance(step, AttachInside) and step.note.startswith(VOLUME):
-            place = view.place(show(step.path))
+            place = view.place(plain(step.path))
             idmap = maps[mounted[step.mount].idmap]
-            owner = max((_owner(part) for part in (show(idmap.uids), show(idmap.gids))), key=lambda one: one == 0)
+            owner = max((_owner(part) for part in (plain(idmap.uids), plain(idmap.gids))), key=lambda one: one == 0)
             root = place.writable and (owner == 0 or _whole(idmap))
             how = "read and written" if place.writable else "read-only"
             text = f"{place.host} is {place.path}, {how}; {_whose(idmap)}."
@@ -86,7 +86,7 @@ def _owner(line: str) -> int:
 
 
 def _whole(idmap: MakeIdmap) -> bool:
-    return int(show(idmap.uids).split()[-1]) > 1
+    return int(plain(idmap.uids).split()[-1]) > 1
 
 
 def _whose(idmap: MakeIdmap) -> str:
@@ -94,7 +94,7 @@ def _whose(idmap: MakeIdmap) -> str:
     if _whole(idmap):
         return "owners are inside what they are on disk"
     inside = [next((part.plus for part in one if isinstance(part, Slot)), 0) for one in (idmap.uids, idmap.gids)]
-    outside = [_owner(show(one)) for one in (idmap.uids, idmap.gids)]
+    outside = [_owner(plain(one)) for one in (idmap.uids, idmap.gids)]
     return f"what uid {outside[0]} and gid {outside[1]} own there uid {inside[0]} and gid {inside[1]} own inside"
 
 
@@ -106,7 +106,7 @@ def _streams(plan: LaunchPlan) -> Iterator[Statement]:
             yield Statement(f"What the caller has open as {joined(handed)}.")
     for sealed in plan.host:
         if isinstance(sealed, SealFile):
-            yield Statement(f"What {show(sealed.path)} says, in its environment.")
+            yield Statement(f"What {plain(sealed.path)} says, in its environment.")
 
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +152,7 @@ def _controls(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     """Files of the run's cgroup, and properties of its scope, that limit something."""
     for one in plan.host:
         if isinstance(one, SetControl) and one.note.startswith("resources."):
-            yield show(one.path).rpartition("/")[2], show(one.value)
+            yield plain(one.path).rpartition("/")[2], plain(one.value)
         elif isinstance(one, StartScope):
             yield from (
                 (name, value)
@@ -183,10 +183,10 @@ def _unlimited(controls: Mapping[str, str]) -> Iterator[Statement]:
 
 def _memory_folders(plan: LaunchPlan, view: View) -> Iterator[Statement]:
     """Folders in memory with a size of their own."""
-    attached = {one.mount: show(one.path) for one in plan.init if isinstance(one, AttachInside)}
+    attached = {one.mount: plain(one.path) for one in plan.init if isinstance(one, AttachInside)}
     bounded: dict[int, list[str]] = {}
     for one in (step for step in plan.steps() if isinstance(step, MakeFilesystem)):
-        sizes = [show(option) for option in one.options]
+        sizes = [plain(option) for option in one.options]
         number = next((int(option[5:]) for option in sizes if option.startswith("size=") and option[5:].isdigit()), 0)
         path = attached.get(one.to, "its root's layer" if one.to == "layer" else "") if number else ""
         if number and path and (path.startswith("its") or view.place(path).writable):

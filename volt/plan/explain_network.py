@@ -17,8 +17,7 @@ from volt.model.explanation import (
 )
 from volt.model.plan import LaunchPlan
 from volt.model.steps import AllowPorts, Execute, MakeRuleset, SetCapabilities, StartGuard
-from volt.model.text import show
-from volt.plan.explain_words import ports
+from volt.plan.explain_words import plain, ports
 
 PRIVATE = "--private-network"
 LAST_PORT = 65535
@@ -38,7 +37,7 @@ def network_sections(plan: LaunchPlan) -> tuple[Section, ...]:
 
 def is_private(plan: LaunchPlan) -> bool:
     """Whether the workload has a network namespace of its own."""
-    return any(PRIVATE in map(show, step.argv) for step in plan.guard if isinstance(step, Execute))
+    return any(PRIVATE in map(plain, step.argv) for step in plan.guard if isinstance(step, Execute))
 
 
 def _withheld(plan: LaunchPlan) -> set[str]:

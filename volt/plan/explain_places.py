@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from volt.model.explanation import FILE_RIGHTS, LANDLOCK, MOUNTS
-from volt.model.part import LAYER, SKELETON
+from volt.model.part import FILES, LAYER, SKELETON
 from volt.model.plan import LaunchPlan
 from volt.model.steps import (
     MAKE_FOLDER,
@@ -22,8 +22,8 @@ from volt.model.steps import (
     SetMount,
     Step,
 )
-from volt.model.text import show
 from volt.model.values import Value
+from volt.plan.explain_words import plain
 
 ROOT = "merged"
 ALL = tuple(FILE_RIGHTS)
@@ -116,14 +116,14 @@ def view(plan: LaunchPlan) -> View:
     return View(
         places=(_root(steps), *own.values()),
         withheld=tuple(right for one in rulesets for right in one.files),
-        rules=tuple((_through(links, show(one.path)), one.access) for one in steps if isinstance(one, AllowBeneath)),
-        hidden=tuple(show(one.path) for one in steps if isinstance(one, Mask)),
+        rules=tuple((_through(links, plain(one.path)), one.access) for one in steps if isinstance(one, AllowBeneath)),
+        hidden=tuple(plain(one.path) for one in steps if isinstance(one, Mask)),
     )
 
 
 def sources(steps: tuple[Step, ...]) -> Mapping[str, str]:
     """The path on the host of each detached mount that has one, by the mount's name."""
-    opened = {one.to: show(one.path) for one in steps if isinstance(one, Open)}
+    opened = {one.to: plain(one.path) for one in steps if isinstance(one, Open)}
     return {one.to: opened[one.source] for one in steps if isinstance(one, CloneMount) and one.source in opened}
 
 
@@ -131,18 +131,18 @@ def _nspawn(plan: LaunchPlan) -> Iterator[Place]:
     for step in plan.guard:
         if isinstance(step, Execute):
             yield from NSPAWN
-            if TMPFS_OFF not in map(show, step.env):
+            if TMPFS_OFF not in map(plain, step.env):
                 yield TMP
     for step in plan.init:
         if isinstance(step, ProtectPath):
             what = "settings of the kernel"
-            yield Place(show(step.path), writable=False, runs=False, what=what, rights=OF_KERNEL)
+            yield Place(plain(step.path), writable=False, runs=False, what=what, rights=OF_KERNEL)
 
 
 def _root(steps: tuple[Step, ...]) -> Place:
     (overlay,) = (one for one in steps if isinstance(one, MakeFilesystem) and one.to == ROOT)
     layer = sources(steps).get("layer")
-    if not any(show(option) == f"upperdir={LAYER}/upper" for option in overlay.options):
+    if not any(plain(option) == f"upperdir={LAYER}/upper" for option in overlay.options):
         what = ""
     elif layer:
         what = f"a layer that is kept in {layer} for the next run"
@@ -160,18 +160,18 @@ def _attached(steps: tuple[Step, ...]) -> Iterator[Place]:
         if isinstance(step, AttachInside):
             attrs = attributes.get(step.mount, made.get(step.mount, ()))
             source = found.get(step.mount, "")
-            generated = step.mount in made or source.startswith("/run/files/")
+            generated = step.mount in made or source.startswith(f"{FILES}/")
             host = "" if generated else source
             what = f"the host's {host}" if host else "made for this run" if source else MEMORY
             rights = ALL if step.kind == MAKE_FOLDER else OF_FILES
-            yield Place(show(step.path), "ro" not in attrs, "noexec" not in attrs, what, host, rights)
+            yield Place(plain(step.path), "ro" not in attrs, "noexec" not in attrs, what, host, rights)
 
 
 def _links(steps: tuple[Step, ...]) -> Mapping[str, str]:
     """The links of a fresh root; of a folder's own nothing is known here."""
     if any(isinstance(one, CloneMount) and one.to == "lower" for one in steps):
         return {}
-    made = {show(one.path).removeprefix(SKELETON): show(one.target) for one in steps if isinstance(one, MakeLink)}
+    made = {plain(one.path).removeprefix(SKELETON): plain(one.target) for one in steps if isinstance(one, MakeLink)}
     return {path: target if target.startswith("/") else f"/{target}" for path, target in made.items()}
 
 

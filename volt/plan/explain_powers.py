@@ -14,10 +14,17 @@ from volt.model.explanation import (
     Statement,
 )
 from volt.model.plan import LaunchPlan
-from volt.model.steps import BoundCapabilities, ClaimUids, NoNewPrivileges, SetCapabilities, SetIdentity
-from volt.model.text import show
+from volt.model.steps import (
+    BoundCapabilities,
+    ChangeFolder,
+    ClaimUids,
+    Execute,
+    NoNewPrivileges,
+    SetCapabilities,
+    SetIdentity,
+)
 from volt.plan.capabilities import DEFAULT, beyond_default
-from volt.plan.explain_words import joined, names
+from volt.plan.explain_words import command, joined, names, plain
 
 # capabilities(7), in the workload's own namespaces.
 POWERS = {
@@ -73,11 +80,24 @@ def power_sections(plan: LaunchPlan) -> tuple[Section, ...]:
     )
 
 
+def _program(plan: LaunchPlan) -> Iterator[Statement]:
+    """What is started, where, and what it finds in its environment."""
+    folders = [plain(one.path) for one in plan.payload if isinstance(one, ChangeFolder)]
+    for one in plan.payload:
+        if isinstance(one, Execute):
+            where = "".join(f", in {path}" for path in folders[-1:])
+            yield Statement(f"It begins with {command(one.argv)}{where}.")
+            variables = list(dict.fromkeys(plain(each).partition("=")[0] for each in (*one.defaults, *one.env)))
+            also = ", and what a file of the host's says" if one.env_files else ""
+            yield Statement(f"Its environment has {joined(variables)}{also}; of the caller's nothing else.")
+
+
 def _identity(plan: LaunchPlan) -> Iterator[Statement]:
     fixed = any(isinstance(one, NoNewPrivileges) for one in plan.payload)
+    yield from _program(plan)
     for one in plan.payload:
         if isinstance(one, SetIdentity):
-            groups = tuple(int(show(group)) for group in one.groups)
+            groups = tuple(int(plain(group)) for group in one.groups)
             also = [str(group) for group in groups if group != one.gid]
             more = f", also in {joined(also)}" if also else ""
             claim = IdentityClaim(one.uid, one.gid, groups, fixed)
@@ -87,7 +107,7 @@ def _identity(plan: LaunchPlan) -> Iterator[Statement]:
         yield Statement(text, (USERS,))
     able = [one.caps for one in plan.payload if isinstance(one, SetCapabilities)]
     if any("DAC_OVERRIDE" in caps for caps in able):
-        text = "Modes of files hold it back only where the owner is none of its own users (DAC_OVERRIDE)."
+        text = "With DAC_OVERRIDE modes of files hold it back only where their owner is none of its own users."
         yield Statement(text, (USERS,))
     else:
         yield Statement("Owners and modes of files count besides all that is said of files here.")

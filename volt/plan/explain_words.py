@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+
+from volt.model.text import Text
 
 MOST_NAMES = 8
 MOST_PATHS = 24
 # From so many paths in one folder on, they are counted.
 CROWD = 5
+
+
+def plain(value: Text) -> str:
+    """A plan's text as it is, a slot in braces."""
+    return "".join(map(str, value))
+
+
+def command(argv: Iterable[Text]) -> str:
+    """Words as a shell takes them."""
+    return shlex.join(map(plain, argv))
 
 
 def joined(words: Sequence[str], last: str = "and") -> str:

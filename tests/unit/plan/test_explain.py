@@ -75,6 +75,12 @@ def test_a_volume_is_the_hosts_wherever_the_root_is_writable_too():
         assert "It may write, make and remove files in /data: the host's /srv/data." in section("write", workload)
 
 
+def test_a_path_is_said_as_it_is_written():
+    facts = at(paths={"/srv/{a} b": PathFact("folder", 1, 7, 1000, 1000, "ext4", idmappable=True)}, landlock_abi=7)
+    said = section("write", stored(volumes=(Volume("/srv/{a} b", "/{data}"),)), facts)
+    assert "It may write, make and remove files in /{data}: the host's /srv/{a} b." in said
+
+
 def test_a_read_only_volume_below_a_writable_root_is_an_exception():
     found = section("write", stored(volumes=(Volume("/srv/data", "/data", readonly=True),)))
     assert found["Nothing is changed in /data, /run/host and /sys."] == ("mounts",)
@@ -153,6 +159,13 @@ def test_of_a_port_that_takes_a_capability_it_lacks_nothing_is_claimed_possible(
 
 
 # ── identity and capabilities
+
+
+def test_what_it_begins_with_and_what_its_environment_has():
+    workload = replace(GOOD, command=("echo", "a {b}"), workdir="/srv")
+    found = section("identity", workload, call=Call(env=(("TOKEN", "secret"),)))
+    assert "It begins with echo 'a {b}', in /srv." in found
+    assert "Its environment has PATH, HOME, USER, HOSTNAME and TOKEN; of the caller's nothing else." in found
 
 
 def test_who_it_is():
