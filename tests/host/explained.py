@@ -55,7 +55,7 @@ def call(number):
 def reach(what):
     if what.isdigit():
         os.stat("/proc/" + what)
-    elif [name for _, name in socket.if_nameindex() if name != "lo"] == []:
+    elif os.readlink("/proc/self/ns/net") != what:
         raise OSError(errno.ENETUNREACH, "")
 def hidden(path):
     found = os.listdir(path) if os.path.isdir(path) else open(path).read()
@@ -161,7 +161,7 @@ def attempts(said, numbers, ports, host):
             words += [f"hidden {path}" for path in claim.paths]
     words += [f"{act} {port}" for act in ("bind", "connect") for port in ports]
     words += [f"call {numbers[name]}" for name in (*CALLS, *PRIVILEGED) if name in numbers]
-    words += [f"abstract {host['abstract']}", f"reach {host['pid']}", "reach network"]
+    words += [f"abstract {host['abstract']}", f"reach {host['pid']}", f"reach {host['network']}"]
     return json.dumps(list(dict.fromkeys(words)))
 
 
@@ -218,7 +218,7 @@ class Compared:
 
     def _reach(self):
         words = {
-            "network": "reach network",
+            "network": f"reach {self.host['network']}",
             "processes": f"reach {self.host['pid']}",
             "abstract sockets": f"abstract {self.host['abstract']}",
         }

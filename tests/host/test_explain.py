@@ -62,7 +62,8 @@ class Explained:
     def __init__(self, volt, volumes, port):
         self.volt, self.volumes = volt, volumes
         self.ports = (port, port + 1, 80, 8080)
-        self.host = {"pid": os.getpid(), "abstract": f"volt-explain-{os.getpid()}"}
+        network = os.readlink("/proc/self/ns/net")
+        self.host = {"pid": os.getpid(), "abstract": f"volt-explain-{os.getpid()}", "network": network}
 
     def plan(self, sections, command=("true",)):
         storage = {"tmpfs": ["/cache"], "volumes": self.volumes, **sections.get("storage", {})}

@@ -16,7 +16,8 @@ from volt.model.explanation import (
     Statement,
 )
 from volt.model.plan import LaunchPlan
-from volt.model.steps import AllowPorts, Execute, MakeRuleset, SetCapabilities, StartGuard
+from volt.model.steps import AllowPorts, Execute, SetCapabilities, StartGuard
+from volt.plan.explain_places import entered
 from volt.plan.explain_words import plain, ports
 
 PRIVATE = "--private-network"
@@ -42,7 +43,7 @@ def is_private(plan: LaunchPlan) -> bool:
 
 def _withheld(plan: LaunchPlan) -> set[str]:
     """The rights to ports, and the scopes, that Landlock withholds."""
-    return {right for one in plan.init if isinstance(one, MakeRuleset) for right in (*one.ports, *one.scopes)}
+    return {right for one in entered(plan) for right in (*one.ports, *one.scopes)}
 
 
 def _ports(plan: LaunchPlan, act: str) -> Iterator[Statement]:

@@ -19,6 +19,7 @@ from volt.model.steps import (
     Mask,
     Open,
     ProtectPath,
+    RestrictSelf,
     SetMount,
     Step,
 )
@@ -111,14 +112,19 @@ def view(plan: LaunchPlan) -> View:
     steps = tuple(plan.steps())
     attached = tuple(_attached(steps))
     own = {one.path: one for one in (*_nspawn(plan), *attached)}
-    rulesets = [one for one in steps if isinstance(one, MakeRuleset)]
     links = _links(steps)
     return View(
         places=(_root(steps), *own.values()),
-        withheld=tuple(right for one in rulesets for right in one.files),
+        withheld=tuple(right for one in entered(plan) for right in one.files),
         rules=tuple((_through(links, plain(one.path)), one.access) for one in steps if isinstance(one, AllowBeneath)),
         hidden=tuple(plain(one.path) for one in steps if isinstance(one, Mask)),
     )
+
+
+def entered(plan: LaunchPlan) -> tuple[MakeRuleset, ...]:
+    """The rulesets of Landlock that hold for the payload."""
+    names = {one.ruleset for one in plan.init if isinstance(one, RestrictSelf)}
+    return tuple(one for one in plan.init if isinstance(one, MakeRuleset) and one.to in names)
 
 
 def sources(steps: tuple[Step, ...]) -> Mapping[str, str]:

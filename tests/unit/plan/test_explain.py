@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,22 @@ from volt.model.facts import Call, PathFact
 from volt.model.landlock import FILES
 from volt.model.modes import NetworkMode, WritableLayerMode
 from volt.model.sizes import Size
-from volt.model.steps import CAPABILITIES, FilterCalls, MakeFilesystem, NoNewPrivileges, SetMount
+from volt.model.steps import (
+    CAPABILITIES,
+    OPERATIONS,
+    FilterCalls,
+    MakeFilesystem,
+    NoNewPrivileges,
+    RestrictSelf,
+    SetMount,
+)
 from volt.model.workload import Network, Port, Security, Tmpfs, User, Volume
 from volt.plan import seccomp
 from volt.plan.assemble import make_plan
 from volt.plan.explain import explain, left_section, profile_of
 from volt.plan.explain_powers import POWERS
 
+TOP = Path(__file__).parents[3]
 NEW = replace(FACTS, kernel=(6, 18), kernel_release="6.18.0", landlock_abi=7)
 LAYERLESS = stored(writable_layer=WritableLayerMode.NONE)
 STRICT = replace(LAYERLESS, security=Security(landlock_profile="strict"))
@@ -279,6 +289,7 @@ def test_the_document_is_json_with_every_claim():
 
 
 CHANGES = {
+    "Landlock that is not entered": (RestrictSelf, lambda _: None, "reach"),
     "no filter": (FilterCalls, lambda _: None, "calls"),
     "no_new_privs": (NoNewPrivileges, lambda _: None, "identity"),
     "a mount's attributes": (SetMount, lambda step: replace(step, attrs=("ro", "noexec")), "write"),
@@ -301,3 +312,22 @@ def test_claims_on_paths_and_capabilities_are_the_plans():
     claims = said_of(planned(LAYERLESS)).claims()
     assert PathClaim("/", (), ("write", "truncate", "make", "remove")) in claims
     assert CapabilityClaim("ambient", ()) in claims
+
+
+# Steps that give and withhold nothing by themselves: what they prepare is said where it is used.
+SILENT = set(
+    """
+    Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
+    MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
+    Attach ActAs
+    MakeFile ProtectInit AllowOpened KeepCapabilities
+    """.split()
+)
+
+
+def test_every_step_is_read_or_has_nothing_to_say():
+    """A new operation is given its sentence, or its place in SILENT."""
+    sources = "".join(path.read_text() for path in (TOP / "volt/plan").glob("explain*.py"))
+    assert {one.__name__ for one in OPERATIONS if f"{one.__name__})" in sources} == {
+        one.__name__ for one in OPERATIONS
+    } - SILENT
