@@ -266,6 +266,7 @@ def test_without_landlock_only_what_it_holds_alone_is_to_be_had(one):
     assert {one.walls for one in statements if claims & {*one.claims}} == {(LANDLOCK,)}
 
 
+@needs(3)
 def test_what_two_walls_hold_holds_without_one(one):
     """The read-only volume, mounted writable: Landlock is still there."""
     alter = changed(SetMount, lambda step: less(step, "attrs", "ro") if "volume" in step.mount else step)
