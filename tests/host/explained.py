@@ -25,6 +25,19 @@ libc = ctypes.CDLL(None, use_errno=True)
 def tcp(act, port):
     with socket.socket() as one:
         getattr(one, act)(("127.0.0.1", int(port)))
+def connect(port):
+    with socket.socket() as server:
+        try:
+            server.bind(("127.0.0.1", int(port)))
+            server.listen()
+            listening = True
+        except OSError:
+            listening = False  # then a refusal is that nobody is there
+        try:
+            tcp("connect", port)
+        except ConnectionRefusedError:
+            if listening:
+                raise OSError(errno.EPERM, "")
 def abstract(name):
     with socket.socket(socket.AF_UNIX) as one:
         one.connect(chr(0) + name)
@@ -66,7 +79,7 @@ ACTS = {
     "write": lambda path: opened(path, os.O_WRONLY), "truncate": lambda path: os.truncate(path, 0),
     "make": lambda path: opened(path + "/volt-made", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
     "remove": os.unlink, "execute": run, "script": script, "hidden": hidden, "abstract": abstract,
-    "bind": lambda port: tcp("bind", port), "connect": lambda port: tcp("connect", port), "call": call, "reach": reach,
+    "bind": lambda port: tcp("bind", port), "connect": connect, "call": call, "reach": reach,
     "noexec": noexec,
 }
 def outcome(word):

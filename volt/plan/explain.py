@@ -64,21 +64,20 @@ def _said(note: str) -> Iterator[Statement]:
     if found := _LEFT.fullmatch(note):
         waived = found[1] != "without"
         for group in found[2].split("; "):
-            yield Statement(_not_held(group, waived=waived))
+            known = _GROUP.fullmatch(group)
+            yield Statement(_not_held(known[1], known[2], waived=waived) if known else sentence(group))
     elif found := _WAIVED.fullmatch(note):
         yield Statement(f"{found[1]} is not held, as the caller allowed: {found[2]}.")
     elif found := _BY_OTHERS.fullmatch(note):
         for group in found[1].split("; "):
             rights, _, wall = group.partition(" by ")
-            verb = "withhold" if wall.endswith("mounts") else "withholds"
+            verb = "withhold" if wall.startswith(("read-only mounts", "nftables rules")) else "withholds"
             yield Statement(sentence(f"in Landlock's place {wall} {verb} {_rights(rights)}"))
     else:
         yield Statement(f"{note}.")
 
 
-def _not_held(group: str, *, waived: bool) -> str:
-    found = _GROUP.fullmatch(group)
-    rights, kernel = (found[1], found[2]) if found else (group, "a newer kernel")
+def _not_held(rights: str, kernel: str, *, waived: bool) -> str:
     why = "The profile requires it; the caller allowed to go without." if waived else "The profile can do without."
     return f"Nothing here withholds {_rights(rights)}; {kernel} would. {why}"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from volt.model.explanation import (
     CAPABILITIES,
     LANDLOCK,
     NETWORK,
+    NFTABLES,
     PROCESSES,
     USERS,
     PortClaim,
@@ -16,7 +17,7 @@ from volt.model.explanation import (
     Statement,
 )
 from volt.model.plan import LaunchPlan
-from volt.model.steps import AllowPorts, Execute, SetCapabilities, StartGuard
+from volt.model.steps import AllowPorts, Execute, SendNetlink, SetCapabilities, StartGuard
 from volt.plan.explain_places import entered
 from volt.plan.explain_words import plain, ports
 
@@ -50,6 +51,9 @@ def _ports(plan: LaunchPlan, act: str) -> Iterator[Statement]:
     """The claims on ports to bind begin where it takes no right that the workload lacks."""
     right, private, first = f"{act}_tcp", is_private(plan), _first_port(plan) if act == "bind" else 1
     rest = PortClaim(act, 1, LAST_PORT, allowed=False)
+    if right not in _withheld(plan) and (rules := _filtered(plan).get(right)) is not None:
+        yield _by_nftables(act, rules, first)
+        return
     if right not in _withheld(plan):
         yield Statement(_any_port(act, private), (), (PortClaim(act, first, LAST_PORT, allowed=True),))
         return
@@ -61,6 +65,29 @@ def _ports(plan: LaunchPlan, act: str) -> Iterator[Statement]:
     able = [(max(first, low), high) for low, high in rules if high >= first]
     claims = tuple(PortClaim(act, low, high, allowed=True) for low, high in able)
     yield Statement(f"It {verb} TCP {ports(rules)} alone.", (LANDLOCK,), (*claims, rest))
+
+
+def _filtered(plan: LaunchPlan) -> Mapping[str, list[tuple[int, int]]]:
+    """The ports that nftables rules let through, by the right of Landlock in whose place they stand."""
+    notes = {one.note.partition(": ")[2] for one in plan.init if isinstance(one, SendNetlink)}
+    found = (part.partition(" ") for note in notes for part in note.split("; "))
+    return {right: [_range(each) for each in listed.split(", ") if each != "none"] for right, _, listed in found}
+
+
+def _range(written: str) -> tuple[int, int]:
+    first, _, last = written.partition("-")
+    return int(first), int(last or first)
+
+
+def _by_nftables(act: str, rules: list[tuple[int, int]], first: int) -> Statement:
+    """Such a rule refuses the connection, and leaves bind(2) alone."""
+    if act == "bind":
+        reached = f"only {ports(rules)} can be connected to" if rules else "none can be connected to"
+        claims = (PortClaim(act, first, LAST_PORT, allowed=True),)
+        return Statement(f"It may bind any TCP port; {reached}.", (NFTABLES,), claims)
+    given = tuple(PortClaim(act, low, high, allowed=True) for low, high in rules)
+    text = f"It connects to TCP {ports(rules)} alone." if rules else "It connects to no TCP port."
+    return Statement(text, (NFTABLES,), (*given, PortClaim(act, 1, LAST_PORT, allowed=False)))
 
 
 def _any_port(act: str, private: bool) -> str:

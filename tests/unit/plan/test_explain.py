@@ -157,6 +157,14 @@ def test_the_hosts_network_with_declared_ports():
     assert "The network of the host: its interfaces, addresses and ports." in section("shared", open_)
 
 
+def test_ports_that_nftables_hold_in_landlocks_place():
+    facts = replace(FACTS, nftables=True)
+    assert section("bind", STRICT, facts)["It may bind any TCP port; none can be connected to."] == ("nftables",)
+    assert section("connect", STRICT, facts)["It connects to no TCP port."] == ("nftables",)
+    note = "In Landlock's place nftables rules in the network namespace withhold binding TCP ports and connecting"
+    assert f"{note} to TCP ports." in section("unenforced", STRICT, facts)
+
+
 def test_no_port_at_all():
     assert section("bind", STRICT)["It binds no TCP port."] == ("Landlock",)
 
