@@ -35,9 +35,8 @@ def connect(port):
             listening = False  # then a refusal is that nobody is there
         try:
             tcp("connect", port)
-        except ConnectionRefusedError:
-            if listening:
-                raise OSError(errno.EPERM, "")
+        except ConnectionRefusedError as refused:
+            raise OSError(errno.EPERM, "") if listening else refused
 def abstract(name):
     with socket.socket(socket.AF_UNIX) as one:
         one.connect(chr(0) + name)
@@ -223,8 +222,8 @@ class Compared:
             act, _, port = word.partition(" ")
             own = [c for c in self._of(PortClaim) if c.act == act and port.isdigit() and c.first <= int(port) <= c.last]
             claim = min(own, key=lambda claim: claim.last - claim.first, default=None)
-            if claim is None:
-                continue
+            if claim is None or (outcome == "ECONNREFUSED" and not claim.allowed):
+                continue  # nobody could listen there: that proves nothing of a wall
             self.proven.add(claim)
             if claim.allowed != (outcome not in REFUSED):
                 yield f"{word}: {outcome}, claimed {'possible' if claim.allowed else 'refused'}"
