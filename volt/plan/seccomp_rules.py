@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -108,19 +109,20 @@ def layered(entries: Sequence[Entry], default: int) -> tuple[tuple[Entry, ...], 
     return tuple(tuple(layer) for _, layer in layers)
 
 
-def apart(layer: Iterable[Entry]) -> list[tuple[Entry, ...]]:
-    """A layer as several, in each of which a call has one entry at the most that looks at two arguments or more: with
-    two of them libseccomp (2.5.4) may never come to an end."""
-    parts: list[list[Entry]] = []
-    found: dict[str, int] = {}
+def apart(layer: Sequence[Entry]) -> list[tuple[Entry, ...]]:
+    """A layer as several: an entry that looks at two arguments or more is the only one of its call in its own. Beside
+    others libseccomp (2.5.4) may put it into its tree wrongly, or never come to an end."""
+    entries = Counter(entry.call for entry in layer)
+    parts: list[list[Entry]] = [[]]
+    used: Counter[str] = Counter()
     for entry in layer:
-        at = found.get(entry.call, 0) if len(entry.where) > 1 else 0
-        if len(entry.where) > 1:
-            found[entry.call] = at + 1
+        alone = len(entry.where) > 1 and entries[entry.call] > 1
+        used[entry.call] += alone
+        at = used[entry.call] if alone else 0
         if at == len(parts):
             parts.append([])
         parts[at].append(entry)
-    return [tuple(part) for part in parts]
+    return [tuple(part) for part in parts if part]
 
 
 def _counting(entries: Sequence[Entry], default: int) -> list[Entry]:

@@ -171,6 +171,19 @@ def test_rules_over_two_arguments_that_keep_libseccomp_busy_for_ever_are_compile
         assert run(program, pyseccomp.Arch.X86_64, number, (0, 0, 0, 17, 0, last)) == wanted
 
 
+def test_a_rule_over_two_arguments_leaves_those_over_one_as_they_are():
+    both = [{"index": 0, "value": 1, "op": "SCMP_CMP_NE"}, {"index": 5, "value": 0, "op": "SCMP_CMP_EQ"}]
+    rules = [
+        {"names": ["ioctl"], "action": "SCMP_ACT_LOG", "args": args}
+        for args in ([{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}], both)
+    ]
+    program = translated({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}, (), "x86_64", (6, 1))
+    token = pyseccomp.Arch.X86_64
+    for arguments, wanted in {(0, 1): LOG, (0, 0): LOG, (2, 0): LOG, (1, 0): ALLOW, (2, 1): ALLOW}.items():
+        given_ = (arguments[0], 0, 0, 0, 0, arguments[1])
+        assert run(program, token, pyseccomp.resolve_syscall(token, "ioctl"), given_) == wanted, arguments
+
+
 @settings(max_examples=150)
 @given(documents(), QUESTIONS, WORKLOADS, st.sampled_from(ABIS))
 def test_a_call_gets_what_the_document_says(document, questions, workload, kind):
