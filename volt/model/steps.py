@@ -642,7 +642,7 @@ class NoNewPrivileges(Step):
 
 
 class ChangeFolder(Step):
-    """chdir(2)."""
+    """openat2(2) with RESOLVE_NO_MAGICLINKS, fchdir(2)."""
 
     name = "change-folder"
     path: Text

@@ -1,5 +1,6 @@
 // Steps that take power away from the payload, in the order that security needs: limits, ids, capabilities, filter.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -82,8 +83,12 @@ int do_no_new_privileges(struct context *context, const struct step_no_new_privi
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+// A link of the image to /proc/self/fd leads to what the init has open, from where `..` leads out of the root.
 int do_change_folder(struct context *context, const struct step_change_folder *step) {
-    return chdir(step->path) < 0 ? explain(context, "%s", step->path) : 0;
+    int folder = k_openat2(AT_FDCWD, step->path, O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_NO_MAGICLINKS);
+    int result = folder < 0 ? -1 : fchdir(folder);
+    close_held(&folder);
+    return result < 0 ? explain(context, "%s", step->path) : 0;
 }
 
 // Kept for the exec: a filter that allows what a payload needs need not allow what is left to do here.

@@ -28,7 +28,17 @@ static int place(struct descriptors sources, int first, int above) {
     return 0;
 }
 
-// 0 to 2 and 3 and up in their places; all others close with the exec, the one that reports its failure too.
+// All from `first` on but the one that reports a failed exec, which closes with it. Closed at once: a link, a script or
+// a program of the image opens through /proc/self/fd whatever is open during the exec, and some leads out of its root.
+static int close_others(const struct context *context, unsigned first) {
+    int reports = context->report_pipe >= 0 ? context->report_pipe : context->control_far;
+    unsigned kept = (unsigned)reports;
+    if (reports < (int)first) return k_close_range(first, ~0u, 0);
+    if (kept > first && k_close_range(first, kept - 1, 0) < 0) return -1;
+    return k_close_range(kept, kept, CLOSE_RANGE_CLOEXEC) < 0 ? -1 : k_close_range(kept + 1, ~0u, 0);
+}
+
+// 0 to 2 and 3 and up in their places, and no others.
 static int place_all(struct context *context, const struct step_execute *step) {
     int above = 3 + (int)step->descriptors.count;
     if (step->stdio.count > 3) return refuse(context, EINVAL, "there are three standard descriptors");
@@ -38,7 +48,7 @@ static int place_all(struct context *context, const struct step_execute *step) {
             if (lift(&step->descriptors.items[i], above) < 0) return -1;
         if (place(step->stdio, 0, above) < 0 || place(step->descriptors, 3, above) < 0) return -1;
     }
-    return k_close_range((unsigned)above, ~0u, CLOSE_RANGE_CLOEXEC);
+    return close_others(context, (unsigned)above);
 }
 
 // All that was blocked or ignored on the way is as a program expects it.
