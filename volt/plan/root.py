@@ -33,6 +33,8 @@ WHOLE_RANGE = text("0 ", UIDS, " 65536\n")
 
 # What nspawn and the init mount onto, in a root that may lack it.
 MOUNT_POINTS = ("dev", "etc", "proc", "run", "sys", "usr", "var")
+# Of these, the ones below which nspawn makes what it needs by their path on the host.
+WRITTEN = ("dev", "proc", "run", "sys")
 # A fresh root for host programs: where a merged-usr distribution has links, and where programs write.
 HOST_FOLDERS = ("home", "mnt", "opt", "srv", "usr", "var", "var/cache", "var/lib", "var/log")
 HOST_LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -71,9 +73,11 @@ def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, b
 
 
 def attach_root() -> Part:
-    """Back as the host's root: the merged root where nspawn looks for it."""
-    back = ActAs(uid=text("0"))
-    return Part(guard=(back, MakeFolder(path=text(ROOT)), Attach(mount="merged", path=text(ROOT))))
+    """Back as the host's root: the merged root where nspawn looks for it, and in it no link of the image's that
+    nspawn would follow on the host: all of these are there already, if only from the generated layer."""
+    steps = (ActAs(uid=text("0")), MakeFolder(path=text(ROOT)), Attach(mount="merged", path=text(ROOT)))
+    note = "the image's must be no link: device nodes and files are made in it"
+    return Part(guard=(*steps, *(MakeFolder(path=text(f"{ROOT}/{name}"), note=note) for name in WRITTEN)))
 
 
 def _open_root(workload: Workload, facts: Facts) -> tuple[Step, ...]:

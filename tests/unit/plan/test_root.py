@@ -179,6 +179,7 @@ def test_a_mount_over_a_file_of_the_fresh_root_makes_no_second_one(name):
 
 
 def test_the_merged_root_is_attached_as_the_hosts_root_again():
-    back, folder, attach = attach_root().guard
+    back, folder, attach, *checked = attach_root().guard
     assert (show(back.uid), show(folder.path)) == ("0", "/run/root")
     assert attach == Attach(mount="merged", path=("/run/root",))
+    assert [show(step.path) for step in checked] == [f"/run/root/{name}" for name in ("dev", "proc", "run", "sys")]
