@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.host.conftest import Volt
@@ -66,6 +67,13 @@ def without_word(plan: LaunchPlan, start: str) -> LaunchPlan:
     return changed(plan, Execute, left)
 
 
+def lowered(plan: LaunchPlan, taken: Sequence[Wall]) -> LaunchPlan:
+    """Without each of these walls."""
+    for wall in taken:
+        plan = wall(plan)
+    return plan
+
+
 class Ended:
     """How a performed plan ended."""
 
@@ -101,12 +109,21 @@ class Attacker:
         options["pass_fds"] = (descriptor, *options.get("pass_fds", ()))
         return Ended(subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False, **options))
 
+    @contextmanager
+    def running(self, plan: LaunchPlan) -> Iterator[str]:
+        """The first line of a payload that then waits for the end of its standard input."""
+        descriptor = seal(encode(plan))
+        argv = [str(PROGRAM), "perform", str(descriptor)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(argv, env={}, pass_fds=(descriptor,), **pipes) as process:
+            try:
+                yield process.stdout.readline().decode()
+            finally:
+                process.communicate(timeout=TIMEOUT)
+
     def __call__(self, *command: str, without: Sequence[Wall] = (), **sections) -> Ended:
         """`command` behind every wall but these."""
-        plan = self.plan(*command, **sections)
-        for wall in without:
-            plan = wall(plan)
-        return self.perform(plan)
+        return self.perform(lowered(self.plan(*command, **sections), without))
 
 
 PROGRAM = Path(__file__).parents[2] / "volt/native/volt"

@@ -50,12 +50,13 @@ def no_masks(plan: LaunchPlan) -> LaunchPlan:
 
 
 def no_protected_paths(plan: LaunchPlan) -> LaunchPlan:
-    """Nor nspawn's own read-only mounts of the same."""
-    return nspawn(dropped(plan, ProtectPath), env=("SYSTEMD_NSPAWN_API_VFS_WRITABLE=1",))
+    """Of which nspawn protects some itself, but not /proc/sys/net."""
+    return dropped(plan, ProtectPath)
 
 
 def new_privileges(plan: LaunchPlan) -> LaunchPlan:
-    return dropped(plan, NoNewPrivileges)
+    """Programs may give them; which leaves no filter either, for without no_new_privs the kernel takes none."""
+    return dropped(plan, NoNewPrivileges, FilterCalls)
 
 
 def no_protected_init(plan: LaunchPlan) -> LaunchPlan:
@@ -71,7 +72,13 @@ def no_private_mounts(plan: LaunchPlan) -> LaunchPlan:
 
 
 def no_private_network(plan: LaunchPlan) -> LaunchPlan:
-    return without_word(plan, "--private-network")
+    """Nor the capability that nspawn gives only in a network namespace of the workload's own."""
+
+    def fewer(step):
+        return {"caps": tuple(cap for cap in step.caps if cap != "NET_BIND_SERVICE")}
+
+    hosts = without_word(plan, "--private-network")
+    return changed(changed(hosts, BoundCapabilities, fewer), SetCapabilities, fewer)
 
 
 def no_pins(plan: LaunchPlan) -> LaunchPlan:

@@ -1,0 +1,140 @@
+"""The init, PID 1 of the payload's namespace and of its ids: whoever takes it over is behind none of the walls."""
+
+import subprocess
+
+import pytest
+
+from tests.attack import walls
+from tests.attack.plans import VOLT_FAILED, changed
+from volt.model.steps import ChangeFolder, FilterCalls, SetIdentity
+from volt.model.text import text
+
+pytestmark = pytest.mark.kernel
+
+WAYS = ("open=/proc/1/mem", "trace=1", "peek=1", "read=/proc/1/exe", "read=/proc/1/fd/0", "read=/proc/1/environ")
+
+
+def test_the_init_is_not_taken_over(probe):
+    """By its memory, by ptrace, by process_vm_readv, by its program, its descriptors and its environment."""
+    assert set(probe(*WAYS)) <= {"EACCES", "EPERM", "ENOSYS"}
+    taken = probe(*WAYS, without=[walls.no_protected_init, walls.no_filter, walls.no_landlock])
+    assert taken == ["done"] * len(WAYS)
+
+
+def test_the_filter_and_landlock_are_no_part_of_that_wall(probe):
+    assert set(probe(*WAYS, without=[walls.no_filter, walls.no_landlock])) <= {"EACCES", "EPERM"}
+
+
+OPEN = [walls.no_filter, walls.no_landlock]
+
+
+def test_nor_with_capabilities_for_files(probe):
+    given = [*OPEN, walls.all_capabilities("DAC_READ_SEARCH", "SYS_ADMIN", "SYS_RESOURCE")]
+    assert set(probe(*WAYS, without=given)) <= {"EACCES", "EPERM"}
+
+
+@pytest.mark.xfail(
+    reason="SYS_PTRACE in the workload's user namespace is enough for a process there that is not dumpable: only a "
+    "program that its root cannot read would be out of reach",
+    strict=True,
+)
+def test_nor_by_a_manifest_that_asks_for_the_capability_to_trace(probe):
+    assert set(probe(*WAYS, without=[*OPEN, walls.all_capabilities("SYS_PTRACE")])) <= {"EACCES", "EPERM"}
+
+
+STATUS = "grep -E '^(CapEff|CapPrm|Seccomp|NoNewPrivs):' /proc/1/status"
+
+
+def status(attack, *without):
+    out = attack("sh", "-c", STATUS, without=without).out
+    return dict(line.replace("\t", "").split(":") for line in out.splitlines())
+
+
+def test_the_init_keeps_one_capability(attack):
+    """CAP_KILL: to signal a payload of any id."""
+    kill = f"{1 << 5:016x}"
+    found = status(attack)
+    assert (found["CapEff"], found["CapPrm"]) == (kill, kill)
+    assert status(attack, walls.init_keeps_its_capabilities)["CapEff"] != kill
+
+
+@pytest.mark.xfail(reason="the init has no filter of its own yet, only its payload has", strict=True)
+def test_the_init_has_a_filter_of_its_own(attack):
+    assert status(attack)["Seccomp"] == "2"
+
+
+def test_the_init_cannot_be_killed(attack):
+    """By no signal of its own namespace. Any other process is killed by the same one."""
+    script = "kill -KILL 1; kill -STOP 1; kill -TERM 1; sleep 60 & kill -KILL $!; wait $!; echo $?"
+    assert attack("sh", "-c", script).words == ["137"]
+
+
+def test_every_step_before_the_payload_is_done_or_nothing_starts(attack):
+    """A wall that cannot be raised is no weaker start: here each of the payload's own in turn, spoiled."""
+    plan = attack.plan("echo", "started")
+    assert attack.perform(plan).words == ["started"]
+    spoiled = (
+        changed(plan, FilterCalls, filter=b"\xff" * 8),
+        changed(plan, SetIdentity, uid=70000),  # not in the namespace's range
+        changed(plan, SetIdentity, groups=(text("70000"),)),
+        changed(plan, ChangeFolder, path=text("/nowhere")),
+    )
+    for one in spoiled:
+        ended = attack.perform(one)
+        assert (ended.status, ended.out) == (VOLT_FAILED, "")
+
+
+# ── what lies below the root
+
+NESTED = """
+exec 2>&1
+unshare --user --map-root-user --mount --pid --fork sh -c '
+    mount -t proc proc /mnt || echo refused
+    test -e /mnt/interrupts && head -c 9 /mnt/interrupts | wc -c
+    mount --bind /etc /srv && echo bound
+'
+"""
+
+
+def test_the_filter_lets_no_namespace_be_made(attack):
+    assert "bound" not in attack("sh", "-c", NESTED, without=[walls.no_landlock]).words
+
+
+def nspawn_leaves_mounts():
+    """Up to 252 systemd-nspawn moves its root over the host's mounts, which stay below it."""
+    words = subprocess.run(["systemd-nspawn", "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return int(words[1].partition(".")[0]) <= 252
+
+
+@pytest.mark.xfail(
+    nspawn_leaves_mounts(),
+    reason="systemd-nspawn 252 leaves the host's mounts below the root, and with them a /proc without masks",
+    strict=True,
+)
+def test_no_unmasked_proc_is_mounted_in_a_namespace_within(attack):
+    """Even where no filter forbids to mount: the kernel gives a new /proc only to who sees all of an old one."""
+    words = attack("sh", "-c", NESTED, without=[walls.no_filter, walls.no_landlock]).words
+    assert "bound" in words, "it has every capability in there"
+    assert "refused" in words
+
+
+def test_without_masks_an_unmasked_proc_is_mounted_there(attack):
+    """So the test above would notice."""
+    open_ = [walls.no_filter, walls.no_landlock, walls.no_masks, walls.no_protected_paths]
+    assert "refused" not in attack("sh", "-c", NESTED, without=open_).words
+
+
+def test_a_folder_left_open_is_no_way_out_of_the_root(attack):
+    """The way out of a chroot: enter another one with a folder open, and go up from there. It ends at the root."""
+    script = """
+import os
+os.mkdir("/srv/x")
+out = os.open("/", os.O_RDONLY)
+os.chroot("/srv/x")
+os.fchdir(out)
+for _ in range(64):
+    os.chdir("..")
+os.chroot(".")
+print("root" if os.path.exists("/srv/x") else "out")
+"""
+    assert attack("python3", "-c", script, without=[walls.no_filter, walls.no_landlock]).words == ["root"]
