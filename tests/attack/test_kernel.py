@@ -223,7 +223,7 @@ def test_an_older_kernel_is_refused_by_name_where_a_right_is_required(attack, vo
     manifest = volt.manifest(security={"landlock_profile": "strict"}, network={"mode": "host"})
     workload = resolved(manifest, None, None, None).workload
     facts = planned(volt.manifest(security={"landlock_profile": "permissive"}), None, None, Call(command=("true",)))[1]
-    older = replace(facts, landlock_abi=1, landlock=policy_of(workload, None).text)
+    older = replace(facts, landlock_abi=1, landlock=policy_of(workload, None))
 
     def plan(**call):
         return make_plan(workload, older, Call(command=("true",), **call), lambda _: Filter(walls.PERMIT_ALL, ()))
