@@ -6,7 +6,7 @@ import pytest
 
 from tests.attack import walls
 from tests.attack.plans import VOLT_FAILED, changed
-from volt.model.steps import ChangeFolder, FilterCalls, SetIdentity
+from volt.model.steps import ChangeFolder, FilterCalls, SealProgram, SetIdentity
 from volt.model.text import text
 
 pytestmark = pytest.mark.kernel
@@ -25,6 +25,10 @@ def test_the_filter_and_landlock_are_no_part_of_that_wall(probe):
     assert set(probe(*WAYS, without=[walls.no_filter, walls.no_landlock])) <= {"EACCES", "EPERM"}
 
 
+def readable(plan):
+    return changed(plan, SealProgram, unreadable=False)
+
+
 OPEN = [walls.no_filter, walls.no_landlock]
 
 
@@ -33,13 +37,12 @@ def test_nor_with_capabilities_for_files(probe):
     assert set(probe(*WAYS, without=given)) <= {"EACCES", "EPERM"}
 
 
-@pytest.mark.xfail(
-    reason="SYS_PTRACE in the workload's user namespace is enough for a process there that is not dumpable: only a "
-    "program that its root cannot read would be out of reach",
-    strict=True,
-)
-def test_nor_by_a_manifest_that_asks_for_the_capability_to_trace(probe):
-    assert set(probe(*WAYS, without=[*OPEN, walls.all_capabilities("SYS_PTRACE")])) <= {"EACCES", "EPERM"}
+def test_nor_by_a_payload_that_may_trace(probe):
+    """The capability in the workload's user namespace is enough for any process there, but for one whose program it
+    could not read."""
+    security = {"capabilities": ["CHOWN", "SYS_PTRACE"]}
+    assert set(probe(*WAYS, without=OPEN, security=security)) <= {"EACCES", "EPERM"}
+    assert "done" in probe(*WAYS, without=[*OPEN, readable], security=security)
 
 
 STATUS = "grep -E '^(CapEff|CapPrm|Seccomp|NoNewPrivs):' /proc/1/status"

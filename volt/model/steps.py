@@ -307,9 +307,11 @@ class SealInside(Step):
 class SealProgram(Step):
     """The static program itself, /proc/self/exe, for the init to run: its file through a detached read-only mount, so
     that all inits share its pages. A sealed, executable memfd with a copy where the file is not root's alone to write
-    and everyone's to run, or lies on a file system that is not local."""
+    and everyone's to run, or lies on a file system that is not local; or `unreadable`: what runs a program that it
+    cannot read is traced by nobody who has SYS_PTRACE in its own user namespace alone, ptrace(2)."""
 
     name = "seal-program"
+    unreadable: Switch = False
     to: Out
 
 

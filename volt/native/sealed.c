@@ -57,11 +57,11 @@ static int copy_file(int from, int to, off_t length) {
     return 0;
 }
 
-static int copy_of_program(int self, off_t length) {
+static int copy_of_program(int self, off_t length, mode_t mode) {
     int file = memory_file("volt", MFD_EXEC);
     int result = file < 0 ? -1 : copy_file(self, file, length);
     // Execute for all: inside nobody is the host's root.
-    if (result == 0) result = fchmod(file, 0555);
+    if (result == 0) result = fchmod(file, mode);
     return file < 0 ? -1 : seal_it(file, result);
 }
 
@@ -91,10 +91,11 @@ int do_seal_program(struct context *context, const struct step_seal_program *ste
     struct stat status;
     int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), file = -1;
     if (self < 0 || fstat(self, &status) < 0) return -1;
-    bool shared = for_everyone(self, &status);
+    bool shared = !step->unreadable && for_everyone(self, &status);
     if (shared) file = mount_of_program(self);
     // EINVAL: where it lies cannot be mounted elsewhere, for we have come from another mount namespace.
-    if (!shared || (file < 0 && errno == EINVAL)) file = copy_of_program(self, status.st_size);
+    if (!shared || (file < 0 && errno == EINVAL))
+        file = copy_of_program(self, status.st_size, step->unreadable ? 0511 : 0555);
     close_held(&self);
     return publish(context, step->to, file);
 }

@@ -98,7 +98,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         _call_part(call)
         + _claims(workload, facts)
         + _record(workload, facts, home, _unenforced(waived, landlock))
-        + _guard_start()
+        + _guard_start(bounding)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
@@ -207,11 +207,11 @@ def _record(workload: Workload, facts: Facts, home: Place, waived: tuple[str, ..
     )
 
 
-def _guard_start() -> Part:
+def _guard_start(bounding: tuple[str, ...]) -> Part:
     return Part(
         host=(
             MakeSocket(to="control"),
-            SealProgram(to="program", note="nothing of ours lies in the root"),
+            SealProgram(unreadable="SYS_PTRACE" in bounding, to="program", note="nothing of ours lies in the root"),
             SealInside(to="inside"),
         ),
         guard=(
