@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,18 @@ def probe(attack):
 
 
 @pytest.fixture
-def outside(tmp_path):
+def scratch():
+    """A folder where set-uid programs and devices count: Debian 13 has /tmp without."""
+    folder = Path(tempfile.mkdtemp(prefix="volt-attack-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def outside(scratch):
     """A folder of the host's that anyone may write to: what a way out would be seen by."""
-    tmp_path.chmod(0o711)
-    folder = tmp_path / "outside"
+    folder = scratch / "outside"
     folder.mkdir()
     folder.chmod(0o777)
     (folder / "mark").write_text("the host's\n")
@@ -81,9 +90,9 @@ def doors(tmp_path_factory):
 
 
 @pytest.fixture
-def volume(tmp_path):
+def volume(scratch):
     """A folder of user 1000's on the host, shown as /data."""
-    folder = tmp_path / "volume"
+    folder = scratch / "volume"
     folder.mkdir()
     os.chown(folder, 1000, 1000)
     return folder

@@ -94,7 +94,7 @@ exec 2>&1
 unshare --user --map-root-user --mount --pid --fork sh -c '
     mount -t proc proc /mnt || echo refused
     test -e /mnt/interrupts && head -c 9 /mnt/interrupts | wc -c
-    mount --bind /etc /srv && echo bound
+    mount --rbind /etc /srv && echo bound
 '
 """
 
@@ -124,7 +124,8 @@ def test_no_unmasked_proc_is_mounted_in_a_namespace_within(attack):
 def test_without_masks_an_unmasked_proc_is_mounted_there(attack):
     """So the test above would notice."""
     open_ = [walls.no_filter, walls.no_landlock, walls.no_masks, walls.no_protected_paths]
-    assert "refused" not in attack("sh", "-c", NESTED, without=open_).words
+    words = attack("sh", "-c", NESTED, without=open_).words
+    assert "refused" not in words or not nspawn_leaves_mounts(), "a newer nspawn has masks of its own"
 
 
 def test_a_folder_left_open_is_no_way_out_of_the_root(attack):

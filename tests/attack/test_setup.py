@@ -45,12 +45,11 @@ def without_checked_folders(plan):
     return each(plan, change)
 
 
-@pytest.mark.parametrize("layer", ["tmpfs", "none"])
 @pytest.mark.parametrize("name", ["dev", "run"])
-def test_a_link_in_the_place_of_dev_or_run_makes_nothing_on_the_host(attack, image, outside, name, layer):
+def test_a_link_in_the_place_of_dev_or_run_makes_nothing_on_the_host(attack, image, outside, name):
     """systemd-nspawn makes device nodes and folders there by their path, as the host's root."""
     image.link(name, outside)
-    plan = attack.plan("true", storage=image.storage(writable_layer=layer))
+    plan = attack.plan("true", storage=image.storage(writable_layer="tmpfs"))
     refused = attack.perform(plan)
     assert (refused.status, f"{name} is no folder" in refused.err) == (VOLT_FAILED, True)
     assert os.listdir(outside) == ["mark"]
@@ -69,7 +68,7 @@ def test_a_null_device_of_the_image_masks_nothing(attack, image):
     """What masks a file is the /dev/null that the launch made; the image's own is never seen."""
     (image.root / "dev").mkdir()
     (image.root / "dev/null").symlink_to("/etc/passwd")
-    attempts = "test -c /dev/null && cat /proc/kallsyms /proc/timer_list 2>/dev/null | head -c 9; echo end"
+    attempts = "test -c /dev/null && cat /proc/interrupts 2>/dev/null | head -c 9; echo end"
     assert attack("sh", "-c", attempts, storage=image.storage()).out == "end\n"
     seen = attack("sh", "-c", attempts, storage=image.storage(), without=[walls.no_masks]).out
     assert seen != "end\n"

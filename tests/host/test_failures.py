@@ -10,20 +10,20 @@ import pytest
 
 @pytest.fixture
 def odd_root(busybox, tmp_path):
-    """A root whose /dev is a file, which systemd-nspawn cannot mount onto."""
+    """A root whose /tmp is a file, which systemd-nspawn cannot mount onto."""
     root = tmp_path / "root"
     shutil.copytree(busybox, root, symlinks=True)
-    (root / "dev").write_text("")
+    (root / "tmp").write_text("")
     return root
 
 
 def test_nspawns_own_message_is_the_cause_with_its_step(volt, odd_root, tmp_path):
-    storage = {"rootfs": str(odd_root)}
+    storage = {"rootfs": str(odd_root), "writable_layer": "none"}
     done = volt.run("true", storage=storage, options=("--outcome", tmp_path / "outcome"))
     outcome = json.loads((tmp_path / "outcome").read_text())
     assert done.returncode == outcome["status"] == 125
     assert (outcome["by"], outcome["step"], outcome["undone"]) == ("volt", "execute", True)
-    for words in ("systemd-nspawn", "/dev", "Not a directory"):
+    for words in ("systemd-nspawn", "/tmp", "Not a directory"):
         assert words in outcome["message"]
         assert words in done.stderr.decode()
 
