@@ -98,7 +98,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         _call_part(call)
         + _claims(workload, facts)
         + _record(workload, facts, home, _unenforced(waived, landlock))
-        + _guard_start(bounding)
+        + _guard_start(sets.bounding)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
