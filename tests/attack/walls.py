@@ -78,7 +78,9 @@ def no_private_network(plan: LaunchPlan) -> LaunchPlan:
         return {"caps": tuple(cap for cap in step.caps if cap != "NET_BIND_SERVICE")}
 
     hosts = without_word(plan, "--private-network")
-    return changed(changed(hosts, BoundCapabilities, fewer), SetCapabilities, fewer)
+    for kind in (KeepCapabilities, BoundCapabilities, SetCapabilities):
+        hosts = changed(hosts, kind, fewer)
+    return hosts
 
 
 def no_pins(plan: LaunchPlan) -> LaunchPlan:
