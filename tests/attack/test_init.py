@@ -53,9 +53,9 @@ def status(attack, *without, **sections):
     return dict(line.replace("\t", "").split(":") for line in out.splitlines())
 
 
-def test_the_init_keeps_no_capability_but_its_payloads(attack):
-    """And CAP_KILL: what it forks for a session can have no more than the payload has."""
-    kept = f"{1 << 0 | 1 << 5:016x}"
+def test_the_init_keeps_its_payloads_capabilities_and_four_more(attack):
+    """And KILL, SETGID, SETUID and SETPCAP, for what it forks to become what the payload is."""
+    kept = f"{1 << 0 | 0b1111 << 5:016x}"
     security = {"capabilities": ["CHOWN"]}
     found = status(attack, security=security)
     assert (found["CapEff"], found["CapPrm"]) == (kept, kept)
