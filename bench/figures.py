@@ -56,6 +56,7 @@ TARGETS = (
     Target("python", "nspawn", 0.45),
     Target("python", "crun", 1.1),
     Target("first", "podman", 1.8),
+    Target("volt", "open", 1.05),
 )
 
 

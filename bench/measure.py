@@ -47,19 +47,23 @@ class Case:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+# Rounds that are not counted: peers write into the root file system at first, and volt's plans depend on it.
+WARMING = 4
+
+
 def interleaved(
     cases: Sequence[Case],
     rounds: int,
     measure: Callable[[Case], Sample],
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, list[Sample]]:
-    """The samples of each case by its name; a first round, to warm up, is not counted."""
+    """The samples of each case by its name; the first rounds, to warm up, are not counted."""
     found: dict[str, list[Sample]] = {case.name: [] for case in cases}
-    for number in range(rounds + 1):
-        progress(number)
+    for number in range(WARMING + rounds):
+        progress(max(0, number - WARMING))
         for case in random.sample(cases, len(cases)):
             sample = measure(case)
-            if number:
+            if number >= WARMING:
                 found[case.name].append(sample)
     return found
 

@@ -22,7 +22,7 @@ from volt.launch import handover
 from volt.model.binary import encode
 
 OURS = ("volt", "python", "first", "later", "performer")
-PEERS = ("nspawn", "crun", "podman", "bwrap")
+PEERS = ("nspawn", "crun", "podman", "bwrap", "open")
 FLOORS = ("python-alone", "python-bare")  # nothing that begins in Python can be faster
 PROFILE = "/usr/share/containers/seccomp.json"
 PAYLOAD = "/bin/true"
@@ -42,6 +42,26 @@ mode = "none"
 rootfs = "{root}"
 writable_layer = "tmpfs"
 """
+# The same launch without Landlock and with a filter that permits everything: what these two walls cost.
+OPEN = """
+[security]
+landlock_profile = "custom"
+landlock_policy = "open.landlock.toml"
+seccomp_profile = "./open.seccomp.toml"
+"""
+OPEN_FILES = {
+    "open.landlock.toml": 'description = "Withholds nothing"\nabi = 1\n',
+    "open.seccomp.toml": """\
+format = 1
+name = "open"
+description = "Permits everything"
+unlisted = "permit"
+compat = "filter"
+[[permit]]
+reason = "The form asks for one"
+calls = "read"
+""",
+}
 # Debian's name of an architecture, which the profile's rules are for → the kernel's, which its table begins with.
 ARCHITECTURES = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
 
@@ -56,7 +76,11 @@ def manifest(world: World) -> Path:
     """The manifest's file, with the root file system that it names."""
     root_file_system(world.root)
     path = world.folder / "bench.toml"
-    path.write_text(MANIFEST.format(payload=PAYLOAD, root=world.root))
+    text = MANIFEST.format(payload=PAYLOAD, root=world.root)
+    path.write_text(text)
+    files = {"open.toml": text + OPEN, **OPEN_FILES}
+    for name, content in files.items():
+        (world.folder / name).write_text(content)
     time.sleep(REMEMBERED)
     return path
 
@@ -95,6 +119,8 @@ def peers(world: World, root: Path) -> Iterator[Case]:
         program = find_program(argv[0], world.environment)
         covered = name in {"crun", "podman"}
         yield Case(name, TITLES[name], program, argv, covered=covered, environment=world.environment)
+    argv = ("volt", "run", str(world.folder / "open.toml"))
+    yield Case("open", TITLES["open"], COMMAND, argv, environment=world.environment)
 
 
 TITLES = {
@@ -102,6 +128,7 @@ TITLES = {
     "crun": "crun, podman's seccomp profile",
     "podman": "podman run --network none",
     "bwrap": "bwrap --unshare-all",
+    "open": "volt run, walls open",
 }
 CRUN = ("--cgroup-manager=disabled", "run")
 # Without limits podman sets its own, which may exceed what this machine allows.

@@ -158,7 +158,7 @@ By minimum, with volt's user namespace and filter on. {verdict}
 {targets}
 ### How it is measured
 
-- Each round starts every command once, in a new order, one after another; a round to warm up is not counted. A
+- Each round starts every command once, in a new order, one after another; four rounds to warm up are not counted. A
   command that does not end with 0 stops the measurement.
 - All have the same environment and root file system, `/dev/null` as input and output, and no network; only
   systemd-nspawn has the host's, its default. volt's manifest has a writable layer on a tmpfs.
@@ -169,6 +169,7 @@ By minimum, with volt's user namespace and filter on. {verdict}
   what `-m` imports, and `volt run`.
 - `{performer}` is the static program performing a plan made beforehand: what remains of a launch
   when nothing has to be decided.
+- `{open}` is `volt run` without Landlock and with a filter that permits everything: what these two walls cost.
 - systemd-nspawn has its defaults but for `--register=no --keep-unit`, which it needs without systemd. crun has its
   example configuration, with podman's filter in it. podman and crun run with cgroups disabled, their fastest way, in a
   mount namespace without the machine's cgroups: crun refuses a mix of v1 and v2. bwrap has neither a filter nor limits.
@@ -205,5 +206,6 @@ def part(report: Report, plot: str) -> str:
         bare="python -c pass",
         isolated="python -I -S -c pass",
         performer=report.titles["performer"],
+        open=report.titles["open"],
     )
     return section("Launching", ABOUT, report.command, facts(report.machine, report.count), found)
