@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,9 +209,16 @@ def settles(holds):
 
 
 @pytest.fixture
-def one(volt, busybox, tmp_path, monkeypatch):
+def scratch():
+    """Where set-uid programs count: Debian 13 mounts /tmp nosuid, and a volume from there is so whatever is planned."""
+    with tempfile.TemporaryDirectory(prefix="volt-audit-", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def one(volt, busybox, scratch, monkeypatch):
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    return lambda **sections: Planned(volt, busybox, tmp_path, **sections)
+    return lambda **sections: Planned(volt, busybox, scratch, **sections)
 
 
 SECTIONS = {
