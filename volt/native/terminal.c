@@ -35,6 +35,10 @@ static int await_go_on(struct context *context) {
         uint32_t number;
         int got = receive_frame(context->control, &frame);
         if (got <= 0) return got < 0 ? -1 : refuse(context, EPIPE, "the supervisor is gone");
+        if (frame.type == FRAME_SESSION) { // asked for too early: that ends its socket, and nothing else
+            close_held(&frame.descriptor);
+            continue;
+        }
         if (frame.type != FRAME_SIGNAL || !frame_number(&frame, &number) || number > 64)
             return refuse(context, EPROTO, "the supervisor's answer");
         if (number == GO_ON) return 0;

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.unit.native.test_init import HEAD, START, running, shell
+from tests.unit.native.test_init import HEAD, ON_TERMINAL, START, running, shell, terminal
 from volt.model import protocol
 from volt.model.attempts import Attempt, Invoked
-from volt.model.protocol import SESSION_ATTEMPTS, Frame
+from volt.model.protocol import GO_ON, SESSION_ATTEMPTS, Frame
 from volt.model.steps import SetLimit
 from volt.runs.session import encode
 
@@ -69,6 +69,15 @@ def ends(init):
     """The payload was there all the time, and is told to end."""
     init.signal(signal.SIGTERM)
     assert os.WTERMSIG(init.exited()) == signal.SIGTERM
+
+
+def test_whoever_asks_before_the_payload_has_its_terminal_hears_the_end_and_does_no_harm(units):
+    with running(units, ON_TERMINAL, [SLEEP]) as init, terminal(init):
+        with session(init) as asked:
+            assert asked.own.recv(1) == b""
+        init.signal(GO_ON)
+        init.started()
+        ends(init)
 
 
 @pytest.mark.parametrize(
