@@ -23,8 +23,9 @@ def audit(workload: str | int) -> Audit:
     from volt.model.decode import decode
     from volt.runs.kept import kept_plan
 
-    record = found(folders(), workload)
-    return compared(record, decode(kept_plan(record), record.name, record.mode))
+    where = folders()
+    record = found(where, workload)
+    return compared(record, decode(kept_plan(record, where.state), record.name, record.mode))
 
 
 def compared(record: Record, plan: LaunchPlan) -> Audit:

@@ -1,7 +1,7 @@
 """The plan that a living run was started with: its supervisor keeps the file open that it came from."""
 
-# What a link of /proc says may be no path.
-# ruff: noqa: PTH115, PTH123, PTH208
+# A link of /proc may be no path.
+# ruff: noqa: PTH123
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ import os
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
-from volt.runs.processes import GONE
+from volt.runs.processes import GONE, descriptors
 
 if TYPE_CHECKING:
     from volt.runs.record import Record
 
 HANDED = "/memfd:volt-plan"  # volt/launch/handover.py
-ENTRIES = "/plans/"  # the plan cache, below the state folder
 MOST = 17 << 20  # bytes; a plan is at most 16 MiB
 
 
-def kept_plan(record: Record) -> bytes:
-    """The plan's binary form, or the cache entry with it. Raises StateError."""
+def kept_plan(record: Record, state: str) -> bytes:
+    """The plan's binary form, or the entry of the plan cache in the folder `state` with it; no other file that the
+    caller may have handed in. Raises StateError."""
+    entries = os.path.realpath(f"{state}/plans") + "/"
     try:
-        for name in os.listdir(f"/proc/{record.pid}/fd"):
-            path = f"/proc/{record.pid}/fd/{name}"
-            target = os.readlink(path)
-            if target.startswith(HANDED) or ENTRIES in target:
-                with open(path, "rb") as file:
+        for number, target in descriptors(record.pid):
+            if target.startswith((HANDED, entries)):
+                with open(f"/proc/{record.pid}/fd/{number}", "rb") as file:
                     return file.read(MOST)
     except GONE as error:
         raise StateError(f"{record.name} has ended meanwhile") from error

@@ -1,8 +1,13 @@
 """The processes of a run, found by who started whom: no cgroup that a payload moves in, no name that it takes."""
 
+# What a link of /proc says may be no path.
+# ruff: noqa: PTH115, PTH208
+
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +57,14 @@ def status_of(pid: int) -> dict[str, str]:
     except GONE:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def descriptors(pid: int) -> Iterator[tuple[int, str]]:
+    """The open ones of a process with what each leads to, less those that it closes meanwhile. Raises
+    FileNotFoundError when it is gone."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(*GONE):
+            yield int(name), os.readlink(f"/proc/{pid}/fd/{name}")
 
 
 def namespaced(pid: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Reading a run from outside: what /proc and its cgroup say of it."""
 
 # What a link of /proc says may be no path.
-# ruff: noqa: PTH115, PTH208
+# ruff: noqa: PTH115
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from volt.errors import StateError
 from volt.model.audit import NAMESPACES, SETS, Mounted, Opened, Process, Seen
 from volt.model.steps import LIMITS, NO_LIMIT
-from volt.runs.processes import GONE, Tree, status_of
+from volt.runs.processes import GONE, Tree, descriptors, status_of
 
 LINKS = 40  # as many as the kernel follows, path_resolution(7)
 SOFT, HARD = slice(26, 46), slice(47, 67)  # columns of /proc/PID/limits, whose names hold spaces
@@ -93,15 +93,14 @@ def _limit(word: str) -> int:
 
 
 def _descriptors(pid: int) -> Iterable[Opened]:
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    for number, target in descriptors(pid):
         try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-            info = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+            info = Path(f"/proc/{pid}/fdinfo/{number}").read_text()
         except GONE:  # closed meanwhile
             continue
         fields = {key: value.strip() for key, _, value in (line.partition(":") for line in info.splitlines())}
         mount = int(fields.get("mnt_id", -1))
-        yield Opened(int(name), target, mount, (mount, int(fields.get("ino", -1))))
+        yield Opened(number, target, mount, (mount, int(fields.get("ino", -1))))
 
 
 def _mounts(pid: int) -> tuple[Mounted, ...]:

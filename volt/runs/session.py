@@ -7,9 +7,6 @@ An attempt is `count u32`, then for each call `number u64`, six arguments u64, `
 then the data.
 """
 
-# What a link of /proc says may be no path.
-# ruff: noqa: PTH115, PTH208
-
 from __future__ import annotations
 
 import array
@@ -24,7 +21,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 from volt.model.attempts import Attempt, Tried, Tries
 from volt.model.protocol import FRAME_LIMIT, MAGIC, SESSION_ATTEMPTS, VERSION, Frame
-from volt.runs.processes import GONE
+from volt.runs.processes import GONE, descriptors
 
 if TYPE_CHECKING:
     from volt.runs.record import Record
@@ -62,10 +59,10 @@ def _control(record: Record) -> socket.socket:
     """The supervisor's end of the control socket: of its sockets, the one that it made itself in pairs of packets."""
     pidfd = os.pidfd_open(record.pid)
     try:
-        for name in os.listdir(f"/proc/{record.pid}/fd"):
-            if not os.readlink(f"/proc/{record.pid}/fd/{name}").startswith("socket:"):
+        for number, target in descriptors(record.pid):
+            if not target.startswith("socket:"):
                 continue
-            one = socket.socket(fileno=_copy(pidfd, int(name)))
+            one = socket.socket(fileno=_copy(pidfd, number))
             if _is_control(one, record.pid):
                 return one
             one.close()
