@@ -30,6 +30,8 @@ CALLS = {
         lifeline=9,
         time_limit=90_000,
     ),
+    "detached": Call(detach=True, keep=True, labels=(("tier", "front"),), origin='{"file": "/srv/web.toml"}'),
+    "detached-terminal": Call(detach=True, discard=True, interactive=True, terminal=0b111, term="xterm"),
     "fresh": Call(fresh=True),
     "landlock-waived": Call(waived=("landlock",)),
     "limits-waived": Call(waived=("resources",)),

@@ -29,6 +29,7 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
+    from volt.api.detaching import detach
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -58,6 +59,7 @@ __all__ = [
     "VoltError",
     "audit",
     "become",
+    "detach",
     "doctor",
     "encode",
     "explain",
@@ -90,6 +92,7 @@ LAZY: Mapping[str, str] = {
     "Check": "volt.model.doctor",
     "Explanation": "volt.model.explanation",
     "Run": "volt.launch.running",
+    "detach": "volt.api.detaching",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
 }
@@ -261,7 +264,7 @@ def become(
 
     sweep()
     wanted = call or Call()
-    wanted = replace(wanted, terminal=terminals(0, 1, 2), term=os.environ.get("TERM", ""))
+    wanted = replace(wanted, terminal=_terminal(wanted), term=os.environ.get("TERM", ""))
     cache = open_cache(folders()) if words and manifest != STDIN else None
     keeping = (Watch(cache.key), cache) if cache else None
     made, facts = planned(manifest, variables, base, wanted, keeping)
@@ -271,14 +274,20 @@ def become(
         watch, cache = keeping
         watch_code(watch)
         if watch.certain:
-            cache.keep(_question(words or (), wanted, facts.program), watch.dependencies(), plan)
+            cache.keep(_question(words or (), facts.program), watch.dependencies(), plan)
     try:
         handover.become(facts.program, plan)
     except OSError as error:
         raise LaunchError(f"the static program cannot be started: {error}") from error
 
 
-def _question(words: Sequence[str], call: Call, program: str) -> bytes:
+def _terminal(call: Call) -> int:
+    """The standard descriptors that are terminals inside: the caller's, and those asked for. A detached run has no
+    share in the caller's."""
+    return call.terminal if call.detach else call.terminal | terminals(0, 1, 2)
+
+
+def _question(words: Sequence[str], program: str) -> bytes:
     """The command line as the static program asks for its plan: it lies beside `volt-python`, or in the package."""
     from volt.host.facts import folders
     from volt.model.entry import question
@@ -290,7 +299,7 @@ def _question(words: Sequence[str], call: Call, program: str) -> bytes:
         path=os.environb.get(b"PYTHONPATH", b""),
         folder=os.fsencode(Path.cwd()),
         root=os.fsencode(folders().root),
-        terminal=call.terminal,
+        terminal=terminals(0, 1, 2),
         term=os.environb.get(b"TERM", b""),
     )
 

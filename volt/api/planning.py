@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from volt.api.landlock import located, policy_of
 from volt.api.policy import machine_policy
-from volt.errors import HostUnfit, ManifestError
+from volt.errors import HostUnfit, ManifestError, VoltError
 from volt.model.facts import Call, Facts
 from volt.model.plan import LaunchPlan
 
@@ -59,19 +60,20 @@ def planned(
     if watch:
         watch_machine(watch)
     policy = machine_policy()
-    read = resolved(manifest, variables, base, watch)
+    read = named(resolved(manifest, variables, base, watch), call)
+    call = replace(call, origin=origin(manifest, variables, base, call)) if call.detach else call
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
     errors = tuple(finding for finding in read.findings if finding.severity == "error")
     if read.workload is None or errors:
         raise ManifestError(read.findings)
-    named = read.workload.security.seccomp_profile or "default"
+    filters = read.workload.security.seccomp_profile or "default"
     if watch:
         watch_facts(watch, facts)
-        profile = named if "/" in named else profile_path("seccomp", named)
+        profile = filters if "/" in filters else profile_path("seccomp", filters)
         watch_workload(watch, read.workload, facts, profile, fresh=call.fresh)
     landlock = policy_of(read.workload, watch)
     facts = replace(probe(read.workload, facts, fresh=call.fresh), landlock=landlock)
-    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", named)
+    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
     try:
         made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
@@ -79,6 +81,41 @@ def planned(
         found = located(found, landlock) if landlock else found
         raise ManifestError(locate(found, read)) from None
     return made, facts
+
+
+def named(read: Resolved, call: Call) -> Resolved:
+    """The manifest with the name that the caller gives the workload. Raises VoltError for one that is none."""
+    if call.name is None or read.workload is None:
+        return read
+    from volt.manifest.forms import label
+    from volt.model.values import replace
+
+    try:
+        name = label(call.name)
+    except ValueError as error:
+        raise VoltError(f"--name: {error}", hint="write lower-case letters, digits and hyphens") from error
+    return replace(read, workload=replace(read.workload, name=name))
+
+
+def origin(manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, call: Call) -> str:
+    """What it takes to launch the same again, as JSON. `file` is "" where the manifest was no file."""
+    file = manifest if isinstance(manifest, (str, Path)) and manifest != "-" else ""
+    known = {
+        "file": str(Path(file).absolute()) if file else "",
+        "base": "" if base is None else str(Path(base).absolute()),
+        "set": dict(variables or {}),
+        "env": dict(call.env),
+        "command": list(call.command),
+        "waived": list(call.waived),
+        "name": call.name or "",
+        "labels": dict(call.labels),
+        "keep": call.keep,
+        "discard": call.discard,
+        "interactive": call.interactive,
+        "terminal": bool(call.terminal),
+        "time_limit": call.time_limit,
+    }
+    return json.dumps(known)
 
 
 def _filter(text: bytes, capabilities: Sequence[str], facts: Facts, keeping: Keeping | None) -> Filter:

@@ -20,6 +20,23 @@ Env = Annotated[
     typer.Option("--env", "-e", metavar="NAME=VALUE", help="Add to the payload's environment."),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the kept writable layer first.")]
+DetachRun = Annotated[
+    bool, typer.Option("--detach", "-d", help="Return when it has started, and print the run's id; see volt logs.")
+]
+RemoveAfter = Annotated[
+    bool, typer.Option("--rm", help="Keep nothing of this run: no record, no log, and nothing of what it writes.")
+]
+InputOpen = Annotated[
+    bool, typer.Option("--interactive", "-i", help="Keep the input of a detached run open, for volt attach.")
+]
+Terminal = Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal where the caller has none.")]
+RunName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Call the workload so, instead of workload.name.")
+]
+Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="Add to workload.labels.")]
+TimeLimit = Annotated[
+    str | None, typer.Option("--timeout", metavar="TIME", help="End it after this time, as 90s or 1h30m.")
+]
 Unenforced = Annotated[
     list[str] | None,
     typer.Option(

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from volt.cli.launching import launch
-from volt.cli.options import Command, Env, File, Fresh, OutcomeFile, Unenforced, Variables
-from volt.cli.words import request_of
+from volt.cli.options import (
+    Command,
+    DetachRun,
+    Env,
+    File,
+    Fresh,
+    InputOpen,
+    Labels,
+    OutcomeFile,
+    RemoveAfter,
+    RunName,
+    Terminal,
+    TimeLimit,
+    Unenforced,
+    Variables,
+)
+from volt.cli.words import Request
 
 
 def run(
@@ -15,10 +30,30 @@ def run(
     fresh: Fresh = False,
     outcome: OutcomeFile = None,
     allow_unenforced: Unenforced = None,
+    detach: DetachRun = False,
+    rm: RemoveAfter = False,
+    interactive: InputOpen = False,
+    tty: Terminal = False,
+    name: RunName = None,
+    label: Labels = None,
+    timeout: TimeLimit = None,
 ) -> int:
-    """Launch the workload of FILE and wait for it.
+    """Launch the workload of FILE and wait for it, or with --detach until it has started.
 
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.
     """
-    return launch(request_of(file, command, set_, env, fresh, outcome, allow_unenforced))
+    repeated = {"command": command, "variables": set_, "env": env, "waived": allow_unenforced, "labels": label}
+    request = Request(
+        file,
+        fresh=fresh,
+        outcome=outcome,
+        detach=detach,
+        rm=rm,
+        interactive=interactive,
+        tty=tty,
+        name=name,
+        timeout=timeout,
+        **{field: tuple(words or ()) for field, words in repeated.items()},
+    )
+    return launch(request)

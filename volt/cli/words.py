@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from volt import api
 from volt.errors import VoltError
-from volt.model.values import Value, replace
+from volt.model.values import Value
 
 # What a host may be unable to hold, and a caller may go without.
 WAIVABLE = ("resources", "landlock")
@@ -23,66 +24,109 @@ class Request(Value):
     fresh: bool = False
     outcome: str | None = None
     waived: tuple[str, ...] = ()
+    detach: bool = False
+    rm: bool = False
+    interactive: bool = False
+    tty: bool = False
+    name: str | None = None
+    labels: tuple[str, ...] = ()
+    timeout: str | None = None
 
 
-def request_of(
-    file: str,
-    command: Sequence[str] | None,
-    variables: Sequence[str] | None,
-    env: Sequence[str] | None,
-    fresh: bool,
-    outcome: str | None,
-    waived: Sequence[str] | None,
-) -> Request:
-    """The request of these options, each None where it was not given."""
-    words, set_, added, allowed = (tuple(given or ()) for given in (command, variables, env, waived))
-    return Request(file, words, set_, added, fresh, outcome, allowed)
+# Options of `volt run`: those that take no value, and the field of a request that each of the others fills or adds to.
+SWITCHES = {
+    "--fresh": "fresh",
+    "--detach": "detach",
+    "-d": "detach",
+    "--rm": "rm",
+    "--interactive": "interactive",
+    "-i": "interactive",
+    "--tty": "tty",
+    "-t": "tty",
+}
+SINGLE = {"--outcome": "outcome", "--name": "name", "--timeout": "timeout"}
+REPEATED = {
+    "--set": "variables",
+    "--env": "env",
+    "-e": "env",
+    "--allow-unenforced": "waived",
+    "--label": "labels",
+    "-l": "labels",
+}
 
 
 def read_run(words: Sequence[str]) -> Request | None:
     """The request in `run [OPTION VALUE]... FILE [OPTION VALUE]... [-- COMMAND...]`; None for anything else.
 
-    Options are written out in full, `-e` alone in short, and take their value as the next word.
+    Options are written out in full, or as single letters, and take their value as the next word.
     """
     if words[:1] != ["run"]:
         return None
     split = words.index("--") if "--" in words else len(words)
-    request, files = Request("", tuple(words[split + 1 :])), []
+    found: dict[str, Any] = {"command": tuple(words[split + 1 :])}
+    files = []
     own = iter(words[1:split])
     for word in own:
-        if word == "--fresh":
-            request = replace(request, fresh=True)
-        elif word in ("--set", "--env", "-e", "--outcome", "--allow-unenforced"):
+        if word in SWITCHES:
+            found[SWITCHES[word]] = True
+        elif word in SINGLE or word in REPEATED:
             value = next(own, None)
             if value is None:
                 return None
-            request = _with(request, word, value)
+            found |= _value(found, word, value)
         elif word.startswith("-") and word != "-":
             return None
         else:
             files.append(word)
-    return replace(request, file=files[0]) if len(files) == 1 else None
+    return Request(files[0], **found) if len(files) == 1 else None
 
 
-def _with(request: Request, option: str, value: str) -> Request:
-    if option == "--set":
-        return replace(request, variables=(*request.variables, value))
-    if option == "--outcome":
-        return replace(request, outcome=value)
-    if option == "--allow-unenforced":
-        return replace(request, waived=(*request.waived, value))
-    return replace(request, env=(*request.env, value))
+def _value(found: Mapping[str, Any], option: str, value: str) -> dict[str, Any]:
+    if option in SINGLE:
+        return {SINGLE[option]: value}
+    field = REPEATED[option]
+    return {field: (*found.get(field, ()), value)}
 
 
 def call_of(request: Request) -> api.Call:
     """What the command line adds to the manifest. Raises VoltError."""
+    if request.detach and request.outcome is not None:
+        raise VoltError("--outcome goes with a run in the foreground", hint="volt inspect NAME shows how it ended")
     return api.Call(
         command=request.command,
         env=tuple(pairs(request.env, "--env").items()),
         fresh=request.fresh,
         report=None if request.outcome is None else str(Path(request.outcome).absolute()),
         waived=waivers(request.waived),
+        detach=request.detach,
+        keep=request.detach and not request.rm,
+        discard=request.rm,
+        interactive=request.interactive,
+        terminal=_asked_terminal(request),
+        name=request.name,
+        labels=tuple(pairs(request.labels, "--label").items()),
+        time_limit=None if request.timeout is None else milliseconds(request.timeout),
     )
+
+
+def _asked_terminal(request: Request) -> int:
+    """The standard descriptors that -t makes terminals; in the foreground input only where the caller's is one."""
+    if not request.tty:
+        return 0
+    return 0b111 if request.detach else 0b110
+
+
+def milliseconds(written: str) -> int:
+    """A duration, or a number of seconds. Raises VoltError."""
+    from volt.model.sizes import Duration
+
+    try:
+        span = Duration.parse(f"{written}s" if written.isdecimal() else written).milliseconds
+    except ValueError as error:
+        raise VoltError(f"--timeout: {error}", hint="write 30s, or 1m30s") from error
+    if span == 0:
+        raise VoltError("--timeout: nothing runs for no time", hint="write 30s, or leave it out")
+    return span
 
 
 def waivers(words: Sequence[str] | None) -> tuple[str, ...]:

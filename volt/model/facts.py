@@ -137,11 +137,22 @@ class Call(Value):
     or the number of an inherited descriptor; `lifeline` an inherited descriptor whose closing ends the
     run. `time_limit` is in milliseconds from the start. `waived` are the sections whose fields may stay
     unenforced where the host cannot hold them.
+
+    `detach` leaves the run to itself once it has started, with its output in a log; with `keep` record, outcome and
+    log stay after its end. `interactive` then leaves its input open. `discard` gives it a writable layer of its own
+    that goes with it. `name` and `labels` come before the manifest's. `origin` is, as JSON, how to launch it again.
     """
 
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     fresh: bool = False
+    detach: bool = False
+    keep: bool = False
+    interactive: bool = False
+    discard: bool = False
+    name: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    origin: str = "{}"
     terminal: int = 0
     term: str = ""
     report: str | int | None = None

@@ -133,25 +133,68 @@ class Lifeline(Step):
 
 
 class TimeLimit(Step):
-    """When `milliseconds` have passed since the start: SIGTERM to the payload, 10 s later SIGKILL."""
+    """When `milliseconds` have passed since the start the payload is ended, as stop-by says."""
 
     name = "time-limit"
     milliseconds: U64
 
 
+class StopBy(Step):
+    """What ends the payload where volt ends it: the signal with this number, and SIGKILL when it has taken
+    `milliseconds` and longer. Without this step SIGTERM and 10 s."""
+
+    name = "stop-by"
+    signal: U32
+    milliseconds: U64
+
+
+class Detach(Step):
+    """fork(2): the child goes on as the supervisor, in a session of its own; when the payload has started its standard
+    streams become /dev/null. The parent waits for that, prints the run's id and ends with 0; where the launch fails it
+    ends as the child does, which has said why. A signal that ends the parent's wait ends the launch."""
+
+    name = "detach"
+    calls = ("clone3", "setsid")
+
+
+class MakePipe(Step):
+    """pipe2(2) for the standard stream with this number: the supervisor keeps its own end, `to` is the payload's. Of
+    input it is the one for writing, held open as long as the run; of output it goes to the log."""
+
+    name = "make-pipe"
+    stream: U32
+    to: Out
+
+
+class OpenLog(Step):
+    """Open `folder`/0.log for what the payload writes: lines of the CRI log format, kubernetes/design-proposals-archive
+    kubelet-cri-logging.md. Above `rate` bytes a second what is written is discarded and counted. At `size` bytes the
+    file becomes 1.log, that one 2.log, and so on: `files` of them in all."""
+
+    name = "open-log"
+    calls = ("openat",)
+    undo = release = "close it, with what is still in the pipes"
+    folder: Text
+    rate: U64
+    size: U64
+    files: U32
+
+
 class MakeFolder(Step):
     """mkdirat(2). A folder that exists is left alone; a symbolic link in its place is an error.
     A new folder that is not `keep` goes with the run; one that is goes only if the launch fails. What is
-    in it goes too, unless it is `shared` with other runs: then it goes only when it is empty."""
+    in it goes too, unless it is `shared` with other runs: then it goes only when it is empty. With `ended` the
+    folder gets that name when the run has ended."""
 
     name = "make-folder"
     calls = ("mkdirat",)
     undo = "remove the folder, if this run made it"
-    release = "remove the folder unless it is kept"
+    release = "remove the folder unless it is kept; or rename it"
     path: Text
     mode: Mode = 0o755
     keep: Switch = False
     shared: Switch = False
+    ended: Text = ()
 
 
 class ClaimName(Step):
@@ -194,10 +237,12 @@ class WriteFile(Step):
 
     name = "write-file"
     calls = ("openat", "write", "renameat2")
-    undo = release = "remove the file"
+    undo = "remove the file"
+    release = "remove the file unless it is kept"
     path: Text
     content: Text
     mode: Mode = 0o600
+    keep: Switch = False
 
 
 class PinFile(Step):
@@ -662,6 +707,10 @@ OPERATIONS: tuple[type[Step], ...] = (
     Report,
     Lifeline,
     TimeLimit,
+    StopBy,
+    Detach,
+    MakePipe,
+    OpenLog,
     MakeFolder,
     ClaimName,
     ClaimRun,

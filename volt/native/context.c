@@ -1,13 +1,18 @@
 // The state of a performance, the memory it keeps, and the few calls that everything else is made of.
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kernel.h"
 #include "volt.h"
+
+#define STOP_TIMEOUT 10000 // milliseconds
+#define STAT_START_TIME 22 // proc(5), /proc/PID/stat: the field's number
 
 // Of one in static memory: what is zero there from the start is not written, for a written page stays in memory.
 void context_init(struct context *context) {
@@ -16,9 +21,12 @@ void context_init(struct context *context) {
     if (context->left[0]) context->left[0] = '\0';
     context->control = context->control_far = context->messages = context->signals = -1;
     context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = context->inside = -1;
+    context->plan = context->starter = context->input = -1;
     context->guard = context->payload = -1;
     context->undone = true;
     context->begun = now();
+    context->stop_signal = SIGTERM;
+    context->stop_timeout = STOP_TIMEOUT;
 }
 
 // The descriptor under a number, -1 where there is none.
@@ -80,6 +88,19 @@ uint64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+// Our start in clock ticks since boot: the fields are counted behind the name, which may hold anything.
+uint64_t start_clock(void) {
+    char line[1024];
+    int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? -1 : read_up_to(file, line, sizeof line - 1);
+    close_held(&file);
+    if (length <= 0) return 0;
+    line[length] = '\0';
+    char *at = strrchr(line, ')');
+    for (int field = 2; at && field < STAT_START_TIME; field++) at = strchr(at + 1, ' ');
+    return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
 char *format_text(const char *format, ...) {

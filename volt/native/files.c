@@ -12,6 +12,10 @@
 
 #define NEW_FILE (O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC)
 
+static int rename_new(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
 int do_make_folder(struct context *context, const struct step_make_folder *step) {
     context->deed->exclusive = context->claimed;
     if (mkdirat(AT_FDCWD, step->path, step->mode) == 0) {
@@ -30,13 +34,10 @@ int do_make_folder(struct context *context, const struct step_make_folder *step)
 int undo_make_folder(struct context *context, const struct step_make_folder *step, struct deed *deed,
                      enum ending ending) {
     (void)context;
+    if (deed->made && step->ended[0] && ending == FINISHED) return rename_new(step->path, step->ended);
     if (!deed->made || (step->keep && ending == FINISHED)) return 0;
     if (!step->keep || deed->exclusive) return remove_tree(step->path);
     return rmdir(step->path) == 0 || errno == ENOTEMPTY || errno == ENOENT ? 0 : -1;
-}
-
-static int rename_new(const char *from, const char *to) {
-    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
 // A new file with `content` at `path`; with `sync` it is on disk when this returns.
@@ -70,7 +71,8 @@ int do_write_file(struct context *context, const struct step_write_file *step) {
 
 int undo_write_file(struct context *context, const struct step_write_file *step, struct deed *deed,
                     enum ending ending) {
-    (void)context, (void)deed, (void)ending;
+    (void)context, (void)deed;
+    if (step->keep && ending == FINISHED) return 0;
     return unlink(step->path) == 0 || errno == ENOENT ? 0 : -1;
 }
 

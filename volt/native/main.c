@@ -18,7 +18,6 @@
 
 #define PYTHON_ENTRY "volt-python"
 #define ASKED_BY "python:" // volt/__main__.py
-#define STAT_START_TIME 22 // proc(5), /proc/PID/stat: the field's number
 
 int do_lifeline(struct context *context, const struct step_lifeline *step) {
     if (fcntl((int)step->descriptor, F_SETFD, FD_CLOEXEC) < 0) return -1;
@@ -48,19 +47,6 @@ static int hold_signals(struct context *context) {
     return context->signals < 0 ? -1 : 0;
 }
 
-// Our start in clock ticks since boot: the fields are counted behind the name, which may hold anything.
-static uint64_t start_clock(void) {
-    char line[1024];
-    int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read_up_to(file, line, sizeof line - 1);
-    close_held(&file);
-    if (length <= 0) return 0;
-    line[length] = '\0';
-    char *at = strrchr(line, ')');
-    for (int field = 2; at && field < STAT_START_TIME; field++) at = strchr(at + 1, ' ');
-    return at ? strtoull(at + 1, NULL, 10) : 0;
-}
-
 // Everything but the plan itself.
 static int begin(struct context *context) {
     if (hold_signals(context) < 0 || k_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
@@ -71,12 +57,13 @@ static int begin(struct context *context) {
     return 0;
 }
 
-// The plan in a descriptor, or where that is -1 in `whole`.
+// The plan in the file `plan`, or where it lies in memory already in `whole`.
 static int perform_main(struct context *context, int plan, struct bytes whole) {
     hold_standard();
     context_init(context);
+    context->plan = plan;
     int result = begin(context);
-    if (result == 0) result = plan >= 0 ? load_program(context, plan, false) : load_bytes(context, whole, false);
+    if (result == 0) result = whole.start ? load_bytes(context, whole, false) : load_program(context, plan, false);
     // The plan stays open as long as the run: `volt audit` reads it by way of /proc.
     for (unsigned i = 1; result == 0 && i <= context->program.registers; i++) hold(context, i, (int)i - 1);
     if (result < 0) {
@@ -124,7 +111,7 @@ static int front_main(struct context *context, char **words) {
     struct bytes plan;
     int entry = -1; // stays open too
     hold_standard();
-    if (lookup(words, &plan, &entry)) return perform_main(context, -1, plan);
+    if (lookup(words, &plan, &entry)) return perform_main(context, entry, plan);
     return start_python(words);
 }
 

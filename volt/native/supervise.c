@@ -1,19 +1,23 @@
 // The supervisor: it passes signals and bytes between its caller and the payload until the payload has ended.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "frames.h"
+#include "log.h"
 #include "terminal.h"
+#include "table.h"
 
 #define START_LIMIT 60000 // milliseconds from the guard's start to the payload's
-#define KILL_AFTER 10000  // milliseconds between SIGTERM and SIGKILL
+#define KILL_AFTER 10000  // … and that a start may still take which is not wanted any more
 
-enum { CONTROL, SIGNALS, GUARD, LIFELINE, TERMINAL, POLLS = TERMINAL + TERMINAL_POLLS };
+enum { CONTROL, SIGNALS, GUARD, LIFELINE, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
 
 struct watch {
     struct context *context;
@@ -21,6 +25,12 @@ struct watch {
     uint64_t start_by, end_at, kill_at; // 0: not set
     bool killed, over, resting;
 };
+
+int do_stop_by(struct context *context, const struct step_stop_by *step) {
+    context->stop_signal = step->signal;
+    context->stop_timeout = step->milliseconds;
+    return 0;
+}
 
 static void fail(struct watch *watch, int error, const char *text) {
     struct context *context = watch->context;
@@ -38,12 +48,12 @@ static void forward(struct watch *watch, uint32_t number) {
     send_number(watch->context->control, FRAME_SIGNAL, number);
 }
 
-// SIGTERM to the payload, and a while later SIGKILL to everything.
+// A signal to the payload, and a while later SIGKILL to everything.
 static void end_payload(struct watch *watch, const char *why) {
     if (watch->kill_at) return;
     watch->context->result.ended = why;
-    watch->kill_at = now() + KILL_AFTER;
-    forward(watch, SIGTERM);
+    watch->kill_at = now() + watch->context->stop_timeout;
+    forward(watch, (uint32_t)watch->context->stop_signal);
 }
 
 // What systemd-nspawn wrote last, on one line.
@@ -82,7 +92,20 @@ static void lost(struct watch *watch) {
     else fail(watch, 0, text[0] ? text : "it ended before the payload had started, and said nothing");
 }
 
+// A detached payload's terminal: what is written to it goes to the log, what is typed comes from `volt attach`.
+static int log_terminal(struct context *context, int master) {
+    static const struct winsize size = {.ws_row = 24, .ws_col = 80};
+    ioctl(master, TIOCSWINSZ, &size);
+    context->log->streams[LOG_OUTPUT].from = master;
+    return fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
 static void begin_terminal(struct watch *watch, struct frame *frame) {
+    if (frame->descriptor >= 0 && watch->context->log) {
+        if (log_terminal(watch->context, frame->descriptor) < 0) fail(watch, errno, "the payload's terminal");
+        else forward(watch, GO_ON);
+        return;
+    }
     if (frame->descriptor < 0 || terminal_begin(&watch->terminal, watch->context, frame->descriptor) < 0)
         fail(watch, EPROTO, "the payload's terminal");
     else forward(watch, GO_ON);
@@ -96,6 +119,7 @@ static void take_frame(struct watch *watch, struct frame *frame) {
         if (frame->length) watch->context->skipped = format_text("%.*s", (int)frame->length, frame->body);
         result->started = true;
         watch->start_by = 0;
+        detached_started(watch->context);
         return;
     case FRAME_FAILED:
         if (!frame_failure(frame, &watch->context->failure)) break;
@@ -200,6 +224,7 @@ static void watch_once(struct watch *watch) {
         [LIFELINE] = {context->lifeline, 0, 0}, // its other end closes: POLLHUP, which needs no asking for
     };
     terminal_watch(&watch->terminal, polls + TERMINAL);
+    log_watch(context->log, polls + LOG);
     if (poll(polls, POLLS, until_deadline(watch)) < 0) return;
     if (polls[SIGNALS].revents) {
         uint32_t number = next_signal(context);
@@ -211,6 +236,7 @@ static void watch_once(struct watch *watch) {
         end_payload(watch, "cancelled");
     }
     terminal_copy(&watch->terminal, polls + TERMINAL);
+    log_copy(context->log, polls + LOG);
     if (!watch->over) meet_deadlines(watch);
     if (!watch->over && !watch->resting && context->result.started) rest(watch);
 }
@@ -236,5 +262,6 @@ void supervise(struct context *context) {
     while (!watch.over) watch_once(&watch);
     end_guard(context);
     drain_terminal(&watch);
+    log_finish(context->log);
 }
 

@@ -132,17 +132,17 @@ static void copy_habits(const struct termios *outer, int master) {
 }
 
 int terminal_begin(struct terminal *terminal, struct context *context, int master) {
-    int outer = outer_terminal();
-    if (outer < 0 || terminal->master >= 0) {
+    int outer = outer_terminal(), shown = outer >= 0 ? outer : STDOUT_FILENO; // -t where the caller has none
+    if (terminal->master >= 0) {
         close_held(&master);
-        return refuse(context, EPROTO, "a terminal that was not asked for");
+        return refuse(context, EPROTO, "a second terminal");
     }
     terminal->master = master;
     terminal->outer = outer;
     // The description came from the init alone: no one else sees this flag.
     if (fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK) < 0) return -1;
     terminal->output.from = master;
-    terminal->output.to = open_again(outer, O_WRONLY);
+    terminal->output.to = open_again(shown, O_WRONLY);
     if (context->terminal_taken) {
         copy_habits(&context->saved_mode, master);
         terminal->input.from = open_again(STDIN_FILENO, O_RDONLY);

@@ -97,9 +97,14 @@ struct context {
     int messages;                      // what systemd-nspawn writes to standard error
     int signals;                       // signalfd of everything
     int lifeline;
+    int plan;                          // the file that the plan came from, open as long as the run; or -1
+    int starter;                       // a detached run's: the one who started it waits at its other end; or -1
+    int input;                         // the writing end of the payload's standard input, where that is a pipe of ours
+    struct log *log;                   // where what the payload writes goes; or NULL
     int guard_pidfd;
     pid_t guard;
     uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
+    uint64_t stop_signal, stop_timeout; // what ends the payload; milliseconds until SIGKILL does
     bool claimed;                      // the name is ours
     mode_t callers_umask;
     bool terminal_taken;               // saved_mode is to be restored
@@ -126,6 +131,7 @@ int publish(struct context *context, uint16_t to, int descriptor);
 __attribute__((format(printf, 2, 3))) int explain(struct context *context, const char *format, ...);
 __attribute__((format(printf, 3, 4))) int refuse(struct context *context, int error, const char *format, ...);
 uint64_t now(void);
+uint64_t start_clock(void);
 int held(const struct context *context, unsigned number);
 void hold(struct context *context, unsigned number, int descriptor);
 void close_all_held(struct context *context, unsigned first, int kept);
@@ -205,6 +211,9 @@ const char *variable(char *const *environment, const char *name);
 // terminal.c
 int take_mode(struct context *context, int descriptor);
 void restore_mode(struct context *context);
+
+// detach.c
+void detached_started(struct context *context);
 
 // guard.c
 void end_guard(struct context *context);

@@ -47,11 +47,13 @@ from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import inside_part, payload_part, raised_limits
+from volt.plan.detached import detach_part, log_folder, log_part, standard
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
 from volt.plan.limits import unenforced
 from volt.plan.mounts import files_folder, mounts, mounts_part
+from volt.plan.record import known_of, stop_by
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
 from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
@@ -89,20 +91,20 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
     points = tuple((mount.path, mount.folder) for mount in found)
     sets = payload_sets(workload, identity.uid)
     filtered = filter_for(sets.bounding)
-    standard = tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
+    streams = _standard(call)
     env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
     waived = unenforced(workload.resources, facts, call.waived)
     landlock = _landlock(workload, facts, call)
     part = (
-        _call_part(call)
-        + _claims(workload, facts)
-        + _record(workload, facts, home, _unenforced(waived, landlock))
+        _call_part(workload, call)
+        + _claims(workload, facts, call)
+        + _record(workload, facts, call, home, _unenforced(waived, landlock))
         + _guard_start(sets.bounding)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
-        + root_part(workload, facts, points, call.fresh)
+        + root_part(workload, facts, points, call)
         + files_folder()
         + mounts_part(found)
         + attach_root()
@@ -110,12 +112,12 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + Part(guard=raised_limits(workload, facts))
         + inside_part()
         + Part(init=(ProtectInit(), *_open_terminal(call)))
-        + landlock_part(landlock, workload, call, standard)
-        + _start(standard, call.terminal, sets.effective)
+        + landlock_part(landlock, workload, call, streams)
+        + _start(streams, call.terminal, sets.effective)
         + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
-    handed = ("program", "control", "inside", *(name for name in standard if name), *part.inherited)
+    handed = ("program", "control", "inside", *(name for name in streams if name), *part.inherited)
     part += container.start_part(workload, facts, handed, sets.bounding)
     part += Part(host=(*_terminal(call), StartGuard(cgroup="cgroup")))
     return LaunchPlan(
@@ -128,6 +130,13 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         inherited=handed,
         notes=(*landlock_notes(landlock), *_notes(workload, landlock), *_filter_notes(filtered), *_waivers(waived)),
     )
+
+
+def _standard(call: Call) -> tuple[str, ...]:
+    """The names of the payload's standard descriptors, "" for a terminal or /dev/null."""
+    if call.detach:
+        return standard(call)
+    return tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
 
 
 def _landlock(workload: Workload, facts: Facts, call: Call) -> Applied:
@@ -145,8 +154,8 @@ def _unenforced(waived: Mapping[str, str], landlock: Applied) -> tuple[str, ...]
     return (*(f"resources.{key}" for key in waived), *rights)
 
 
-def _call_part(call: Call) -> Part:
-    """What the caller asked to be told, and when the run has to end."""
+def _call_part(workload: Workload, call: Call) -> Part:
+    """What the caller asked to be told, when the run has to end, and how."""
     steps: list[Step] = []
     if isinstance(call.report, str):
         steps.append(Report(path=text(call.report), note="--outcome"))
@@ -156,10 +165,12 @@ def _call_part(call: Call) -> Part:
         steps.append(Lifeline(descriptor=call.lifeline, note="the caller"))
     if call.time_limit is not None:
         steps.append(TimeLimit(milliseconds=call.time_limit, note="the caller's time limit"))
-    return Part(host=tuple(steps))
+    if stop := stop_by(workload):
+        steps.append(stop)
+    return Part(host=tuple(steps)) + detach_part(call)
 
 
-def _claims(workload: Workload, facts: Facts) -> Part:
+def _claims(workload: Workload, facts: Facts, call: Call) -> Part:
     run, state = facts.folders.run, facts.folders.state
     base, count, first = candidates(workload.name, facts)
     holder = text('{"run":"', RUN, '","pid":', PID, ',"name":', json.dumps(workload.name), "}\n")
@@ -170,6 +181,7 @@ def _claims(workload: Workload, facts: Facts) -> Part:
         (run, 0o711),
         (f"{run}/runs", 0o700),
         (f"{run}/names", 0o700),
+        *(((f"{run}/ended", 0o700),) if call.keep else ()),
         (state, 0o711),
         (f"{state}/layers", 0o700),
     )
@@ -184,27 +196,27 @@ def _claims(workload: Workload, facts: Facts) -> Part:
     )
 
 
-def _record(workload: Workload, facts: Facts, home: Place, waived: tuple[str, ...]) -> Part:
-    """The run's folder and record, from which the next command removes what a crash left."""
+def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: tuple[str, ...]) -> Part:
+    """The run's folder and record, from which the next command removes what a crash left, and its log. A kept run's
+    folder moves when it ends, with its outcome."""
     folder: Text = text(f"{facts.folders.run}/runs/", RUN)
-    known = {
-        "name": workload.name,
-        "mode": str(workload.mode),
-        "boot_id": facts.boot_id,
-        "description": workload.description or "",
-        "labels": dict(workload.labels),
-        "unenforced": list(waived),
-    }
+    known = known_of(workload, facts, call, waived)
     rest = json.dumps(known, ensure_ascii=True)[1:]
     head = ('{"version": 1, "id": "', RUN, '", "pid": ', PID, ', "clock": ', CLOCK)
     ids = (', "started": ', STARTED, ', "uids": ', UIDS, ', "cgroup": "')
-    content = text(*head, *ids, *home.absolute(facts), '", "scope": "', *home.unit, '", ', rest, "\n")
+    log: Text = (*log_folder(facts), "/0.log") if call.detach else ()
+    places = (*home.absolute(facts), '", "scope": "', *home.unit, '", "log": "', *log, '", ')
+    content = text(*head, *ids, *places, rest, "\n")
+    ended = text(f"{facts.folders.run}/ended/", RUN) if call.keep else ()
+    outcome = (Report(path=(*folder, "/outcome.json"), note="how it ended"),) if call.keep else ()
+    note = "what a crash leaves is found by it"
     return Part(
         host=(
-            MakeFolder(path=folder, mode=0o700),
-            WriteFile(path=(*folder, "/record.json"), content=content, note="what a crash leaves is found by it"),
+            MakeFolder(path=folder, mode=0o700, ended=ended),
+            WriteFile(path=(*folder, "/record.json"), content=content, keep=call.keep, note=note),
+            *outcome,
         )
-    )
+    ) + log_part(workload, facts, call)
 
 
 def _guard_start(bounding: tuple[str, ...]) -> Part:
@@ -255,7 +267,7 @@ def _execute(workload: Workload, call: Call, identity: Identity, env_files: tupl
 
 
 def _terminal(call: Call) -> tuple[Step, ...]:
-    return (TakeTerminal(descriptor=0),) if call.terminal & 1 else ()
+    return (TakeTerminal(descriptor=0),) if call.terminal & 1 and not call.detach else ()
 
 
 def _waivers(waived: Mapping[str, str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePosixPath
 
-from volt.model.facts import Facts
+from volt.model.facts import Call, Facts
 from volt.model.part import EMPTY, LAYER, LOWER, ROOT, SKELETON, Part
 from volt.model.steps import (
     ActAs,
@@ -53,13 +53,13 @@ def layer_folder(workload: Workload, facts: Facts) -> str:
     return f"{facts.folders.state}/layers/{workload.name}"
 
 
-def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, bool], ...], fresh: bool) -> Part:
+def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, bool], ...], call: Call) -> Part:
     """Steps that build the merged root, in the guard, acting as the workload's root from there on.
     `mount_points` are (path inside, is a folder) of what the init will mount."""
     host = (
         MakeIdmap(uids=WHOLE_RANGE, gids=WHOLE_RANGE, to="ids", note="ids on disk are ids inside"),
         *_open_root(workload, facts),
-        *(_open_layer(workload, facts, fresh) if workload.kept else ()),
+        *(_open_layer(workload, facts, call) if workload.kept else ()),
     )
     guard = (
         *_attach_lower(workload),
@@ -92,24 +92,24 @@ def _open_root(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     )
 
 
-def _open_layer(workload: Workload, facts: Facts, fresh: bool) -> tuple[Step, ...]:
-    folder = layer_folder(workload, facts)
+def _open_layer(workload: Workload, facts: Facts, call: Call) -> tuple[Step, ...]:
     layers = f"{facts.folders.state}/layers"
-    aside = (SetAside(path=text(folder), to=text(f"{layers}/.old-", RUN), note="--fresh"),) if fresh else ()
+    folder = text(f"{layers}/.run-", RUN) if call.discard else text(layer_folder(workload, facts))
+    old = (SetAside(path=folder, to=text(f"{layers}/.old-", RUN), note="--fresh"),) if call.fresh else ()
     return (
-        *aside,
-        MakeFolder(path=text(folder), mode=0o700, keep=True, note="the kept layer"),
+        *(() if call.discard else old),
+        MakeFolder(path=folder, mode=0o700, keep=not call.discard, note="--rm" if call.discard else "the kept layer"),
         PinFile(
-            path=text(f"{folder}/root"),
+            path=(*folder, "/root"),
             content=text(layer_base(workload, facts)),
             otherwise=text(
                 f"the kept layer of '{workload.name}' was made on another root: "
                 "discard it with --fresh, or choose another name"
             ),
         ),
-        MakeFolder(path=text(f"{folder}/upper"), keep=True),
-        MakeFolder(path=text(f"{folder}/work"), keep=True),
-        Open(path=text(folder), to="layer-folder"),
+        MakeFolder(path=(*folder, "/upper"), keep=True),
+        MakeFolder(path=(*folder, "/work"), keep=True),
+        Open(path=folder, to="layer-folder"),
         CloneMount(source="layer-folder", to="layer"),
         SetMount(mount="layer", attrs=("nodev",), idmap="ids", note="the kept layer"),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.values import Value, defaults, kinds
+from volt.model.values import Value, defaults, field, kinds
 
 VERSION = 1
 
@@ -15,7 +16,11 @@ class Record(Value):
     """One run. `pid` and `clock` (start time in clock ticks since boot) are the supervisor's, in the boot
     `boot_id`; `cgroup` is a folder of cgroup v2; `uids` the first of 65,536; `started` in seconds since
     the epoch. `scope` is the systemd unit that the cgroup lies in, "" without; `unenforced` names what the host could
-    not hold and the caller waived."""
+    not hold and the caller waived.
+
+    A `detached` run writes into the file `log`; of a `kept` one the folder stays after its end, with its outcome.
+    `terminal` and `interactive` say what its standard streams are. `stop_signal` is a number, `stop_timeout` in
+    milliseconds. `ready` is service.ready; `source` what it takes to launch the same again, volt/api/planning.py."""
 
     id: str
     name: str
@@ -28,6 +33,19 @@ class Record(Value):
     started: int
     scope: str = ""  # since 0.2, as what follows
     unenforced: tuple[str, ...] = ()
+    detached: bool = False  # since 0.3, as what follows
+    kept: bool = False
+    log: str = ""
+    terminal: bool = False
+    interactive: bool = False
+    command: tuple[str, ...] = ()
+    rootfs: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: int = 15
+    stop_timeout: int = 10_000
+    ready: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse_record(data: bytes, run: str) -> Record:
@@ -47,12 +65,14 @@ def parse_record(data: bytes, run: str) -> Record:
 
 
 def _record(values: dict[str, Any], run: str) -> Record:
-    types = {"str": str, "int": int, "tuple[str, ...]": tuple}
+    types = {"str": str, "int": int, "bool": bool, "tuple[str, ...]": tuple}
     known: dict[str, Any] = {}
     for name, kind in kinds(Record).items():
-        value = values.get(name, defaults(Record).get(name))
+        if name not in values and name in defaults(Record):
+            continue  # an older volt's
+        value = values.get(name)
         value = tuple(value) if isinstance(value, list) else value
-        if type(value) is not types[kind]:
+        if type(value) is not types.get(kind, dict):
             raise StateError(f"run {run}: its record has no {name}")
         known[name] = value
     if known["id"] != run:

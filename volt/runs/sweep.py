@@ -26,6 +26,7 @@ _ID_LENGTH = 12
 _HEX = frozenset("0123456789abcdef")
 _LOCK = ".lock"
 _ASIDE = ".old-"
+_PRIVATE = ".run-"  # the layer of a run of --rm
 _UNNAMED = ".claim-"
 _MOST = 1 << 20
 
@@ -77,9 +78,10 @@ def running(folders: Folders, name: str) -> Record:
 
 
 def _ids(folders: Folders) -> list[str]:
-    """Every run that has a lock, a folder or a set-aside layer."""
+    """Every run that has a lock, a folder, a set-aside layer or one of its own."""
     here = (name.removesuffix(_LOCK) for name in _names(f"{folders.run}/runs"))
-    aside = (name.removeprefix(_ASIDE) for name in _names(f"{folders.state}/layers") if name.startswith(_ASIDE))
+    layers = _names(f"{folders.state}/layers")
+    aside = (name.removeprefix(kind) for kind in (_ASIDE, _PRIVATE) for name in layers if name.startswith(kind))
     return sorted({name for names in (here, aside) for name in names if _is_id(name)})
 
 
@@ -119,15 +121,23 @@ def _clear(folders: Folders, run: str) -> bool:
     False when nothing was there any more."""
     from volt.runs.tree import remove_tree
 
-    folder, aside = f"{folders.run}/runs/{run}", f"{folders.state}/layers/{_ASIDE}{run}"
-    there = os.path.lexists(folder) or os.path.lexists(aside)
+    folder = f"{folders.run}/runs/{run}"
+    layers = [f"{folders.state}/layers/{kind}{run}" for kind in (_ASIDE, _PRIVATE)]
+    there = any(map(os.path.lexists, (folder, *layers)))
     record = _record(folders, run)
     if record:  # without one the launch had not come as far as its cgroup
         from volt.runs.cgroup import end_cgroup
 
         end_cgroup(record.cgroup, run)
         _remove_unfinished(folders, record)
-    remove_tree(aside)
+        if record.log and not record.kept:
+            remove_tree(record.log.rpartition("/")[0])
+    for layer in layers:
+        remove_tree(layer)
+    if record and record.kept:
+        from volt.runs.ended import end_kept
+
+        end_kept(folders, record)
     remove_tree(folder)
     return there
 

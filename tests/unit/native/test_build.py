@@ -1,4 +1,4 @@
-"""What is built: one static program of at most 100 KiB, for two architectures, from sources that name their calls."""
+"""What is built: one static program of at most 136 KiB, for two architectures, from sources that name their calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volt.model.steps import MakeFolder
 from volt.model.text import text
 from volt.native import build
 
-LIMIT = 120 * 1024
+LIMIT = 136 * 1024
 MISSING = "volt: its Python part cannot be started: "  # where it stands alone
 C_FILES = sorted(path for suffix in ("*.c", "*.h") for path in build.SOURCES.glob(suffix) if path.name != "table.h")
 

@@ -33,7 +33,7 @@ READ_ONLY = replace(GOOD, security=Security(read_only_rootfs=True))
 
 
 def part(workload=GOOD, points=(), facts=FACTS, fresh=False):
-    return root_part(workload, facts, tuple(points), fresh)
+    return root_part(workload, facts, tuple(points), Call(fresh=fresh))
 
 
 def only(steps, kind, **values):

@@ -1,0 +1,96 @@
+"""Starting a workload that outlives its caller."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from volt import api
+from volt.api.planning import Source, planned, require
+from volt.errors import LaunchError
+from volt.launch import handover
+from volt.launch.running import OUTCOME_LIMIT, read_outcome
+from volt.model.facts import Call
+from volt.model.plan import LaunchPlan
+from volt.model.values import replace
+
+ALL = 0b111  # the three standard descriptors
+
+
+def detach(
+    manifest: Source,
+    *,
+    command: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    base: str | Path | None = None,
+    fresh: bool = False,
+    waived: Sequence[str] = (),
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    rm: bool = False,
+    interactive: bool = False,
+    terminal: bool = False,
+    timeout: float | None = None,
+) -> str:
+    """Start a workload, and return its run's id when the exec of its command has succeeded: `volt run --detach`.
+
+    It writes into a log; record, outcome and log stay after its end, unless `rm`: then nothing does, of what it has
+    written either. `name` comes before workload.name, `labels` join workload.labels. `timeout` in seconds ends it.
+    Raises ManifestError, HostUnfit, LaunchError.
+    """
+    call = Call(
+        command=tuple(command),
+        env=tuple((env or {}).items()),
+        fresh=fresh,
+        waived=tuple(waived),
+        detach=True,
+        keep=not rm,
+        discard=rm,
+        interactive=interactive,
+        terminal=ALL if terminal else 0,
+        term=os.environ.get("TERM", ""),
+        name=name,
+        labels=tuple((labels or {}).items()),
+        time_limit=None if timeout is None else max(1, int(timeout * 1000)),
+    )
+    return _launch(manifest, variables, base, call)
+
+
+def _launch(manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, call: Call) -> str:
+    api.sweep()
+    report, report_write = os.pipe()
+    try:
+        made, facts = planned(manifest, variables, base, replace(call, report=report_write))
+        require(facts)
+        process = _spawn(facts.program, made, report_write)
+    except BaseException:
+        os.close(report)
+        raise
+    finally:
+        os.close(report_write)
+    with open(report, "rb") as file:  # noqa: PTH123 (a descriptor)
+        return _started(made.name, process, file)
+
+
+def _spawn(program: str, made: LaunchPlan, report: int) -> subprocess.Popen[bytes]:
+    try:
+        stdio = (subprocess.DEVNULL, subprocess.PIPE, subprocess.DEVNULL)
+        return handover.spawn(program, made, stdio, (report,))
+    except OSError as error:
+        raise LaunchError(f"the static program cannot be started: {error}") from error
+
+
+def _started(name: str, process: subprocess.Popen[bytes], report: IO[bytes]) -> str:
+    """The run's id, when it runs. Raises LaunchError with the outcome of a launch that failed."""
+    printed, _ = process.communicate()
+    if process.returncode == 0:
+        return printed.decode().strip()
+    try:
+        outcome = read_outcome(report.read(OUTCOME_LIMIT))
+    except ValueError as error:
+        raise LaunchError(f"the supervisor of '{name}' has ended without a report") from error
+    raise LaunchError(outcome.message, hint=outcome.hint, outcome=outcome)

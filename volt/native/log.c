@@ -1,0 +1,251 @@
+// The log writer: lines are stamped and told apart; a flood is discarded and counted, and never waited for.
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel.h"
+#include "table.h"
+
+#define PIPE_SIZE (1 << 20)   // bytes that a payload may be ahead of us
+#define PIECE 16384u          // bytes that are read at once, and the longest piece of a line
+#define STAMP 30u             // 2026-11-24T20:46:00.123456789Z
+#define HEAD (STAMP + 10u)    // … and " stdout F "
+#define DRAIN_LIMIT 1024      // pieces: what a pipe can hold, and more
+
+static const char *const names[LOG_STREAMS] = {[LOG_OUTPUT] = "stdout", [LOG_ERRORS] = "stderr"};
+
+struct log *log_of(struct context *context) {
+    static struct log log;
+    if (!context->log) {
+        log = (struct log){.folder = -1, .file = -1, .null = -1};
+        for (int n = 0; n < LOG_STREAMS; n++) log.streams[n].from = -1;
+        context->log = &log;
+    }
+    return context->log;
+}
+
+// ── steps
+
+static int keep_end(struct context *context, uint32_t stream, int end) {
+    if (stream == STDIN_FILENO) {
+        context->input = end;
+        return 0;
+    }
+    log_of(context)->streams[stream - STDOUT_FILENO].from = end;
+    return fcntl(end, F_SETFL, O_RDONLY | O_NONBLOCK);
+}
+
+int do_make_pipe(struct context *context, const struct step_make_pipe *step) {
+    int ends[2];
+    if (step->stream > STDERR_FILENO) return refuse(context, EINVAL, "there are three standard descriptors");
+    if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+    bool input = step->stream == STDIN_FILENO;
+    if (!input) fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE); // refused: the payload waits for us more often
+    if (keep_end(context, step->stream, ends[input]) < 0) return -1;
+    return publish(context, step->to, ends[!input]);
+}
+
+static int open_file(const struct log *log) {
+    return openat(log->folder, "0.log", O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+int do_open_log(struct context *context, const struct step_open_log *step) {
+    struct log *log = log_of(context);
+    log->folder = open(step->folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (log->folder < 0 || (log->file = open_file(log)) < 0) return explain(context, "%s", step->folder);
+    log->rate = step->rate;
+    log->size = step->size;
+    log->files = step->files;
+    log->allowed = (int64_t)step->rate;
+    log->counted = now();
+    context->deed->made = true;
+    return 0;
+}
+
+int undo_open_log(struct context *context, const struct step_open_log *step, struct deed *deed, enum ending ending) {
+    (void)step, (void)ending;
+    struct log *log = context->log;
+    if (!deed->made) return 0;
+    close_held(&log->file);
+    close_held(&log->folder);
+    return 0;
+}
+
+// ── the files
+
+// A log that cannot be written to loses what is in it, and never the payload.
+static void rotate(struct log *log) {
+    char from[16], to[16];
+    close_held(&log->file);
+    for (uint32_t n = log->files; n-- > 1;) {
+        format_into(from, sizeof from, "%u.log", n - 1);
+        format_into(to, sizeof to, "%u.log", n);
+        renameat(log->folder, from, log->folder, to);
+    }
+    if (log->files == 1) unlinkat(log->folder, "0.log", 0);
+    log->file = open_file(log);
+    log->written = 0;
+}
+
+static bool put(struct log *log, const char *data, size_t length) {
+    if (log->written && log->written + length > log->size) rotate(log);
+    if (log->file < 0 || write_all(log->file, data, length) < 0) return false;
+    log->written += length;
+    return true;
+}
+
+// ── lines
+
+static void stamp(char to[STAMP]) {
+    struct timespec time;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &time);
+    gmtime_r(&time.tv_sec, &parts);
+    char text[64];
+    format_into(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", parts.tm_year + 1900, parts.tm_mon + 1,
+                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, time.tv_nsec);
+    memcpy(to, text, STAMP);
+}
+
+struct lines {
+    struct log *log;
+    char head[HEAD];
+    size_t used;
+    char *data; // LINES bytes
+};
+
+#define LINES 65536u
+
+static void flush(struct lines *lines) {
+    struct log *log = lines->log;
+    if (lines->used && !put(log, lines->data, lines->used)) log->discarded += lines->used;
+    lines->used = 0;
+}
+
+static void add(struct lines *lines, const char *text, size_t length, bool whole) {
+    if (lines->used + HEAD + length + 1 > LINES) flush(lines);
+    char *to = lines->data + lines->used;
+    memcpy(to, lines->head, HEAD);
+    to[HEAD - 2] = whole ? 'F' : 'P';
+    if (length) memcpy(to + HEAD, text, length);
+    to[HEAD + length] = '\n';
+    lines->used += HEAD + length + 1;
+}
+
+static struct lines lines_of(struct log *log, int stream) {
+    static char data[LINES];
+    struct lines lines = {.log = log, .data = data};
+    stamp(lines.head);
+    memcpy(lines.head + STAMP, " ", 1);
+    memcpy(lines.head + STAMP + 1, names[stream], 6);
+    memcpy(lines.head + STAMP + 7, " F ", 3);
+    return lines;
+}
+
+static void add_piece(struct log *log, int stream, const char *at, size_t left) {
+    struct lines lines = lines_of(log, stream);
+    struct stream *from = &log->streams[stream];
+    while (left) {
+        const char *end = memchr(at, '\n', left);
+        size_t length = end ? (size_t)(end - at) : left, step = length + (end != NULL);
+        if (!from->skipping) add(&lines, at, length, end != NULL);
+        else log->discarded += step;
+        from->open = !end && !from->skipping;
+        if (end) from->skipping = false;
+        at += step;
+        left -= step;
+    }
+    flush(&lines);
+}
+
+// ── what is too much
+
+// What was discarded is told as a line of its own, where it is missing.
+static void tell_discarded(struct log *log) {
+    char text[128], at[STAMP];
+    if (!log->discarded) return;
+    stamp(at);
+    size_t length = format_into(text, sizeof text, "%.*s volt F %" PRIu64 " bytes discarded: log.rate\n", (int)STAMP, at,
+                                log->discarded);
+    if (put(log, text, length)) log->discarded = 0;
+}
+
+// A line that was cut off is ended, so that what comes later does not seem to be the rest of it.
+static void begin_discarding(struct log *log) {
+    log->discarding = true;
+    for (int n = 0; n < LOG_STREAMS; n++) {
+        struct stream *stream = &log->streams[n];
+        if (!stream->open) continue;
+        struct lines lines = lines_of(log, n);
+        add(&lines, "", 0, true);
+        flush(&lines);
+        stream->open = false;
+        stream->skipping = true;
+    }
+}
+
+// As many bytes as the time since then allows, at most those of one second.
+static void allow(struct log *log) {
+    uint64_t time = now(), most = log->rate;
+    uint64_t passed = time - log->counted > 1000 ? 1000 : time - log->counted;
+    log->counted = time;
+    log->allowed += (int64_t)(log->rate / 1000 * passed + log->rate % 1000 * passed / 1000);
+    if (log->allowed > (int64_t)most) log->allowed = (int64_t)most;
+    // Not at the first byte again: each turn costs a line that tells of it.
+    if (!log->discarding || log->allowed < (int64_t)(most / 4)) return;
+    log->discarding = false;
+    tell_discarded(log);
+}
+
+// A pipe's bytes move to nowhere without being copied.
+static ssize_t discard(struct log *log, int from, char *piece) {
+    if (log->null < 0) log->null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    ssize_t gone = splice(from, NULL, log->null, NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
+    return gone >= 0 || errno != EINVAL ? gone : read(from, piece, PIECE); // a terminal is no pipe
+}
+
+// One piece of a stream, -1 where there is none now or ever again.
+static int take(struct log *log, int n) {
+    static char piece[PIECE];
+    struct stream *stream = &log->streams[n];
+    allow(log);
+    if (!log->discarding && log->allowed <= 0) begin_discarding(log);
+    ssize_t got = log->discarding ? discard(log, stream->from, piece) : read(stream->from, piece, sizeof piece);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return -1;
+    if (got <= 0) { // its end; EIO of a master whose slaves are closed
+        close_held(&stream->from);
+        return -1;
+    }
+    if (log->discarding) {
+        log->discarded += (uint64_t)got;
+        stream->skipping = true;
+        return 0;
+    }
+    log->allowed -= got;
+    add_piece(log, n, piece, (size_t)got);
+    return 0;
+}
+
+// ── for the supervisor
+
+void log_watch(const struct log *log, struct pollfd polls[LOG_STREAMS]) {
+    for (int n = 0; n < LOG_STREAMS; n++) polls[n] = (struct pollfd){log ? log->streams[n].from : -1, POLLIN, 0};
+}
+
+void log_copy(struct log *log, const struct pollfd polls[LOG_STREAMS]) {
+    for (int n = 0; log && n < LOG_STREAMS; n++)
+        if (polls[n].revents) take(log, n);
+}
+
+// What is still in the pipes when all that could write to them has ended.
+void log_finish(struct log *log) {
+    for (int n = 0; log && n < LOG_STREAMS; n++)
+        for (int i = 0; i < DRAIN_LIMIT && log->streams[n].from >= 0 && take(log, n) == 0; i++) continue;
+    if (log && log->file >= 0) tell_discarded(log);
+}

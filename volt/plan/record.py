@@ -1,0 +1,66 @@
+"""What is known of a run before it starts, for its record: volt/runs/record.py reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from volt.model.facts import Call, Facts
+from volt.model.steps import StopBy
+from volt.model.workload import Workload
+
+# signal(7): the same numbers on x86-64 and arm64, from 1.
+SIGNALS = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG "
+    "XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split()
+RTMIN, RTMAX = 34, 64  # as the C library has them
+STOP_SIGNAL = "TERM"
+STOP_TIMEOUT = 10_000  # milliseconds
+
+
+def known_of(workload: Workload, facts: Facts, call: Call, waived: tuple[str, ...]) -> Mapping[str, object]:
+    """The keys of record.json that the plan has already; places and numbers of the run itself come with it."""
+    return {
+        "name": workload.name,
+        "mode": str(workload.mode),
+        "boot_id": facts.boot_id,
+        "description": workload.description or "",
+        "labels": {**workload.labels, **dict(call.labels)},
+        "unenforced": list(waived),
+        "detached": call.detach,
+        "kept": call.keep,
+        "terminal": bool(call.terminal),
+        "interactive": call.interactive,
+        "command": list(call.command or workload.command),
+        "rootfs": workload.storage.rootfs or "",
+        "stop_signal": _stop_signal(workload),
+        "stop_timeout": _stop_timeout(workload),
+        "ready": workload.service.ready or "",
+        "source": json.loads(call.origin),
+    }
+
+
+def stop_by(workload: Workload) -> StopBy | None:
+    """How volt ends the payload, where the manifest says it."""
+    service = workload.service
+    if not service.stop_signal and not service.stop_timeout:
+        return None
+    return StopBy(signal=_stop_signal(workload), milliseconds=_stop_timeout(workload), note="service.stop_signal")
+
+
+def _stop_signal(workload: Workload) -> int:
+    return signal_number(workload.service.stop_signal or STOP_SIGNAL)
+
+
+def _stop_timeout(workload: Workload) -> int:
+    given = workload.service.stop_timeout
+    return given.milliseconds if given else STOP_TIMEOUT
+
+
+def signal_number(name: str) -> int:
+    """The number of TERM, or of RTMIN+3."""
+    for base, first in (("RTMIN", RTMIN), ("RTMAX", RTMAX)):
+        if name.startswith(base):
+            return first + int(name.removeprefix(base) or 0)
+    return SIGNALS.index(name) + 1

@@ -1,0 +1,38 @@
+"""Runs that have ended and are kept: the folder of each, with its record and its outcome, until it is removed."""
+
+# What runs before every launch must not cost more than its system calls: no path objects.
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from volt.model.run import Outcome
+from volt.model.values import kinds
+
+if TYPE_CHECKING:
+    from volt.model.facts import Folders
+    from volt.runs.record import Record
+
+OUTCOME = "outcome.json"
+KILLED = Outcome(by="volt", status=125, message="its supervisor was killed, and all of the run with it")
+
+
+def ended_folder(folders: Folders, run: str) -> str:
+    return f"{folders.run}/ended/{run}"
+
+
+def end_kept(folders: Folders, record: Record) -> None:
+    """What the supervisor of a kept run did not come to: its outcome, and its folder's move. Raises OSError."""
+    folder = f"{folders.run}/runs/{record.id}"
+    path = f"{folder}/{OUTCOME}"
+    if not os.path.lexists(path):
+        temporary = f"{path}.new"
+        with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123 (as above)
+            file.write(json.dumps({"version": 1, **{name: getattr(KILLED, name) for name in kinds(Outcome)}}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)  # noqa: PTH104 (as above)
+    os.makedirs(f"{folders.run}/ended", 0o700, exist_ok=True)  # noqa: PTH103 (as above)
+    os.rename(folder, ended_folder(folders, record.id))  # noqa: PTH104 (as above)
