@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,21 +14,20 @@
 #include "table.h"
 
 #define PIPE_SIZE (1 << 20)   // bytes that a payload may be ahead of us
-#define PIECE 16384u          // bytes that are read at once, and the longest piece of a line
 #define STAMP 30u             // 2026-11-24T20:46:00.123456789Z
 #define HEAD (STAMP + 10u)    // … and " stdout F "
 #define DRAIN_LIMIT 1024      // pieces: what a pipe can hold, and more
 
 static const char *const names[LOG_STREAMS] = {[LOG_OUTPUT] = "stdout", [LOG_ERRORS] = "stderr"};
 
-struct log *log_of(struct context *context) {
-    static struct log log;
-    if (!context->log) {
-        log = (struct log){.folder = -1, .file = -1, .null = -1};
-        for (int n = 0; n < LOG_STREAMS; n++) log.streams[n].from = -1;
-        context->log = &log;
-    }
-    return context->log;
+// Memory of its own: only a detached run has it, and longer than its launch. NULL with errno.
+static struct log *log_of(struct context *context) {
+    if (context->log) return context->log;
+    struct log *log = mmap(NULL, sizeof *log, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (log == MAP_FAILED) return NULL;
+    log->folder = log->file = log->null = -1;
+    for (int n = 0; n < LOG_STREAMS; n++) log->streams[n].from = -1;
+    return context->log = log;
 }
 
 // ── steps
@@ -37,7 +37,9 @@ static int keep_end(struct context *context, uint32_t stream, int end) {
         context->input = end;
         return 0;
     }
-    log_of(context)->streams[stream - STDOUT_FILENO].from = end;
+    struct log *log = log_of(context);
+    if (!log) return -1;
+    log->streams[stream - STDOUT_FILENO].from = end;
     return fcntl(end, F_SETFL, O_RDONLY | O_NONBLOCK);
 }
 
@@ -57,6 +59,7 @@ static int open_file(const struct log *log) {
 
 int do_open_log(struct context *context, const struct step_open_log *step) {
     struct log *log = log_of(context);
+    if (!log) return -1;
     log->folder = open(step->folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (log->folder < 0 || (log->file = open_file(log)) < 0) return explain(context, "%s", step->folder);
     log->rate = step->rate;
@@ -116,21 +119,18 @@ static void stamp(char to[STAMP]) {
 struct lines {
     struct log *log;
     char head[HEAD];
-    size_t used;
-    char *data; // LINES bytes
+    size_t used; // of log->lines
 };
-
-#define LINES 65536u
 
 static void flush(struct lines *lines) {
     struct log *log = lines->log;
-    if (lines->used && !put(log, lines->data, lines->used)) log->discarded += lines->used;
+    if (lines->used && !put(log, log->lines, lines->used)) log->discarded += lines->used;
     lines->used = 0;
 }
 
 static void add(struct lines *lines, const char *text, size_t length, bool whole) {
-    if (lines->used + HEAD + length + 1 > LINES) flush(lines);
-    char *to = lines->data + lines->used;
+    if (lines->used + HEAD + length + 1 > LOG_LINES) flush(lines);
+    char *to = lines->log->lines + lines->used;
     memcpy(to, lines->head, HEAD);
     to[HEAD - 2] = whole ? 'F' : 'P';
     if (length) memcpy(to + HEAD, text, length);
@@ -139,8 +139,7 @@ static void add(struct lines *lines, const char *text, size_t length, bool whole
 }
 
 static struct lines lines_of(struct log *log, int stream) {
-    static char data[LINES];
-    struct lines lines = {.log = log, .data = data};
+    struct lines lines = {.log = log};
     stamp(lines.head);
     memcpy(lines.head + STAMP, " ", 1);
     memcpy(lines.head + STAMP + 1, names[stream], 6);
@@ -204,19 +203,18 @@ static void allow(struct log *log) {
 }
 
 // A pipe's bytes move to nowhere without being copied.
-static ssize_t discard(struct log *log, int from, char *piece) {
+static ssize_t discard(struct log *log, int from) {
     if (log->null < 0) log->null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     ssize_t gone = splice(from, NULL, log->null, NULL, PIPE_SIZE, SPLICE_F_NONBLOCK);
-    return gone >= 0 || errno != EINVAL ? gone : read(from, piece, PIECE); // a terminal is no pipe
+    return gone >= 0 || errno != EINVAL ? gone : read(from, log->piece, LOG_PIECE); // a terminal is no pipe
 }
 
 // One piece of a stream, -1 where there is none now or ever again.
 static int take(struct log *log, int n) {
-    static char piece[PIECE];
     struct stream *stream = &log->streams[n];
     allow(log);
     if (!log->discarding && log->allowed <= 0) begin_discarding(log);
-    ssize_t got = log->discarding ? discard(log, stream->from, piece) : read(stream->from, piece, sizeof piece);
+    ssize_t got = log->discarding ? discard(log, stream->from) : read(stream->from, log->piece, LOG_PIECE);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return -1;
     if (got <= 0) { // its end; EIO of a master whose slaves are closed
         close_held(&stream->from);
@@ -228,7 +226,7 @@ static int take(struct log *log, int n) {
         return 0;
     }
     log->allowed -= got;
-    add_piece(log, n, piece, (size_t)got);
+    add_piece(log, n, log->piece, (size_t)got);
     return 0;
 }
 

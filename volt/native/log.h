@@ -6,6 +6,9 @@
 
 #include "volt.h"
 
+#define LOG_PIECE 16384u // bytes that are read at once, and the longest piece of a line
+#define LOG_LINES 65536u // bytes that are written at once
+
 enum { LOG_OUTPUT, LOG_ERRORS, LOG_STREAMS };
 
 struct stream {
@@ -24,9 +27,9 @@ struct log {
     uint64_t counted;    // when that was; milliseconds of CLOCK_MONOTONIC
     uint64_t discarded;  // since it was last told
     bool discarding;
+    char piece[LOG_PIECE], lines[LOG_LINES];
 };
 
-struct log *log_of(struct context *context);
 void log_watch(const struct log *log, struct pollfd polls[LOG_STREAMS]);
 void log_copy(struct log *log, const struct pollfd polls[LOG_STREAMS]);
 void log_finish(struct log *log);
