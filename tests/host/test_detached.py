@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,10 @@ import pytest
 from tests.host import front
 from tests.host.conftest import processes
 from volt import api
+
+
+# https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr|volt) [FP] ")
 
 
 def until(holds, what, seconds=20):
@@ -51,7 +56,9 @@ class Detached:
         return json.loads(path.read_text())
 
     def log(self, run, number=0):
-        return (self.volt.state / "log" / run / f"{number}.log").read_text()
+        text = (self.volt.state / "log" / run / f"{number}.log").read_text()
+        assert [line for line in text.splitlines() if not LINE.match(line)] == []
+        return text
 
     def end_all(self):
         for path in (self.run / "runs").glob("*/record.json"):

@@ -110,9 +110,12 @@ static void stamp(char to[STAMP]) {
     struct tm parts;
     clock_gettime(CLOCK_REALTIME, &time);
     gmtime_r(&time.tv_sec, &parts);
-    char text[64];
-    format_into(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, time.tv_nsec);
+    char text[STAMP + 1];
+    const unsigned year = (unsigned)parts.tm_year + 1900, month = (unsigned)parts.tm_mon + 1;
+    const unsigned day = (unsigned)parts.tm_mday, hour = (unsigned)parts.tm_hour;
+    const unsigned minute = (unsigned)parts.tm_min, second = (unsigned)parts.tm_sec;
+    format_into(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.%09luZ", year, month, day, hour, minute, second,
+                (unsigned long)time.tv_nsec);
     memcpy(to, text, STAMP);
 }
 
