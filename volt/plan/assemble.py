@@ -108,7 +108,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + attach_root()
         + env_file
         + Part(guard=raised_limits(workload, facts))
-        + inside_part()
+        + inside_part(facts)
         + Part(init=(ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, standard)
         + _start(standard, call.terminal, sets.effective)

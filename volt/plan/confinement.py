@@ -36,8 +36,10 @@ MASKED = (
     "/proc/sysrq-trigger",  # reboots the host
     "/proc/timer_list",  # timers of other processes
     "/proc/timer_stats",  # the same, older kernels
+    "/sys/dev/block",  # disks of the host
     "/sys/devices/virtual/powercap",  # energy counters: a side channel
     "/sys/firmware",  # firmware tables
+    "/sys/fs/selinux",  # the host's policy
 )
 PROTECTED = (
     "/proc/bus",  # configuration space of the host's devices
@@ -47,9 +49,10 @@ PROTECTED = (
 )
 
 
-def inside_part() -> Part:
-    """What the init covers before anything of the image runs."""
-    masks = (Mask(path=text(path)) for path in MASKED)
+def inside_part(facts: Facts) -> Part:
+    """What the init covers before anything of the image runs. How often a processor was too hot tells what others
+    compute: as many paths as there are processors."""
+    masks = (Mask(path=text(path)) for path in (*MASKED, *facts.heat))
     return Part(init=(*masks, *(ProtectPath(path=text(path)) for path in PROTECTED)))
 
 
