@@ -46,7 +46,7 @@ from volt.plan import environment
 from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
-from volt.plan.confinement import inside_part, payload_part, raised_limits
+from volt.plan.confinement import below_part, inside_part, payload_part, raised_limits
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
@@ -98,7 +98,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         _call_part(call)
         + _claims(workload, facts)
         + _record(workload, facts, home, _unenforced(waived, landlock))
-        + _guard_start(sets.bounding)
+        + _guard_start(sets.bounding, facts)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
@@ -207,8 +207,8 @@ def _record(workload: Workload, facts: Facts, home: Place, waived: tuple[str, ..
     )
 
 
-def _guard_start(bounding: tuple[str, ...]) -> Part:
-    return Part(
+def _guard_start(bounding: tuple[str, ...], facts: Facts) -> Part:
+    started = Part(
         host=(
             MakeSocket(to="control"),
             SealProgram(unreadable="SYS_PTRACE" in bounding, to="program", note="nothing of ours lies in the root"),
@@ -224,6 +224,7 @@ def _guard_start(bounding: tuple[str, ...]) -> Part:
             Attach(mount="stage", path=text(STAGE), note="the run's own, gone with it"),
         ),
     )
+    return started + below_part(facts)
 
 
 def _env_file(workload: Workload, facts: Facts) -> Part:

@@ -327,8 +327,8 @@ SILENT = set(
     """
     Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
     MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
-    Attach ActAs
-    MakeFile ProtectInit AllowOpened KeepCapabilities
+    Attach ActAs ShareMount
+    MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities
     """.split()
 )
 
