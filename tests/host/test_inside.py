@@ -128,7 +128,8 @@ def test_what_is_masked_shows_nothing(volt, monkeypatch, mode):
     plan, facts = altered.planned(volt, monkeypatch, "sh", "-c", SHOWN, "sh", *MASKED, network={"mode": mode})
     assert altered.perform(plan, facts) == ("over\n", 0)
     shown, _ = altered.perform(altered.without(plan, Mask), facts)
-    assert {"/proc/interrupts", "/proc/kallsyms", "/sys/dev/block"} <= {*shown.split()}
+    # A newer nspawn masks some of them too, /proc/kallsyms among them.
+    assert {"/proc/interrupts", "/sys/dev/block"} <= {*shown.split()}
 
 
 @pytest.mark.kernel
