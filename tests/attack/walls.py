@@ -13,6 +13,7 @@ from volt.model.steps import (
     AllowPorts,
     BoundCapabilities,
     ClaimUids,
+    CoverBelow,
     FilterCalls,
     KeepCapabilities,
     MakeFilesystem,
@@ -67,8 +68,14 @@ def init_keeps_its_capabilities(plan: LaunchPlan) -> LaunchPlan:
     return dropped(plan, KeepCapabilities)
 
 
+def whole_below_the_root(plan: LaunchPlan) -> LaunchPlan:
+    """The host's mounts, which systemd-nspawn 252 moves its root over, as they are."""
+    return dropped(plan, CoverBelow)
+
+
 def no_private_mounts(plan: LaunchPlan) -> LaunchPlan:
-    return dropped(plan, PrivateMounts)
+    """Nor what covers something in them: shared with the host, it would be covered there."""
+    return dropped(plan, PrivateMounts, CoverBelow)
 
 
 def no_private_network(plan: LaunchPlan) -> LaunchPlan:

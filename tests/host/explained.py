@@ -198,12 +198,16 @@ class Compared:
         own = [c for c in self._of(PathClaim) if right in (*c.allowed, *c.refused) and within(path, c.path)]
         return max(own, key=lambda claim: len(claim.path), default=None)
 
+    def _unreadable(self, path):
+        claim = self.path_claim("read", path)
+        return claim is None or "read" in claim.refused
+
     def _paths(self):
         for word, outcome in self.found.items():
             act, _, path = word.partition(" ")
             if act == "hidden":
                 self.proven |= {claim for claim in self._of(HiddenClaim) if path in claim.paths}
-                if outcome not in ("done", *NOT_THERE):
+                if outcome not in ("done", *NOT_THERE) and not (outcome == "EACCES" and self._unreadable(path)):
                     yield f"{word}: {outcome}"
             right = {"script": "execute", "noexec": "execute"}.get(act, act)
             claim = self.path_claim(right, path) if path.startswith("/") else None

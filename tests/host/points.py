@@ -35,7 +35,7 @@ SECONDS = 20  # that a run may take to end after the hit: the machine may be bus
 TRIES = 5  # a claim of another volt of this machine that has died is one more call of ours, or one of ours less
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
 STATIC_PROGRAM = static_program()
-STATIC = ("supervisor", "guard", "init", "payload")  # the static program's roles
+STATIC = ("supervisor", "guard", "coverer", "init", "payload")  # the static program's roles
 CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 MARKS = ("mark", "srv/a/mark")  # what an earlier run left in the kept layer
 WHOLE = b"kept\n" * len(MARKS)
@@ -52,7 +52,7 @@ STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each l
 # Who waits above a process of this role.
 WAITING = {"guard": ("supervisor",), "nspawn": ("supervisor",), "nspawn-outer": ("supervisor", "nspawn")}
 WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "nspawn")}
-WAITING |= {"payload": ("supervisor", "nspawn", "init")}
+WAITING |= {"coverer": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
 STEP = re.compile(r"^volt: step \d+, [a-z-]+")
 
 
@@ -128,7 +128,9 @@ class Log:
 def child_role(parent, call):
     """The role of a process that `parent` has just forked by `call`."""
     if parent == "supervisor":
-        return "mapper" if int(call.about, 16) & 0x10000000 else "guard"  # CLONE_NEWUSER
+        return {0x10000000: "mapper", 0x20000000: "guard"}.get(
+            int(call.about, 16) & 0x30000000, "coverer"
+        )  # CLONE_NEW…
     return {"launcher": "helper", "nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "init": "payload"}.get(
         parent, "other"
     )

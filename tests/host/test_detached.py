@@ -14,7 +14,6 @@ from tests.host import front
 from tests.host.conftest import processes
 from volt import api
 
-
 # https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr|volt) [FP] ")
 

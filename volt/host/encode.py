@@ -36,6 +36,7 @@ def _facts(values: dict[str, Any]) -> Facts:
         "kernel": (major, minor),
         "folders": Folders(**values["folders"]),
         "control": _control(values["control"]),
+        "heat": tuple(values.get("heat", ())),
         "host_etc": tuple(values["host_etc"]),
         "subordinate": tuple((first, count) for first, count in values["subordinate"]),
         "busy_uids": tuple(values["busy_uids"]),

@@ -66,6 +66,7 @@ def probe_machine(where: Folders) -> Facts:
         control=control,
         memory=kernel.memory(),
         resolv_conf=etc.resolvers(),
+        heat=kernel.heat_counters(),
         host_etc=etc.shown_names(),
         subordinate=ids.subordinate_ranges(),
         busy_uids=ids.busy_ranges(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+from pathlib import Path
 
 from volt.host.files import read_text
 from volt.model.steps import LIMITS, NO_LIMIT
@@ -54,6 +55,12 @@ def has_nftables(release: str, listed: str = "", symbols: str = "/proc/kallsyms"
 def memory() -> int:
     """Bytes of the machine's memory, sysconf(3)."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def heat_counters(folder: str = "/sys/devices/system/cpu") -> tuple[str, ...]:
+    """The folders in which processors count how often they were too hot: none in most virtual machines."""
+    found = Path(folder).glob("cpu[0-9]*/thermal_throttle")
+    return tuple(str(path) for path in sorted(found, key=lambda path: int(path.parent.name[3:])))
 
 
 def own_limits() -> dict[str, tuple[int, int]]:

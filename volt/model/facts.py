@@ -91,12 +91,13 @@ class Facts(Value):
     systemd's number, 0 without systemd-nspawn. `cgroup_root` is where cgroup v2 is mounted ("" if
     nowhere) and `control` what can be limited there. `memory` is the host's, in bytes. `subordinate`
     are the (first, count) ranges of /etc/subuid and /etc/subgid. `limits` are this process's (soft, hard)
-    by name. `host_etc` are the names below /etc that a host rootfs may show and that exist. `passwd` and
-    `group` are the image's own files, through the kept layer where there is one ("" if absent). `layer`
-    is the kept layer's record of the root it was made on, None without a layer. `policy` is the most that
-    this machine allows, None where it bounds nothing. `seccomp` is the profile that the workload names by
-    its path. `landlock` is the policy that it names or has by default, None where it names none that could be
-    looked for. `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none.
+    by name. `heat` are the folders where processors count how often they were too hot. `host_etc` are the
+    names below /etc that a host rootfs may show and that exist. `passwd` and `group` are the image's own
+    files, through the kept layer where there is one ("" if absent). `layer` is the kept layer's record of the
+    root it was made on, None without a layer. `policy` is the most that this machine allows, None where it
+    bounds nothing. `seccomp` is the profile that the workload names by its path. `landlock` is the policy
+    that it names or has by default, None where it names none that could be looked for.
+    `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none.
     """
 
     architecture: str
@@ -115,6 +116,7 @@ class Facts(Value):
     control: Control = Control()
     memory: int = 0
     resolv_conf: str = ""
+    heat: tuple[str, ...] = ()
     host_etc: tuple[str, ...] = ()
     subordinate: tuple[tuple[int, int], ...] = ()
     busy_uids: tuple[int, ...] = ()

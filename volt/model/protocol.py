@@ -13,7 +13,7 @@ from volt.model.steps import PROTOCOL
 MAGIC = 0x544C4F56  # "VOLT"
 VERSION = PROTOCOL
 FRAME_LIMIT = 4096  # bytes of a frame's body
-# Signal 0 answers TERMINAL: the window has its size, and the payload may start.
+# Signal 0 answers TERMINAL: the window has its size, and COVER: it is done. The init goes on.
 GO_ON = 0
 # The kinds of session. What is tried there is tried by a process that has done the payload's steps up to its exec.
 SESSION_ATTEMPTS = 1
@@ -26,8 +26,9 @@ class Frame(IntEnum):
     FAILED = 2  # init → supervisor: u32 printed number of the step, i32 errno, then text (UTF-8)
     EXITED = 3  # init → supervisor: i32 wait status of the payload, as from waitpid(2)
     TERMINAL = 4  # init → supervisor: the master of the payload's terminal travels along; no body
-    SIGNAL = 5  # supervisor → init: u32 number of a signal for the payload; GO_ON after TERMINAL
+    SIGNAL = 5  # supervisor → init: u32 number of a signal for the payload; GO_ON after TERMINAL or COVER
     SESSION = 6  # supervisor → init: u32 its kind; the session's own socket travels along, and frames go over that
     ATTEMPT = 7  # asker → session: calls to try behind the payload's wall, volt/runs/session.py
     ANSWER = 8  # session → asker: u32 wait status of who tried, i32 what the last call returned, an error negative.
     #             One more comes first: prctl(2)'s PR_GET_DUMPABLE of the init, or why its program cannot be read again
+    COVER = 9  # init → supervisor: u32 printed number of the step; nspawn has mounted what it needs a whole /proc for

@@ -460,6 +460,14 @@ class PrivateMounts(Step):
     calls = ("mount",)
 
 
+class ShareMount(Step):
+    """mount(2) with MS_SHARED: what is mounted below `path` from here on is mounted in copies of this namespace too."""
+
+    name = "share-mount"
+    calls = ("mount",)
+    path: Text
+
+
 class MakeFilesystem(Step):
     """fsopen(2), fsconfig(2) with each of `options` (`key=value`, or `key`), fsmount(2)."""
 
@@ -538,6 +546,16 @@ class ProtectInit(Step):
     """PR_SET_DUMPABLE 0: no payload opens /proc/1/mem or traces the init."""
 
     name = "protect-init"
+
+
+class CoverBelow(Step):
+    """Have the supervisor mount an empty tmpfs on /proc/driver and on /sys/firmware in the guard's mount namespace,
+    and wait for it. Shared by share-mount, they are mounted on those that systemd-nspawn has left below the root too,
+    and the kernel no longer takes these for whole: mount_too_revealing() in its fs/namespace.c. Not before nspawn has
+    mounted its own, for which it needs them whole."""
+
+    name = "cover-below"
+    calls = ("setns", "mount")
 
 
 class AttachInside(Step):
@@ -747,6 +765,8 @@ OPERATIONS: tuple[type[Step], ...] = (
     SetLimit,
     Execute,
     ProtectInit,
+    ShareMount,
+    CoverBelow,
     AttachInside,
     Mask,
     ProtectPath,

@@ -1,9 +1,11 @@
 // Steps that start the guard, the child in new pid and mount namespaces, and those that make it what it is.
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/fsuid.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "kernel.h"
 
 #define GUARD_ENDS 10000 // milliseconds that a killed pid namespace may take
+#define COVERING_STACK (16u << 10) // bytes
 
 static _Noreturn void guard_main(struct context *context) {
     // Our copy of the supervisor's end would hide its death.
@@ -34,6 +37,31 @@ int do_start_guard(struct context *context, const struct step_start_guard *step)
     close_all_held(context, context->program.registers + 1, -1);
     context->control_far = -1;
     return 0;
+}
+
+// What every /proc and every /sys has, and nspawn does not look into.
+static const char *const COVERED[] = {"/proc/driver", "/sys/firmware"};
+
+// In the guard's mount namespace, for a moment: the child shares our memory and not our root, folder and namespaces.
+static int cover_all(void *guard_pidfd) {
+    if (setns(*(int *)guard_pidfd, CLONE_NEWNS) < 0) return errno;
+    for (size_t i = 0; i < sizeof COVERED / sizeof *COVERED; i++)
+        if (mount("none", COVERED[i], "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0555") < 0)
+            return errno;
+    return 0;
+}
+
+int cover_below(struct context *context) {
+    struct mark before = mark_memory();
+    char *stack = keep(COVERING_STACK);
+    int status = 0;
+    pid_t pid = clone(cover_all, stack + COVERING_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &context->guard_pidfd);
+    if (pid < 0) return -1;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return -1;
+    forget_since(before);
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+    return errno ? -1 : 0;
 }
 
 // SIGKILL, and wait until pid namespace and mounts are gone with it. The guard stays known where it did not end.

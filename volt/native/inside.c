@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "kernel.h"
-#include "volt.h"
-#include "table.h"
 
 #define LINKS 40 // as many as the kernel follows, path_resolution(7)
 
@@ -112,6 +111,12 @@ int do_protect_path(struct context *context, const struct step_protect_path *ste
     int mount = k_open_tree(point, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (mount >= 0 && k_mount_setattr(mount, AT_RECURSIVE, &attr) < 0) close_held(&mount);
     return cover(context, mount, point, step->path);
+}
+
+int do_cover_below(struct context *context, const struct step_cover_below *step) {
+    (void)step;
+    if (send_number(context->control, FRAME_COVER, context->deed->number) < 0) return -1;
+    return await_go_on(context);
 }
 
 int do_protect_init(struct context *context, const struct step_protect_init *step) {

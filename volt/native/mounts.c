@@ -123,6 +123,10 @@ int do_attach(struct context *context, const struct step_attach *step) {
     return k_move_mount(step->mount, AT_FDCWD, step->path, 0) < 0 ? explain(context, "%s", step->path) : 0;
 }
 
+int do_share_mount(struct context *context, const struct step_share_mount *step) {
+    return mount(NULL, step->path, NULL, MS_SHARED, NULL) < 0 ? explain(context, "%s", step->path) : 0;
+}
+
 int do_private_mounts(struct context *context, const struct step_private_mounts *step) {
     (void)context, (void)step;
     return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL);

@@ -111,6 +111,15 @@ static void begin_terminal(struct watch *watch, struct frame *frame) {
     else forward(watch, GO_ON);
 }
 
+static void cover(struct watch *watch, uint32_t step) {
+    if (cover_below(watch->context) == 0) {
+        forward(watch, GO_ON);
+        return;
+    }
+    fail(watch, errno, "what systemd-nspawn left below the root");
+    watch->context->failure.number = step;
+}
+
 static void take_frame(struct watch *watch, struct frame *frame) {
     struct result *result = &watch->context->result;
     uint32_t number;
@@ -132,6 +141,10 @@ static void take_frame(struct watch *watch, struct frame *frame) {
         return;
     case FRAME_TERMINAL:
         begin_terminal(watch, frame);
+        return;
+    case FRAME_COVER:
+        if (!frame_number(frame, &number)) break;
+        cover(watch, number);
         return;
     default:
         break;

@@ -209,6 +209,7 @@ char **build_environment(struct context *context, struct texts defaults, struct 
 const char *variable(char *const *environment, const char *name);
 
 // terminal.c
+int await_go_on(struct context *context);
 int take_mode(struct context *context, int descriptor);
 void restore_mode(struct context *context);
 
@@ -217,6 +218,7 @@ void detached_started(struct context *context);
 
 // guard.c
 void end_guard(struct context *context);
+int cover_below(struct context *context);
 int forbid_orphan(struct context *context);
 
 // execute.c

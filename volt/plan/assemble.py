@@ -46,7 +46,7 @@ from volt.plan import environment
 from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
-from volt.plan.confinement import inside_part, payload_part, raised_limits
+from volt.plan.confinement import below_part, inside_part, payload_part, raised_limits
 from volt.plan.detached import detach_part, log_folder, log_part, standard
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
@@ -100,7 +100,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         _call_part(workload, call)
         + _claims(workload, facts, call)
         + _record(workload, facts, call, home, _unenforced(waived, landlock))
-        + _guard_start(sets.bounding)
+        + _guard_start(sets.bounding, facts)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
@@ -110,7 +110,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + attach_root()
         + env_file
         + Part(guard=raised_limits(workload, facts))
-        + inside_part()
+        + inside_part(facts)
         + Part(init=(ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, streams)
         + _start(streams, call.terminal, sets.effective)
@@ -219,8 +219,8 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
     ) + log_part(workload, facts, call)
 
 
-def _guard_start(bounding: tuple[str, ...]) -> Part:
-    return Part(
+def _guard_start(bounding: tuple[str, ...], facts: Facts) -> Part:
+    started = Part(
         host=(
             MakeSocket(to="control"),
             SealProgram(unreadable="SYS_PTRACE" in bounding, to="program", note="nothing of ours lies in the root"),
@@ -236,6 +236,7 @@ def _guard_start(bounding: tuple[str, ...]) -> Part:
             Attach(mount="stage", path=text(STAGE), note="the run's own, gone with it"),
         ),
     )
+    return started + below_part(facts)
 
 
 def _env_file(workload: Workload, facts: Facts) -> Part:

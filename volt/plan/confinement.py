@@ -7,6 +7,7 @@ from volt.model.part import Part
 from volt.model.steps import (
     BoundCapabilities,
     ChangeFolder,
+    CoverBelow,
     FilterCalls,
     Mask,
     NoNewPrivileges,
@@ -14,6 +15,7 @@ from volt.model.steps import (
     SetCapabilities,
     SetIdentity,
     SetLimit,
+    ShareMount,
     Step,
 )
 from volt.model.text import text
@@ -36,8 +38,10 @@ MASKED = (
     "/proc/sysrq-trigger",  # reboots the host
     "/proc/timer_list",  # timers of other processes
     "/proc/timer_stats",  # the same, older kernels
+    "/sys/dev/block",  # disks of the host
     "/sys/devices/virtual/powercap",  # energy counters: a side channel
     "/sys/firmware",  # firmware tables
+    "/sys/fs/selinux",  # the host's policy
 )
 PROTECTED = (
     "/proc/bus",  # configuration space of the host's devices
@@ -45,11 +49,29 @@ PROTECTED = (
     "/proc/irq",  # interrupt affinity
     "/proc/sys",  # kernel settings
 )
+# From this systemd on nspawn moves to its root by pivot_root(2), and nothing is left below it.
+LEAVES_NOTHING = 253
 
 
-def inside_part() -> Part:
-    """What the init covers before anything of the image runs."""
-    masks = (Mask(path=text(path)) for path in MASKED)
+def below_part(facts: Facts) -> Part:
+    """What keeps the guard's /proc and /sys from being seen whole where systemd-nspawn leaves them below the root.
+
+    The kernel lets whoever makes a user namespace inside mount another, without masks, as long as one is there that
+    no mount covers any part of. nspawn makes use of that too, so that they are covered only once it has.
+    """
+    if facts.nspawn_version >= LEAVES_NOTHING:
+        return Part()
+    note = "nspawn leaves these below the root: whole, they would allow others without masks"
+    return Part(
+        guard=tuple(ShareMount(path=text(path)) for path in ("/proc", "/sys")),
+        init=(CoverBelow(note=note),),
+    )
+
+
+def inside_part(facts: Facts) -> Part:
+    """What the init covers before anything of the image runs. How often a processor was too hot tells what others
+    compute: as many paths as there are processors."""
+    masks = (Mask(path=text(path)) for path in (*MASKED, *facts.heat))
     return Part(init=(*masks, *(ProtectPath(path=text(path)) for path in PROTECTED)))
 
 

@@ -86,3 +86,12 @@ def test_nftables_can_be_loaded_or_is_there(tmp_path, listed, symbols, found):
         assert kernel.has_nftables("6.1", f"{tmp_path}/modules.dep", f"{tmp_path}/symbols") == found
         (tmp_path / f"modules.{kind}").unlink()
     assert not kernel.has_nftables("6.1", f"{tmp_path}/modules.dep", f"{tmp_path}/no")
+
+
+def test_each_processor_that_counts_its_heat_is_found_in_order(tmp_path):
+    for name in ("cpu0", "cpu10", "cpu2", "cpufreq"):
+        (tmp_path / name / "thermal_throttle").mkdir(parents=True)
+    (tmp_path / "cpu3").mkdir()
+    found = kernel.heat_counters(str(tmp_path))
+    assert found == tuple(f"{tmp_path}/cpu{n}/thermal_throttle" for n in (0, 2, 10))
+    assert kernel.heat_counters(f"{tmp_path}/nothing") == ()

@@ -21,7 +21,7 @@ from tests.unit.native import programs
 from volt.model import protocol
 from volt.model.binary import HEADER, encode
 from volt.model.protocol import GO_ON, Frame
-from volt.model.steps import ChangeFolder, Execute, OpenTerminal, SetLimit, StartPayload
+from volt.model.steps import ChangeFolder, CoverBelow, Execute, OpenTerminal, SetLimit, StartPayload
 from volt.model.text import RUN, UIDS, text
 
 HEAD = struct.Struct("<IHHI")
@@ -334,6 +334,25 @@ def test_a_signal_before_the_payload_is_not_lost(units):
         init.signal(GO_ON)
         init.started()
         assert init.exited() == signal.SIGUSR1
+
+
+def test_nothing_is_done_before_what_lies_below_the_root_is_covered(units):
+    """The supervisor says when; a signal until then is not lost."""
+    steps = [CoverBelow(), StartPayload(stdio=STDIO)]
+    with running(units, steps, [shell("sleep 5")]) as init:
+        assert init.frame() == (Frame.COVER, struct.pack("<I", 1), [])
+        assert not select.select([init.control], [], [], 0.1)[0]
+        init.signal(signal.SIGUSR1)
+        init.signal(GO_ON)
+        init.started()
+        assert init.exited() == signal.SIGUSR1
+
+
+def test_without_a_supervisor_to_cover_it_the_start_ends(units):
+    with running(units, [CoverBelow(), StartPayload(stdio=STDIO)], [shell("true")]) as init:
+        init.frame()
+        init.control.shutdown(socket.SHUT_WR)
+        assert init.failed() == (1, errno.EPIPE, "the supervisor is gone")
 
 
 @pytest.mark.parametrize("number", [65, 2**32 - 1])

@@ -15,6 +15,7 @@ from volt.model.steps import (
     ClaimName,
     ClaimRun,
     ClaimUids,
+    CoverBelow,
     Execute,
     FilterCalls,
     Lifeline,
@@ -24,11 +25,13 @@ from volt.model.steps import (
     MakeRuleset,
     Mask,
     OpenTerminal,
+    PrivateMounts,
     ProtectInit,
     ProtectPath,
     Report,
     RestrictSelf,
     SealFile,
+    ShareMount,
     StartGuard,
     StartPayload,
     TakeTerminal,
@@ -214,6 +217,16 @@ def test_the_init_enters_landlock_after_its_last_mount_and_before_it_starts_anyt
     mounts = [n for n, kind in enumerate(order) if kind in (AttachInside, Mask, ProtectPath, MakeFilesystem)]
     assert max(mounts) < order.index(ProtectInit) < order.index(OpenTerminal) < order.index(MakeRuleset)
     assert order.index(RestrictSelf) + 1 == order.index(StartPayload)
+
+
+def test_what_nspawn_leaves_below_the_root_is_covered_and_a_newer_one_leaves_nothing():
+    """By the init's first step, when nspawn has mounted its own. What is mounted there has to reach its copies: shared
+    once nothing reaches the host any more, and before nspawn starts."""
+    old, new = plan(facts=replace(FACTS, nspawn_version=252)), plan(facts=replace(FACTS, nspawn_version=253))
+    assert kinds(old.init)[0] is CoverBelow
+    assert [show(step.path) for step in old.guard if isinstance(step, ShareMount)] == ["/proc", "/sys"]
+    assert kinds(old.guard).index(PrivateMounts) < kinds(old.guard).index(ShareMount)
+    assert not {CoverBelow, ShareMount} & {*kinds(new.guard), *kinds(new.init)}
 
 
 def test_without_landlock_there_is_nothing_to_enter():

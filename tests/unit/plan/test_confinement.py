@@ -62,8 +62,28 @@ def test_only_what_is_above_our_own_is_raised_before_and_the_soft_limit_stays():
 
 
 def test_what_the_kernel_shows_of_others_is_masked_before_anything_runs():
-    steps = inside_part().init
+    steps = inside_part(FACTS).init
     assert [show(step.path) for step in steps if isinstance(step, Mask)] == list(MASKED)
     assert [show(step.path) for step in steps if isinstance(step, ProtectPath)] == list(PROTECTED)
     assert {"/proc/keys", "/proc/kcore", "/proc/kallsyms", "/proc/sysrq-trigger"} <= set(MASKED)
     assert not set(MASKED) & set(PROTECTED)
+
+
+# What Docker 28 and podman 5 mask, and what they make read-only: daemon/pkg/oci/defaults.go and
+# pkg/specgen/generate/config_linux.go.
+PEERS_MASK = """
+    /proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats /proc/sched_debug /proc/scsi
+    /proc/timer_list /proc/timer_stats /sys/dev/block /sys/devices/virtual/powercap /sys/firmware /sys/fs/selinux
+""".split()
+PEERS_PROTECT = "/proc/asound /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
+
+
+def test_what_docker_and_podman_cover_is_covered():
+    assert sorted({*PEERS_MASK} - {*MASKED}) == []
+    assert sorted({*PEERS_PROTECT} - {*MASKED, *PROTECTED}) == []
+
+
+def test_each_processors_count_of_its_heat_is_masked():
+    folders = tuple(f"/sys/devices/system/cpu/cpu{n}/thermal_throttle" for n in (0, 1))
+    masked = [show(step.path) for step in inside_part(replace(FACTS, heat=folders)).init if isinstance(step, Mask)]
+    assert masked == [*MASKED, *folders]

@@ -327,8 +327,8 @@ SILENT = set(
     """
     Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
     MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
-    Attach ActAs StopBy Detach MakePipe OpenLog
-    MakeFile ProtectInit AllowOpened KeepCapabilities
+    Attach ActAs StopBy Detach MakePipe OpenLog ShareMount
+    MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities
     """.split()
 )
 
