@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from volt.api.detaching import detach
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
+    from volt.api.updating import update
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -118,6 +119,7 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Run": "volt.launch.running",
     "detach": "volt.api.detaching",
+    "update": "volt.api.updating",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
 }
@@ -371,36 +373,3 @@ def audit(workload: str | int) -> Audit:
     from volt.api.auditing import audit as compare
 
     return compare(workload)
-
-
-def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Give the running workload `name` new limits, all of them or none; the values are written as in [resources],
-    or "none" to lift one. Every limit as the kernel has it then, in its own units.
-
-    Raises ManifestError for a value that is none, beyond the policy, or not to go with what is held, StateError when
-    no such workload runs, VoltError when the kernel or systemd refuses.
-    """
-    from volt.api.policy import machine_policy
-    from volt.host.facts import folders, probe_machine
-    from volt.plan.bounds import check_resources
-    from volt.plan.update import changes, check_memory, parts
-    from volt.runs.limits import change_limits, read_limits
-    from volt.runs.sweep import running
-
-    policy = machine_policy()
-    document, lifted = parts(name, wanted)
-    read = resolve(document)
-    if read.workload is None:
-        raise ManifestError(read.findings)
-    facts = probe_machine(folders())
-    if not facts.root:
-        raise HostUnfit("changing limits needs root", hint="run it with sudo")
-    if policy and policy.policy:
-        refused = check_resources(read.workload.resources, facts.memory, policy.policy, only=wanted)
-        if findings := policy.locate(tuple(refused)):
-            raise ManifestError(findings)
-    record = running(facts.folders, name)
-    wished = changes(read.workload.resources, lifted, facts, scope=bool(record.scope))
-    check_memory(wished, read_limits(record))
-    change_limits(record, wished)
-    return read_limits(record)
