@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from volt.model.findings import Finding
-    from volt.model.run import Outcome, RunState
+    from volt.model.run import Outcome
+    from volt.model.values import Value
 
 
 class VoltError(Exception):
@@ -76,7 +77,7 @@ class NoSuchRun(StateError):
 class SomeFailed(VoltError):
     """Of several workloads that were named some failed: `done` are the others, `failed` each word with its error."""
 
-    def __init__(self, done: Sequence[RunState], failed: Sequence[tuple[str, VoltError]]) -> None:
+    def __init__(self, done: Sequence[Value], failed: Sequence[tuple[str, VoltError]]) -> None:
         super().__init__("; ".join(f"{word}: {error.message}" for word, error in failed))
         self.done = tuple(done)
         self.failed = tuple(failed)

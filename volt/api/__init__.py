@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from volt.api.detaching import detach
+    from volt.api.ending import gc, restart, rm
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
     from volt.api.updating import update
+    from volt.host.settings import span
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from volt.model.findings import Finding
     from volt.model.manifest import Manifest
     from volt.model.plan import LaunchPlan
-    from volt.model.run import Outcome, Runs, RunState
+    from volt.model.run import Cleared, Outcome, Removed, Rubbish, Runs, RunState
 
 __all__ = [
     "DEVNULL",
@@ -53,6 +55,7 @@ __all__ = [
     "Audit",
     "Call",
     "Check",
+    "Cleared",
     "Explanation",
     "Finding",
     "HostUnfit",
@@ -63,7 +66,9 @@ __all__ = [
     "NoSuchRun",
     "Outcome",
     "PolicyError",
+    "Removed",
     "Resolved",
+    "Rubbish",
     "Run",
     "RunState",
     "Runs",
@@ -78,6 +83,7 @@ __all__ = [
     "encode",
     "explain",
     "from_json",
+    "gc",
     "inspect",
     "kill",
     "launch",
@@ -87,9 +93,12 @@ __all__ = [
     "plan",
     "ps",
     "resolve",
+    "restart",
+    "rm",
     "run",
     "schema",
     "show",
+    "span",
     "stop",
     "sweep",
     "to_json",
@@ -115,9 +124,11 @@ LAZY: Mapping[str, str] = {
     "Explanation": "volt.model.explanation",
     "Finding": "volt.model.findings",
     "LaunchPlan": "volt.model.plan",
-    **dict.fromkeys(("Outcome", "RunState", "Runs"), "volt.model.run"),
+    **dict.fromkeys(("Cleared", "Outcome", "Removed", "Rubbish", "RunState", "Runs"), "volt.model.run"),
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Run": "volt.launch.running",
+    **dict.fromkeys(("gc", "restart", "rm"), "volt.api.ending"),
+    "span": "volt.host.settings",
     "detach": "volt.api.detaching",
     "update": "volt.api.updating",
     "Manifest": "volt.model.manifest",

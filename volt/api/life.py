@@ -11,7 +11,7 @@ from volt.host.folders import folders
 from volt.model.run import Runs, RunState
 from volt.model.values import replace
 from volt.runs.find import find
-from volt.runs.states import look
+from volt.runs.states import look as look_at
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -28,14 +28,14 @@ def ps(*, ended: bool = False, filters: Iterable[str] = ()) -> Runs:
     """
     from volt.runs.select import select
 
-    return select(_look(folders()), filters, ended=ended)
+    return select(look(folders()), filters, ended=ended)
 
 
 def inspect(*names: str) -> tuple[RunState, ...]:
     """All that is known of runs, by their workload's name, their id or the beginning of it; the number of the payload
     too while they live. Raises StateError, SomeFailed where several were named, HostUnfit."""
     where = folders()
-    chosen = _Chosen(where, names)
+    chosen = Chosen(where, names)
     return chosen.told(_each(chosen.states, lambda state: _with_payload(where, state)))
 
 
@@ -62,7 +62,7 @@ def wait(*names: str, timeout: float | None = None) -> tuple[RunState, ...]:
     from volt.runs.waiting import wait as wait_for
 
     where = folders()
-    chosen = _Chosen(where, names)
+    chosen = Chosen(where, names)
     return chosen.told(wait_for(where, chosen.states, timeout))
 
 
@@ -82,7 +82,7 @@ def stop(
     from volt.runs.stopping import stop as stop_runs
 
     where = folders()
-    chosen = _Chosen(where, names, every=every, ignore=ignore)
+    chosen = Chosen(where, names, every=every, ignore=ignore)
     return chosen.told(stop_runs(where, chosen.living(), timeout))
 
 
@@ -100,7 +100,7 @@ def kill(
 
     number = signal_number(signal)
     where = folders()
-    chosen = _Chosen(where, names, every=every)
+    chosen = Chosen(where, names, every=every)
     return chosen.told(_each(chosen.states, lambda state: send(where, state, number)))
 
 
@@ -112,7 +112,7 @@ def pause(*names: str, every: bool = False) -> tuple[RunState, ...]:
     from volt.runs.freezing import pause as pause_run
 
     where = folders()
-    chosen = _Chosen(where, names, every=every, state="running")
+    chosen = Chosen(where, names, every=every, state="running")
     return chosen.told(_each(chosen.states, lambda state: pause_run(where, state)))
 
 
@@ -124,19 +124,19 @@ def unpause(*names: str, every: bool = False) -> tuple[RunState, ...]:
     from volt.runs.freezing import unpause as unpause_run
 
     where = folders()
-    chosen = _Chosen(where, names, every=every, state="paused")
+    chosen = Chosen(where, names, every=every, state="paused")
     return chosen.told(_each(chosen.states, lambda state: unpause_run(where, state)))
 
 
-def _look(where: Folders) -> Runs:
+def look(where: Folders) -> Runs:
     """Raises HostUnfit for a caller who may not look."""
     runs = f"{where.run}/runs"
     if os.geteuid() != 0 and os.path.lexists(where.run) and not os.access(runs, os.R_OK):
         raise HostUnfit("looking at workloads needs root", hint="run it with sudo")
-    return look(where)
+    return look_at(where)
 
 
-class _Chosen:
+class Chosen:
     """The runs that words mean, each once, and the words that mean none."""
 
     def __init__(
@@ -146,7 +146,7 @@ class _Chosen:
         if every == bool(words):
             hint = "name one or more, or give --all"
             raise VoltError("both names and --all are given" if every else "no workload is named", hint=hint)
-        runs = _look(where)
+        runs = look(where)
         self._words: list[tuple[str, RunState]] = []
         self._failed: list[tuple[str, VoltError]] = []
         if every:

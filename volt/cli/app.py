@@ -11,11 +11,14 @@ from volt.cli.audit import audit
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
+from volt.cli.gc import gc
 from volt.cli.inspect import inspect
 from volt.cli.kill import kill
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
 from volt.cli.ps import ps
+from volt.cli.restart import restart
+from volt.cli.rm import rm
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
@@ -56,7 +59,7 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
-OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, update, audit)
+OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS):
     app.command(verb.__name__)(verb)

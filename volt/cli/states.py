@@ -49,8 +49,8 @@ def age(seconds: float) -> str:
     return "0 seconds"
 
 
-def document(state: RunState) -> dict[str, Any]:
-    """The fields of a run, as JSON has them."""
+def document(state: Value) -> dict[str, Any]:
+    """The fields of a run, or of what came of it, as JSON has them."""
     return {name: _plain(getattr(state, name)) for name in kinds(type(state))}
 
 

@@ -125,3 +125,28 @@ class Runs(Value):
 
     runs: tuple[RunState, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+class Removed(Value):
+    """What `rm` has removed of a workload: the ids of its finished runs with their logs, and its kept layer or not."""
+
+    name: str
+    runs: tuple[str, ...] = ()
+    layer: bool = False
+
+
+class Rubbish(Value):
+    """Something that nothing needs any more, and why. `kind` is run, layer, claim, ended, aside, log or cgroup; `run`
+    the id of the run it was of, "" for a claim."""
+
+    kind: str
+    path: str
+    run: str
+    why: str
+
+
+class Cleared(Value):
+    """What `gc` has removed, or would; `problems` say in words what could not be."""
+
+    rubbish: tuple[Rubbish, ...] = ()
+    problems: tuple[str, ...] = ()
