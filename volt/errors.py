@@ -5,7 +5,9 @@ VoltError                what went wrong, and what to do next
 ├── HostUnfit            what the plan needs and this machine lacks
 │   └── PolicyError      the machine's policy is not root's alone, or not understood: nothing is launched
 ├── LaunchError          a step of the launch failed; names the step and the cause
-└── StateError           volt's own files are unreadable, foreign or from another version
+├── StateError           volt's own files are unreadable, foreign or from another version
+│   └── NoSuchRun        no workload is called so, and no run
+└── SomeFailed           of several workloads that were named: what was done, and what failed
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from volt.model.findings import Finding
     from volt.model.run import Outcome
+    from volt.model.values import Value
 
 
 class VoltError(Exception):
@@ -65,3 +68,16 @@ class LaunchError(VoltError):
 
 class StateError(VoltError):
     """A file of volt's own state cannot be trusted or understood."""
+
+
+class NoSuchRun(StateError):
+    """Nothing that runs, or has run and was kept, is called so."""
+
+
+class SomeFailed(VoltError):
+    """Of several workloads that were named some failed: `done` are the others, `failed` each word with its error."""
+
+    def __init__(self, done: Sequence[Value], failed: Sequence[tuple[str, VoltError]]) -> None:
+        super().__init__("; ".join(f"{word}: {error.message}" for word, error in failed))
+        self.done = tuple(done)
+        self.failed = tuple(failed)

@@ -294,7 +294,7 @@ def test_a_policy_that_the_caller_cannot_read_stops_his_plans(machine):
     machine.says('[network]\nmode = ["none"]\n')
     machine.policy.chmod(0o600)
     code = (
-        "import os; from volt import api; import volt.host.policy, volt.model.doctor; "
+        "import os; from volt import api; import volt.api.policy, volt.host.policy, volt.model.doctor; "
         f"os.setgroups([]); os.setresgid({SOMEBODY}, {SOMEBODY}, {SOMEBODY}); "
         f"os.setresuid({SOMEBODY}, {SOMEBODY}, {SOMEBODY}); print(api.policy.policy_check())"
     )

@@ -15,27 +15,39 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from volt.api.planning import Source, Stream, planned, require, resolved, terminals
-from volt.api.policy import machine_policy, policy_check
-from volt.errors import HostUnfit, LaunchError, ManifestError, PolicyError, StateError, VoltError
-from volt.model.facts import Call
-from volt.model.findings import Finding
-from volt.model.plan import LaunchPlan
-from volt.model.run import Outcome
+from volt.errors import (
+    HostUnfit,
+    LaunchError,
+    ManifestError,
+    NoSuchRun,
+    PolicyError,
+    SomeFailed,
+    StateError,
+    VoltError,
+)
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from volt.api.detaching import detach
+    from volt.api.ending import gc, restart, rm
+    from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
+    from volt.api.planning import Source, Stream
+    from volt.api.updating import update
+    from volt.host.settings import span
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
+    from volt.model.facts import Call
+    from volt.model.findings import Finding
     from volt.model.manifest import Manifest
+    from volt.model.plan import LaunchPlan
+    from volt.model.run import Cleared, Outcome, Removed, Rubbish, Runs, RunState
 
 __all__ = [
     "DEVNULL",
@@ -43,6 +55,7 @@ __all__ = [
     "Audit",
     "Call",
     "Check",
+    "Cleared",
     "Explanation",
     "Finding",
     "HostUnfit",
@@ -50,11 +63,17 @@ __all__ = [
     "LaunchPlan",
     "Manifest",
     "ManifestError",
+    "NoSuchRun",
     "Outcome",
     "PolicyError",
+    "Removed",
     "Resolved",
+    "Rubbish",
     "Run",
+    "RunState",
+    "Runs",
     "Shown",
+    "SomeFailed",
     "StateError",
     "VoltError",
     "audit",
@@ -64,18 +83,29 @@ __all__ = [
     "encode",
     "explain",
     "from_json",
+    "gc",
+    "inspect",
+    "kill",
     "launch",
     "load_file",
     "parse",
+    "pause",
     "plan",
+    "ps",
     "resolve",
+    "restart",
+    "rm",
     "run",
     "schema",
     "show",
+    "span",
+    "stop",
     "sweep",
     "to_json",
+    "unpause",
     "update",
     "validate",
+    "wait",
 ]
 
 VOLT_FAILED = 125
@@ -90,9 +120,17 @@ DEVNULL = -3
 LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
+    "Call": "volt.model.facts",
     "Explanation": "volt.model.explanation",
+    "Finding": "volt.model.findings",
+    "LaunchPlan": "volt.model.plan",
+    **dict.fromkeys(("Cleared", "Outcome", "Removed", "Rubbish", "RunState", "Runs"), "volt.model.run"),
+    **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Run": "volt.launch.running",
+    **dict.fromkeys(("gc", "restart", "rm"), "volt.api.ending"),
+    "span": "volt.host.settings",
     "detach": "volt.api.detaching",
+    "update": "volt.api.updating",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
 }
@@ -112,6 +150,8 @@ def resolve(
     `base` is the folder that relative paths belong to where there is no file. Raises nothing for what is
     wrong in the manifest: that is a finding.
     """
+    from volt.api.planning import resolved
+
     return resolved(manifest, variables, base, None)
 
 
@@ -145,6 +185,9 @@ def plan(
     call: Call | None = None,
 ) -> LaunchPlan:
     """What a launch would do here, decided and not done. Raises ManifestError, HostUnfit."""
+    from volt.api.planning import planned
+    from volt.model.facts import Call
+
     return planned(manifest, variables, base, call or Call())[0]
 
 
@@ -158,6 +201,8 @@ def explain(
     """What a launch here would give the workload, in sentences that follow from its plan, each with the walls by
     which it holds and with what a program can check. Raises ManifestError, HostUnfit."""
     from volt.api.explaining import explained
+    from volt.api.planning import planned
+    from volt.model.facts import Call
 
     return explained(*planned(manifest, variables, base, call or Call()))
 
@@ -178,15 +223,16 @@ def launch(
 ) -> Run:
     """Start a workload in a process of its own and return at once.
 
-    The streams are descriptors, PIPE, DEVNULL, or None for this process's own; those that are terminals become
-    terminals inside. `waived` are sections ("resources") whose fields may stay unenforced. `timeout`
-    in seconds ends the run, as cancelling it does. Raises ManifestError, HostUnfit, LaunchError.
+    The streams are descriptors, PIPE, DEVNULL, or None for this process's own; terminals become terminals inside.
+    `waived` are sections ("resources") whose fields may stay unenforced. `timeout` in seconds ends the run, as
+    cancelling it does. Raises ManifestError, HostUnfit, LaunchError.
     """
+    from volt.api.planning import terminals
     from volt.launch.running import Run
+    from volt.model.facts import Call
 
     sweep()
-    report, report_write = os.pipe()
-    lifeline_read, lifeline = os.pipe()
+    (report, report_write), (lifeline_read, lifeline) = os.pipe(), os.pipe()
     call = Call(
         command=tuple(command),
         env=tuple((env or {}).items()),
@@ -221,6 +267,7 @@ def _spawn(
     stdio: tuple[Stream, Stream, Stream],
 ) -> tuple[str, subprocess.Popen[bytes]]:
     """The workload's name, and the static program at work on its plan."""
+    from volt.api.planning import planned, require
     from volt.launch import handover
 
     made, facts = planned(manifest, variables, base, call)
@@ -255,11 +302,13 @@ def become(
     the same words are answered without Python as long as nothing has changed that the plan was made from. Raises
     ManifestError, HostUnfit, LaunchError; does not return.
     """
+    from volt.api.planning import planned, require
     from volt.host.facts import folders
     from volt.host.watch import Watch, watch_code
     from volt.launch import handover
     from volt.launch.cache import open_cache
     from volt.model.binary import encode
+    from volt.model.facts import Call
     from volt.model.values import replace
 
     sweep()
@@ -284,11 +333,16 @@ def become(
 def _terminal(call: Call) -> int:
     """The standard descriptors that are terminals inside: the caller's, and those asked for. A detached run has no
     share in the caller's."""
+    from volt.api.planning import terminals
+
     return call.terminal if call.detach else call.terminal | terminals(0, 1, 2)
 
 
 def _question(words: Sequence[str], program: str) -> bytes:
     """The command line as the static program asks for its plan: it lies beside `volt-python`, or in the package."""
+    from pathlib import Path
+
+    from volt.api.planning import terminals
     from volt.host.facts import folders
     from volt.model.entry import question
 
@@ -314,6 +368,7 @@ def sweep() -> tuple[str, ...]:
 
 def doctor() -> tuple[Check, ...]:
     """What this machine can and cannot do for what is built so far."""
+    from volt.api.policy import policy_check
     from volt.host.doctor import examine
     from volt.host.facts import folders, probe_machine
 
@@ -329,35 +384,3 @@ def audit(workload: str | int) -> Audit:
     from volt.api.auditing import audit as compare
 
     return compare(workload)
-
-
-def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Give the running workload `name` new limits, all of them or none; the values are written as in [resources],
-    or "none" to lift one. Every limit as the kernel has it then, in its own units.
-
-    Raises ManifestError for a value that is none, beyond the policy, or not to go with what is held, StateError when
-    no such workload runs, VoltError when the kernel or systemd refuses.
-    """
-    from volt.host.facts import folders, probe_machine
-    from volt.plan.bounds import check_resources
-    from volt.plan.update import changes, check_memory, parts
-    from volt.runs.limits import change_limits, read_limits
-    from volt.runs.sweep import running
-
-    policy = machine_policy()
-    document, lifted = parts(name, wanted)
-    read = resolve(document)
-    if read.workload is None:
-        raise ManifestError(read.findings)
-    facts = probe_machine(folders())
-    if not facts.root:
-        raise HostUnfit("changing limits needs root", hint="run it with sudo")
-    if policy and policy.policy:
-        refused = check_resources(read.workload.resources, facts.memory, policy.policy, only=wanted)
-        if findings := policy.locate(tuple(refused)):
-            raise ManifestError(findings)
-    record = running(facts.folders, name)
-    wished = changes(read.workload.resources, lifted, facts, scope=bool(record.scope))
-    check_memory(wished, read_limits(record))
-    change_limits(record, wished)
-    return read_limits(record)

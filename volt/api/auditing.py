@@ -10,7 +10,7 @@ from volt.errors import HostUnfit, StateError
 
 if TYPE_CHECKING:
     from volt.model.audit import Audit
-    from volt.model.facts import Folders
+    from volt.model.folders import Folders
     from volt.model.plan import LaunchPlan
     from volt.runs.record import Record
 

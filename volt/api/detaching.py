@@ -12,9 +12,10 @@ from volt import api
 from volt.api.planning import Source, planned, require
 from volt.errors import LaunchError
 from volt.launch import handover
-from volt.launch.running import OUTCOME_LIMIT, read_outcome
+from volt.launch.running import OUTCOME_LIMIT
 from volt.model.facts import Call
 from volt.model.plan import LaunchPlan
+from volt.model.run import read_outcome
 from volt.model.values import replace
 
 ALL = 0b111  # the three standard descriptors

@@ -5,8 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 __all__ = ["main"]
+
+# Verbs whose plain calls are read without typer. `plain` of the module takes the words, and gives the exit status, or
+# None for what is left to typer: mistakes above all.
+PLAIN: Mapping[str, str] = {"run": "volt.cli.launching", "ps": "volt.cli.listing"}
 
 
 def main(arguments: list[str]) -> int:
@@ -25,16 +31,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    """A plain `volt run` is read here, since typer and what it imports take longer than the launch itself."""
-    if arguments[:1] == ["run"]:
+    """A plain call of some verbs is read here, since typer and what it imports take longer than the verb itself."""
+    module = PLAIN.get(arguments[0]) if arguments else None
+    if module:
         gc.disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
-    from volt.cli.words import read_run
-
-    request = read_run(arguments)
-    if request is not None:
-        from volt.cli.launching import launch
-
-        return launch(request)
+        status: int | None = import_module(module).plain(arguments)
+        if status is not None:
+            return status
     from volt.cli.app import command_line
 
     return command_line(arguments)

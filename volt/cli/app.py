@@ -11,12 +11,21 @@ from volt.cli.audit import audit
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
+from volt.cli.gc import gc
+from volt.cli.inspect import inspect
+from volt.cli.kill import kill
+from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
+from volt.cli.ps import ps
+from volt.cli.restart import restart
+from volt.cli.rm import rm
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
+from volt.cli.stop import stop
 from volt.cli.update import update
 from volt.cli.validate import validate
+from volt.cli.wait import wait
 from volt.errors import VoltError
 
 __all__ = ["app", "command_line"]
@@ -49,12 +58,15 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit):
+OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
+OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
+
+for verb in (*OF_MANIFESTS, *OF_RUNS):
     app.command(verb.__name__)(verb)
 
 
 def command_line(arguments: list[str]) -> int:
-    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` with 125."""
+    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` and `wait` with 125."""
     try:
         return int(app(arguments, prog_name="volt", standalone_mode=False) or 0)
     except MISTAKE as mistake:
@@ -70,4 +82,4 @@ def _refuse(mistake: Any, arguments: list[str]) -> int:
         report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
     else:
         mistake.show()
-    return RUN_FAILED if own[:1] == ["run"] else int(mistake.exit_code)
+    return RUN_FAILED if own[:1] in (["run"], ["wait"]) else int(mistake.exit_code)

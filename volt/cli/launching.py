@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from volt import api
 from volt.cli.failure import RUN_FAILED, failing
-from volt.cli.words import Request, call_of, pairs
+from volt.cli.words import Request, call_of, pairs, read_run
 from volt.errors import VoltError
+
+
+def plain(words: Sequence[str]) -> int | None:
+    """The exit status of `run` with these words; None for what is left to typer."""
+    request = read_run(words)
+    return None if request is None else launch(request)
 
 
 @failing(RUN_FAILED)

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Cgroup, Control, Facts, Folders, PathFact, ProfileText
+from volt.model.facts import Cgroup, Control, Facts, PathFact, ProfileText
+from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 

@@ -5,41 +5,28 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from volt.errors import VoltError
 from volt.host import etc, ids, kernel, tools
 from volt.host.cgroups import probe_cgroups
 from volt.host.files import read_text
+from volt.host.folders import folders
 from volt.host.inside import read_inside
 from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi
-from volt.model.facts import Facts, Folders, PathFact, ProfileText
+from volt.model.facts import Facts, PathFact, ProfileText
+from volt.model.folders import Folders
 from volt.model.landlock import PORTS_ABI
 from volt.model.values import replace
 from volt.model.workload import Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from volt.model.workload import Workload
+
+__all__ = ["folders", "probe", "probe_machine"]
 
 HOST = "host"
 STORE = "cas://"
 _RECORD = 1 << 16
-
-
-def folders(environment: Mapping[str, str] = os.environ) -> Folders:
-    """Where state, runs and logs lie: below VOLT_ROOT where it is set. Raises VoltError."""
-    root = environment.get("VOLT_ROOT", "")
-    if not root:
-        return Folders()
-    if not root.startswith("/") or ".." in root.split("/"):
-        hint = "give an absolute path without .., or unset it"
-        raise VoltError(f"VOLT_ROOT is no absolute path: {root}", hint=hint)
-    root = root.rstrip("/")
-    if set(root.split("/")) <= {"", "."}:
-        raise VoltError("VOLT_ROOT cannot be /", hint="name a folder for volt alone, or unset it")
-    return Folders(f"{root}/state", f"{root}/run", f"{root}/log", root)
 
 
 def probe_machine(where: Folders) -> Facts:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from volt.model.entry import DIGEST, MOST, Dependency, Depends, decode_entry, encode_entry, file_name, numbers_of_file
-from volt.model.facts import Folders
+from volt.model.folders import Folders
 from volt.model.values import Value
 
 ENTRIES = 256  # the oldest go first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -11,35 +10,12 @@ import threading
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from volt.errors import LaunchError
-from volt.model.run import Events, Outcome
-from volt.model.values import kinds
+from volt.model.run import Outcome, read_outcome
 
 OUTCOME_LIMIT = 1 << 20
-
-
-def read_outcome(document: bytes) -> Outcome:
-    """The static program's JSON report, version 1; what a newer volt added to it is left out. Raises ValueError for
-    anything else."""
-    fields = json.loads(document)
-    if not isinstance(fields, dict) or fields.get("version") != 1:
-        raise ValueError("the outcome is of another version")
-    try:
-        events = fields.pop("events", None)
-        known = _known(Outcome, fields)
-        known["skipped"] = tuple(known.get("skipped", ()))
-        return Outcome(**known, events=None if events is None else Events(**_known(Events, events)))
-    except TypeError as error:
-        raise ValueError(f"the outcome is incomplete: {error}") from error
-
-
-def _known(kind: type[Outcome | Events], fields: object) -> dict[str, Any]:
-    """Those of its fields that are there. Raises TypeError for what has none at all."""
-    if not isinstance(fields, dict):
-        raise TypeError(f"{fields!r} is no {kind.__name__.lower()}")
-    return {name: fields[name] for name in kinds(kind) if name in fields}
 
 
 class Run:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
-
-
-# The machine's, wherever VOLT_ROOT moves the rest: two states must not hand out the same ids.
-UIDS_FOLDER = "/run/volt/uids"
 
 
 class PathFact(Value):
@@ -42,15 +39,6 @@ class ProfileText(Value):
     problem: str = ""
     quotable: bool = True
     real: str = ""
-
-
-class Folders(Value):
-    """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else: then `root` is its value."""
-
-    state: str = "/var/lib/volt"
-    run: str = "/run/volt"
-    log: str = "/var/log/volt"
-    root: str = ""
 
 
 class Cgroup(Value):

@@ -1,10 +1,18 @@
-"""What a run leaves to be read: its outcome."""
+"""A run as it is read: its state while it lives and afterwards, and its outcome."""
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from volt.model.values import Value
+from volt.model.values import Value, field, kinds
+
+State = Literal["running", "paused", "exited", "failed", "lost"]
+STATES: tuple[State, ...] = ("running", "paused", "exited", "failed", "lost")
+LIVING: frozenset[State] = frozenset(("running", "paused"))
+# The outcome that volt writes in the place of a supervisor that was killed.
+LOST = "its supervisor was killed, and all of the run with it"
 
 
 class Events(Value):
@@ -42,3 +50,103 @@ class Outcome(Value):
     ended: Literal["time-limit", "cancelled"] | None = None
     events: Events | None = None
     skipped: tuple[str, ...] = ()
+
+
+def read_outcome(document: bytes) -> Outcome:
+    """The static program's JSON report, version 1; what a newer volt added to it is left out. Raises ValueError for
+    anything else."""
+    fields = json.loads(document)
+    if not isinstance(fields, dict) or fields.get("version") != 1:
+        raise ValueError("the outcome is of another version")
+    try:
+        events = fields.pop("events", None)
+        known = _known(Outcome, fields)
+        known["skipped"] = tuple(known.get("skipped", ()))
+        return Outcome(**known, events=None if events is None else Events(**_known(Events, events)))
+    except TypeError as error:
+        raise ValueError(f"the outcome is incomplete: {error}") from error
+
+
+def _known(kind: type[Outcome | Events], fields: object) -> dict[str, Any]:
+    """Those of its fields that are there. Raises TypeError for what has none at all."""
+    if not isinstance(fields, dict):
+        raise TypeError(f"{fields!r} is no {kind.__name__.lower()}")
+    return {name: fields[name] for name in kinds(kind) if name in fields}
+
+
+class RunState(Value):
+    """One run, as `ps`, `inspect` and every other verb tell of it: table, JSON and Python alike.
+
+    `state` is `running` or `paused` while it lives; then `exited` by its payload, `failed` by volt, or `lost`: its
+    supervisor was killed and left no outcome. `pid` is the supervisor's, 0 when it has ended; `payload` the payload's
+    as the host counts, where it was looked for. `started` and `ended` are seconds since the epoch, `clock` is the
+    supervisor's start in clock ticks since boot, `stop_timeout` is in milliseconds. `status`, `signal`, `message` and
+    `outcome` are there when it has ended, as in Outcome.
+    """
+
+    id: str
+    name: str
+    mode: str
+    state: State
+    pid: int
+    started: int
+    clock: int = 0
+    payload: int | None = None
+    ended: int | None = None
+    status: int | None = None
+    signal: int | None = None
+    message: str = ""
+    command: tuple[str, ...] = ()
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unenforced: tuple[str, ...] = ()
+    detached: bool = False
+    kept: bool = False
+    terminal: bool = False
+    interactive: bool = False
+    log: str = ""
+    rootfs: str = ""
+    cgroup: str = ""
+    scope: str = ""
+    ready: str = ""
+    stop_signal: int = 15
+    stop_timeout: int = 10000
+    source: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state in LIVING
+
+
+class Runs(Value):
+    """What runs, and has run and was kept: oldest first. `problems` say in words what could not be read."""
+
+    runs: tuple[RunState, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Removed(Value):
+    """What `rm` has removed of a workload: the ids of its finished runs with their logs, and its kept layer or not."""
+
+    name: str
+    runs: tuple[str, ...] = ()
+    layer: bool = False
+
+
+class Rubbish(Value):
+    """Something that nothing needs any more, and why. `kind` is run, layer, claim, ended, aside, log or cgroup; `run`
+    the id of the run it was of, "" for a claim."""
+
+    kind: str
+    path: str
+    run: str
+    why: str
+
+
+class Cleared(Value):
+    """What `gc` has removed, or would; `problems` say in words what could not be."""
+
+    rubbish: tuple[Rubbish, ...] = ()
+    problems: tuple[str, ...] = ()

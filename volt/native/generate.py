@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from volt.model import binary, entry, protocol
-from volt.model.facts import UIDS_FOLDER, Folders
+from volt.model.folders import UIDS_FOLDER, Folders
 from volt.model.steps import FILE_RIGHTS, MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
 from volt.model.text import SlotKind
 

@@ -149,12 +149,15 @@ int do_report(struct context *context, const struct step_report *step) {
     return 0;
 }
 
-int undo_report(struct context *context, const struct step_report *step, struct deed *deed, enum ending ending) {
+int write_outcome(const struct context *context, int descriptor) {
     char *document = keep(DOCUMENT_LIMIT);
+    return write_all(descriptor, document, outcome_document(context, document, DOCUMENT_LIMIT));
+}
+
+int undo_report(struct context *context, const struct step_report *step, struct deed *deed, enum ending ending) {
     (void)ending;
     if (deed->descriptor < 0) return 0;
-    size_t length = outcome_document(context, document, DOCUMENT_LIMIT);
-    int result = write_all(deed->descriptor, document, length);
+    int result = write_outcome(context, deed->descriptor);
     if (deed->path && result == 0) result = fsync(deed->descriptor);
     if (deed->path && result == 0) result = rename(deed->path, step->path);
     if (deed->path && result < 0) unlink(deed->path);

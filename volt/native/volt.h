@@ -188,6 +188,7 @@ void print_failure(const struct context *context);
 
 // outcome.c
 size_t outcome_document(const struct context *context, char *to, size_t size);
+int write_outcome(const struct context *context, int descriptor);
 
 // events.c
 void read_events(struct context *context);

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
-from volt.model.facts import UIDS_FOLDER, Call, Facts
+from volt.model.facts import Call, Facts
 from volt.model.filter import Filter
+from volt.model.folders import UIDS_FOLDER
 from volt.model.landlock import FILES
 from volt.model.part import STAGE, Part
 from volt.model.plan import LaunchPlan

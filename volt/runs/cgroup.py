@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from volt.errors import StateError
@@ -47,14 +48,23 @@ def check_path(path: str, run: str) -> None:
 
 def _devices(mountinfo: str = "/proc/self/mountinfo") -> set[int]:
     """The device numbers of cgroup v2, proc_pid_mountinfo(5)."""
-    found = set()
+    return {device for device, _ in _mounted(mountinfo)}
+
+
+def mounts(mountinfo: str = "/proc/self/mountinfo") -> list[str]:
+    """Where cgroup v2 is mounted whole; what is a part of it, as containers have it, is not this machine's to clear."""
+    return [path for _, path in _mounted(mountinfo, whole=True)]
+
+
+def _mounted(mountinfo: str, *, whole: bool = False) -> Iterator[tuple[int, str]]:
     with Path(mountinfo).open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
             if after.startswith("cgroup2 "):
-                major, minor = before.split(" ")[2].split(":")
-                found.add(os.makedev(int(major), int(minor)))
-    return found
+                _, _, device, root, path = before.split(" ")[:5]
+                major, minor = device.split(":")
+                if not whole or root == "/":
+                    yield os.makedev(int(major), int(minor)), path
 
 
 def _end(path: str, folder: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 
+_ATTEMPTS = 100  # holders can die and others come while we look
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -69,3 +70,29 @@ def remove_dead(path: str) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def take(folder: str, name: str, content: str) -> int | None:
+    """Claim a name in a folder as the static program does: a descriptor whose lock holds it, None when a living process
+    has it. Who claims removes the file before closing the descriptor. Raises OSError."""
+    path = f"{folder}/{name}"
+    there = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, content.encode())
+        for _ in range(_ATTEMPTS):
+            try:
+                # With a folder's descriptor: without one Python does not follow the link, linkat(2).
+                os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=there, follow_symlinks=True)
+            except FileExistsError:
+                if not remove_dead(path) and is_held(path):
+                    break
+            else:
+                return os.dup(descriptor)
+        return None
+    finally:
+        os.close(there)
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -8,15 +8,15 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from volt.model.run import Outcome
+from volt.model.run import LOST, Outcome
 from volt.model.values import kinds
 
 if TYPE_CHECKING:
-    from volt.model.facts import Folders
+    from volt.model.folders import Folders
     from volt.runs.record import Record
 
 OUTCOME = "outcome.json"
-KILLED = Outcome(by="volt", status=125, message="its supervisor was killed, and all of the run with it")
+KILLED = Outcome(by="volt", status=125, message=LOST)
 
 
 def ended_folder(folders: Folders, run: str) -> str:

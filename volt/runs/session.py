@@ -55,6 +55,12 @@ def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
         raise StateError(message, hint="a pids_max that is used up, or a payload that kills, ends a session") from error
 
 
+def send_number(record: Record, kind: Frame, number: int) -> None:
+    """A frame with one number for the init of a run, as its supervisor sends them. Raises StateError, OSError."""
+    with closing(_control(record)) as control:
+        control.send(_frame(kind, struct.pack("<I", number)), socket.MSG_DONTWAIT)
+
+
 def _control(record: Record) -> socket.socket:
     """The supervisor's end of the control socket: of its sockets, the one that it made itself in pairs of packets."""
     pidfd = os.pidfd_open(record.pid)

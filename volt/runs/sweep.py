@@ -14,12 +14,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
-from volt.model.facts import UIDS_FOLDER
+from volt.model.folders import UIDS_FOLDER
 from volt.model.values import Value
 from volt.runs.claims import is_held, remove_dead, take_dead
 
 if TYPE_CHECKING:
-    from volt.model.facts import Folders
+    from volt.model.folders import Folders
     from volt.runs.record import Record
 
 _ID_LENGTH = 12

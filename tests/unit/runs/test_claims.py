@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from volt.runs.claims import is_held, remove_dead, take_dead
+from volt.runs.claims import is_held, remove_dead, take, take_dead
 
 
 @pytest.fixture
@@ -124,3 +124,15 @@ def test_no_descriptor_is_left_where_nothing_can_be_locked(claim, monkeypatch):
     with pytest.raises(OSError, match="No locks"):
         take_dead(claim)
     assert descriptors() == before
+
+
+def test_a_name_is_taken_once_and_again_when_its_holder_has_died(tmp_path):
+    first = take(str(tmp_path), "web", "first\n")
+    assert first is not None
+    assert take(str(tmp_path), "web", "second\n") is None
+    assert is_held(f"{tmp_path}/web")
+    os.close(first)
+    second = take(str(tmp_path), "web", "second\n")
+    assert second is not None
+    assert (tmp_path / "web").read_text() == "second\n"
+    os.close(second)

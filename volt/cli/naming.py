@@ -1,0 +1,53 @@
+"""What verbs share that take several workloads: their names, and telling of each what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from volt import api
+from volt.cli.failure import FAILED, failure, report
+from volt.cli.findings import printable
+from volt.cli.states import document
+from volt.model.values import Value
+
+WHICH = "Workloads by name, or runs by their id or its beginning."
+Names = Annotated[list[str], typer.Argument(metavar="NAME|ID...", help=WHICH, show_default=False)]
+SomeNames = Annotated[list[str] | None, typer.Argument(metavar="[NAME|ID]...", help=WHICH, show_default=False)]
+All = Annotated[bool, typer.Option("--all", "-a", help="Every one that runs.")]
+Ignore = Annotated[bool, typer.Option("--ignore", "-i", help="A name that nothing is called is no error.")]
+
+StopTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", "-t", metavar="SECONDS", help="Until SIGKILL; by default service.stop_timeout, or 10.", min=0
+    ),
+]
+
+
+def _name(one: Any) -> str:
+    return printable(one.name)
+
+
+def tell(
+    act: Callable[[], Sequence[Value]], *, json_: bool, line: Callable[[Any], str] = _name, key: str = "runs"
+) -> int:
+    """Do it, say of each what came of it, and end with 1 where one failed. Raises VoltError where none was named but
+    that one."""
+    failed: Sequence[tuple[str, api.VoltError]] = ()
+    try:
+        done = act()
+    except api.SomeFailed as error:
+        done, failed = error.done, error.failed
+    if json_:
+        left = [{"name": word, **failure(problem)["error"]} for word, problem in failed]
+        print(json.dumps({"version": 1, key: [document(state) for state in done], "failed": left}, indent=2))
+    else:
+        for state in done:
+            print(line(state))
+        for _, problem in failed:
+            report(problem)
+    return FAILED if failed else 0

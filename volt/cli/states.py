@@ -1,0 +1,58 @@
+"""Runs in print: a line of a table, and a JSON document, of one typed record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from volt.cli.findings import printable
+from volt.model.run import RunState
+from volt.model.values import Value, kinds
+
+COMMAND = 40  # characters of it that are shown
+HEAD = ("NAME", "ID", "MODE", "STATE", "COMMAND")
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def table(states: Sequence[RunState]) -> str:
+    """A line for each run below a head; nothing of it is obeyed by a terminal."""
+    now = time.time()
+    rows = [HEAD, *(_row(state, now) for state in states)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(state: RunState, now: float) -> tuple[str, ...]:
+    command = printable(" ".join(state.command))
+    shown = command if len(command) <= COMMAND else f"{command[: COMMAND - 1]}…"
+    return printable(state.name), state.id, printable(state.mode), condition(state, now), shown
+
+
+def condition(state: RunState, now: float) -> str:
+    """Its state in words: since when, or how it ended and when."""
+    if state.lives:
+        return f"{state.state} {age(now - state.started)}"
+    when = "" if state.ended is None else f" {age(now - state.ended)} ago"
+    status = "" if state.status is None else f" ({state.status})"
+    return f"{state.state}{status}{when}"
+
+
+def age(seconds: float) -> str:
+    """How long that is, in its greatest unit."""
+    for size, name in UNITS:
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "0 seconds"
+
+
+def document(state: Value) -> dict[str, Any]:
+    """The fields of a run, or of what came of it, as JSON has them."""
+    return {name: _plain(getattr(state, name)) for name in kinds(type(state))}
+
+
+def _plain(value: Any) -> Any:
+    return {name: _plain(getattr(value, name)) for name in kinds(type(value))} if isinstance(value, Value) else value

@@ -1,0 +1,131 @@
+"""Stopping runs, any number at once: asked to, then told to, then ended with their supervisors; never for ever."""
+
+from __future__ import annotations
+
+import math
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from volt.errors import StateError, VoltError
+from volt.runs.freezing import thaw
+from volt.runs.states import ended_meanwhile, is_frozen
+from volt.runs.supervisor import Supervisor, hold
+from volt.runs.sweep import sweep
+
+if TYPE_CHECKING:
+    from volt.model.folders import Folders
+    from volt.model.run import RunState
+
+KILLED = 5.0  # seconds that a killed payload may take to be gone, and then its supervisor
+Stopped = Mapping[str, "RunState | VoltError"]  # by the run's id
+
+
+class _Stopping:
+    """One run on its way to the end: what was done, and until when that may take."""
+
+    def __init__(self, supervisor: Supervisor, limit: float) -> None:
+        self.supervisor = supervisor
+        self.deadline = 0.0
+        self._left = [self._kill_supervisor, self._kill_payload]
+        if limit > 0:
+            self._left.append(lambda: self._ask(limit))
+
+    def go_on(self) -> bool:
+        """The next step; False when there is none left."""
+        if not self._left:
+            return False
+        step = self._left.pop()
+        self.deadline = time.monotonic() + step()
+        return True
+
+    def _ask(self, limit: float) -> float:
+        return limit if self._send(self.supervisor.record.stop_signal, signal.SIGTERM) else 0.0
+
+    def _kill_payload(self) -> float:
+        return KILLED if self._send(signal.SIGKILL) else 0.0
+
+    def _kill_supervisor(self) -> float:
+        self.supervisor.kill()
+        return KILLED
+
+    def _send(self, *numbers: int) -> bool:
+        """The first of these signals that can be sent. A paused payload would not see it."""
+        record = self.supervisor.record
+        for number in numbers:
+            with suppress(StateError):
+                self.supervisor.send(number)
+                if is_frozen(record.cgroup):
+                    thaw(record)
+                return True
+        return False
+
+
+def stop(folders: Folders, states: Iterable[RunState], timeout: float | None = None) -> Stopped:
+    """End living runs: their stop signal to the payload; `timeout` seconds later, by default the run's own, SIGKILL to
+    it, 5 seconds later SIGKILL to the supervisor, with which all of it dies, and the sweep. All of them at once.
+
+    How each ended, or why it did not.
+    """
+    found: dict[str, RunState | VoltError] = {}
+    with ExitStack() as held:
+        for one in _watch(_hold(folders, states, timeout, held, found)):
+            found[one.supervisor.record.id] = _end(one)
+    if any(isinstance(one, VoltError) or one.state == "lost" for one in found.values()):
+        sweep(folders)
+    return found
+
+
+def _hold(
+    folders: Folders,
+    states: Iterable[RunState],
+    timeout: float | None,
+    held: ExitStack,
+    found: dict[str, RunState | VoltError],
+) -> list[_Stopping]:
+    """Those that live; of the others `found` gets why they cannot be stopped."""
+    stopping = []
+    for state in states:
+        try:
+            supervisor = hold(folders, state)
+        except VoltError as error:
+            found[state.id] = error
+            continue
+        if supervisor is None:
+            found[state.id] = ended_meanwhile(folders, state)
+            continue
+        held.enter_context(supervisor)
+        limit = supervisor.record.stop_timeout / 1000 if timeout is None else timeout
+        stopping.append(_Stopping(supervisor, limit))
+    return stopping
+
+
+def _watch(stopping: Iterable[_Stopping]) -> Iterator[_Stopping]:
+    """Each when it has ended, or when there is nothing more to be done."""
+    waiting = {one.supervisor.pidfd: one for one in stopping}
+    ready = select.poll()
+    for pidfd, one in waiting.items():
+        ready.register(pidfd, select.POLLIN)
+        one.go_on()
+    while waiting:
+        first = min(one.deadline for one in waiting.values())
+        ended = {pidfd for pidfd, _ in ready.poll(max(0, math.ceil((first - time.monotonic()) * 1000)))}
+        late = {pidfd for pidfd, one in waiting.items() if pidfd not in ended and one.deadline <= time.monotonic()}
+        for pidfd in ended | {pidfd for pidfd in late if not waiting[pidfd].go_on()}:
+            ready.unregister(pidfd)
+            yield waiting.pop(pidfd)
+
+
+def _end(one: _Stopping) -> RunState | VoltError:
+    name = one.supervisor.record.name
+    if not one.supervisor.wait(0):
+        return StateError(f"{name} cannot be killed", hint="a process of it waits in the kernel, for a disk perhaps")
+    try:
+        return one.supervisor.end()
+    except VoltError as error:
+        return error
+    except OSError as error:
+        return StateError(f"{name} has ended, and how cannot be read: {error}")

@@ -1,0 +1,151 @@
+"""A living run's supervisor, held by a descriptor: signals for its payload, its end, and how it ended."""
+
+# What a link of /proc says may be no path.
+# ruff: noqa: PTH123
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from volt.errors import HostUnfit, StateError
+from volt.model.protocol import Frame
+from volt.model.run import Outcome, RunState, read_outcome
+from volt.runs.processes import GONE
+from volt.runs.session import send_number
+from volt.runs.states import ended, read_end, read_record
+
+if TYPE_CHECKING:
+    from volt.model.folders import Folders
+    from volt.runs.record import Record
+
+START_CLOCK = 22  # proc_pid_stat(5): the field's number
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+# What the supervisor itself passes on, from before its control socket is there.
+PASSED_ON = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2))
+
+
+class Supervisor:
+    """The supervisor of one run, as long as it is looked at: a context manager.
+
+    Its pidfd is its own and no other process's, whatever happens to the number: it is opened first, and then start
+    clock and boot are compared with the record.
+    """
+
+    def __init__(self, folders: Folders, record: Record, pidfd: int, lock: int) -> None:
+        self.record = record
+        self.pidfd = pidfd
+        self._folders = folders
+        self._lock = lock
+
+    def send(self, number: int) -> None:
+        """A signal for the payload, by the init: SIGKILL and SIGSTOP too. Raises StateError."""
+        try:
+            send_number(self.record, Frame.SIGNAL, number)
+        except BlockingIOError as error:
+            raise StateError(f"{self.record.name}: its init takes no more signals", hint="volt stop ends it") from error
+        except (StateError, OSError) as error:
+            if self.wait(0):
+                raise StateError(f"{self.record.name} has ended meanwhile") from error
+            if number not in PASSED_ON:
+                raise StateError(f"{self.record.name} takes no such signal before it has started") from error
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor, with which all of the run dies."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Whether it has ended, `timeout` seconds from now at the latest."""
+        ready = select.poll()
+        ready.register(self.pidfd, select.POLLIN)
+        return bool(ready.poll(None if timeout is None else max(0.0, timeout) * 1000))
+
+    def end(self) -> RunState:
+        """How the run ended, whose supervisor has: from its outcome, else from what it wrote last in its claim.
+
+        A run that is neither kept nor was held open then is lost. Raises StateError, OSError.
+        """
+        run = self.record.id
+        for folder in (f"{self._folders.run}/ended/{run}", f"{self._folders.run}/runs/{run}"):
+            if end := read_end(folder, run):
+                return ended(self.record, *end)
+        outcome = self._last_words()
+        return ended(self.record, outcome, int(time.time()))
+
+    def _last_words(self) -> Outcome | None:
+        os.lseek(self._lock, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(self._lock), "rb") as file:
+            _, _, document = file.read().partition(b"\n")
+        try:
+            return read_outcome(document) if document else None
+        except ValueError:
+            return None
+
+    def close(self) -> None:
+        """Let go of it."""
+        for descriptor in (self.pidfd, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.pidfd = self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def hold(folders: Folders, state: RunState) -> Supervisor | None:
+    """The supervisor of a run; None when it has ended. Raises StateError, HostUnfit."""
+    folder = f"{folders.run}/runs/{state.id}"
+    try:
+        lock = os.open(f"{folder}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise HostUnfit("reaching a workload needs root", hint="run it with sudo") from error
+    try:
+        record = read_record(folder, state.id)
+        pidfd = _open_process(record) if record else None
+    except BaseException:
+        os.close(lock)
+        raise
+    if record is None or pidfd is None:
+        os.close(lock)
+        return None
+    return Supervisor(folders, record, pidfd, lock)
+
+
+def _open_process(record: Record) -> int | None:
+    """pidfd_open(2) of a record's process; None when that has ended."""
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        return None
+    if _is_supervisor(record):
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def _is_supervisor(record: Record) -> bool:
+    """Whether the process with the record's number began when the record says, in the same boot."""
+    try:
+        with open(f"/proc/{record.pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name before it is in parentheses, and may hold anything.
+            clock = int(file.read().rpartition(")")[2].split()[START_CLOCK - 3])
+        with open(BOOT_ID, encoding="ascii") as file:
+            boot = file.read().strip()
+    except GONE:
+        return False
+    return clock == record.clock and record.boot_id in (boot, "")
