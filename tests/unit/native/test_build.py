@@ -1,4 +1,4 @@
-"""What is built: one static program of at most 100 KiB, for two architectures, from sources that name their calls."""
+"""What is built: one static program of at most 120 KiB, for two architectures, from sources that name their calls."""
 
 from __future__ import annotations
 
