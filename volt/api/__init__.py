@@ -29,6 +29,7 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
+    from volt.api.executing import Execution, execute
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -42,6 +43,7 @@ __all__ = [
     "Audit",
     "Call",
     "Check",
+    "Execution",
     "Explanation",
     "Finding",
     "HostUnfit",
@@ -60,6 +62,7 @@ __all__ = [
     "become",
     "doctor",
     "encode",
+    "execute",
     "explain",
     "from_json",
     "launch",
@@ -88,6 +91,7 @@ DEVNULL = -3
 LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
+    **dict.fromkeys(("Execution", "execute"), "volt.api.executing"),
     "Explanation": "volt.model.explanation",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",

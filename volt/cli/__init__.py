@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 
 __all__ = ["main"]
 
@@ -25,16 +26,35 @@ def main(arguments: list[str]) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    """A plain `volt run` is read here, since typer and what it imports take longer than the launch itself."""
-    if arguments[:1] == ["run"]:
+    """Plain words of some verbs are read by hand, since typer and what it imports take longer than the verb itself."""
+    plain = PLAIN.get(arguments[0]) if arguments else None
+    if plain:
         gc.disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
-    from volt.cli.words import read_run
-
-    request = read_run(arguments)
-    if request is not None:
-        from volt.cli.launching import launch
-
-        return launch(request)
+        status = plain(arguments)
+        if status is not None:
+            return status
     from volt.cli.app import command_line
 
     return command_line(arguments)
+
+
+def _run(arguments: list[str]) -> int | None:
+    from volt.cli.words import read_run
+
+    request = read_run(arguments)
+    if request is None:
+        return None
+    from volt.cli.launching import launch
+
+    return launch(request)
+
+
+def _exec(arguments: list[str]) -> int | None:
+    from volt.cli.executing import execute, read_exec
+
+    wanted = read_exec(arguments)
+    return None if wanted is None else execute(wanted)
+
+
+# What is read without typer: each gives the exit status, or None for words that are not plain.
+PLAIN: dict[str, Callable[[list[str]], int | None]] = {"run": _run, "exec": _exec}

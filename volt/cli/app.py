@@ -9,6 +9,7 @@ import typer
 from volt import __version__
 from volt.cli.audit import audit
 from volt.cli.doctor import doctor
+from volt.cli.exec import exec_
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
 from volt.cli.plan import plan
@@ -49,12 +50,12 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit):
-    app.command(verb.__name__)(verb)
+for verb in (run, exec_, plan, explain, validate, show, schema, doctor, update, audit):
+    app.command(verb.__name__.rstrip("_"))(verb)
 
 
 def command_line(arguments: list[str]) -> int:
-    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` with 125."""
+    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` and `exec` with 125."""
     try:
         return int(app(arguments, prog_name="volt", standalone_mode=False) or 0)
     except MISTAKE as mistake:
@@ -70,4 +71,4 @@ def _refuse(mistake: Any, arguments: list[str]) -> int:
         report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
     else:
         mistake.show()
-    return RUN_FAILED if own[:1] == ["run"] else int(mistake.exit_code)
+    return RUN_FAILED if own[:1] in (["run"], ["exec"]) else int(mistake.exit_code)

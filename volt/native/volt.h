@@ -78,6 +78,16 @@ struct events {
     uint64_t memory_stall, cpu_stall, io_stall;
 };
 
+// Inside: the command that a session runs in the place of the payload's, volt/runs/command.py.
+struct asked {
+    struct texts argv, defaults, env;
+    const char *folder; // "": the payload's own
+    bool other;         // it runs as `uid`, not as the payload does
+    uint32_t uid, gid;
+    struct texts groups;
+    uint64_t bounding;  // what the payload's steps have left
+};
+
 struct context {
     struct program program;
     struct slots slots;
@@ -109,6 +119,7 @@ struct context {
     int terminal;                      // inside: the payload's terminal, or -1
     int inside;                        // inside: the inner program, for sessions; or -1
     bool session;                      // … this is one: a section ends before its exec
+    struct asked *asked;               // … and it runs this; NULL otherwise
     pid_t payload;
     uint64_t early_signals;            // that came before there was a payload
     struct bytes filter;               // seccomp, for the exec
@@ -215,9 +226,16 @@ int install_filter(const struct context *context);
 
 // session.c
 void start_session(struct context *context, int socket, uint32_t kind);
+int send_answer(int socket, int status, int32_t result);
+void end_after(unsigned seconds);
+
+// command.c
+_Noreturn void command_session(struct context *context, int socket);
 
 // supervise.c, init.c
+void signal_payload(const struct context *context, uint32_t number);
 void supervise(struct context *context);
+void hold_env_files(struct context *context);
 int init_main(struct context *context, int control, int program);
 
 #endif
