@@ -100,9 +100,10 @@ def _keyctl():
 
 def test_what_landlock_refuses(inside):
     """A file in /dev, which the workload's root may make by its ids."""
-    with inside() as one:
+    storage = {"writable_layer": "none"}
+    with inside(storage=storage) as one:
         assert one.probe("new=/dev/attacked") == ["EACCES"]
-    with inside(walls.no_landlock) as one:
+    with inside(walls.no_landlock, storage=storage) as one:
         assert one.probe("new=/dev/attacked") == ["done"]
 
 

@@ -64,9 +64,13 @@ def _with(wanted: Wanted, field: str, value: str) -> Wanted:
 @failing(RUN_FAILED)
 def execute(wanted: Wanted) -> int:
     """The command's exit status; 125 where there was none, with the reason told."""
-    from volt.cli.relay import relay
+    from volt.cli.relay import hold_signals, relay, release_signals
 
-    outcome = relay(_started(wanted), interactive=wanted.interactive)
+    hold_signals()
+    try:
+        outcome = relay(_started(wanted), interactive=wanted.interactive)
+    finally:
+        release_signals()
     if outcome.message:
         report(LaunchError(outcome.message))
     return outcome.status

@@ -122,6 +122,16 @@ def _flows(execution: api.Execution, interactive: bool) -> tuple[tuple[Flow, ...
     return outward, inward
 
 
+def hold_signals() -> None:
+    """What comes from here on waits until `relay` can pass it on: the command may speak before that."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in FORWARDED])
+
+
+def release_signals() -> None:
+    """Where nothing was started."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in FORWARDED])
+
+
 @contextmanager
 def _forwarding(execution: api.Execution) -> Iterator[None]:
     """Signals that come here go there; a window that changes too."""
@@ -141,6 +151,7 @@ def _forwarding(execution: api.Execution) -> Iterator[None]:
     handlers = {signal.Signals[name]: forward for name in FORWARDED}
     handlers |= {signal.SIGWINCH: changed, signal.SIGTSTP: stop}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     try:
         yield
     finally:
