@@ -192,8 +192,8 @@ def sh(script, **more):
 
 
 @contextmanager
-def asleep(units, *steps, **more):
-    with running(units, [START], [*steps, PAYLOAD], **more) as init:
+def asleep(units, *steps, env=b"\n"):
+    with running(units, [START], [*steps, PAYLOAD], env=env) as init:
         init.started()
         yield init
         ends(init)
