@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
+    from volt.api.executing import Execution, execute
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
     from volt.api.updating import update
@@ -56,6 +57,7 @@ __all__ = [
     "Call",
     "Check",
     "Cleared",
+    "Execution",
     "Explanation",
     "Finding",
     "HostUnfit",
@@ -81,6 +83,7 @@ __all__ = [
     "detach",
     "doctor",
     "encode",
+    "execute",
     "explain",
     "from_json",
     "gc",
@@ -121,6 +124,7 @@ LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
     "Call": "volt.model.facts",
+    **dict.fromkeys(("Execution", "execute"), "volt.api.executing"),
     "Explanation": "volt.model.explanation",
     "Finding": "volt.model.findings",
     "LaunchPlan": "volt.model.plan",

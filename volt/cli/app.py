@@ -9,6 +9,7 @@ import typer
 from volt import __version__
 from volt.cli.audit import audit
 from volt.cli.doctor import doctor
+from volt.cli.exec import exec_
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
 from volt.cli.gc import gc
@@ -59,14 +60,15 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
-OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
+OF_RUNS = (ps, exec_, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS):
-    app.command(verb.__name__)(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)
 
 
 def command_line(arguments: list[str]) -> int:
-    """Run one command line; the exit status. A mistake in the call itself ends with 2, in `run` and `wait` with 125."""
+    """Run one command line; the exit status. A mistake in the call itself ends with 2, in verbs that end with a
+    payload's status with 125."""
     try:
         return int(app(arguments, prog_name="volt", standalone_mode=False) or 0)
     except MISTAKE as mistake:
@@ -82,4 +84,4 @@ def _refuse(mistake: Any, arguments: list[str]) -> int:
         report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
     else:
         mistake.show()
-    return RUN_FAILED if own[:1] in (["run"], ["wait"]) else int(mistake.exit_code)
+    return RUN_FAILED if own[:1] in (["run"], ["wait"], ["exec"]) else int(mistake.exit_code)

@@ -17,6 +17,10 @@ FRAME_LIMIT = 4096  # bytes of a frame's body
 GO_ON = 0
 # The kinds of session. What is tried there is tried by a process that has done the payload's steps up to its exec.
 SESSION_ATTEMPTS = 1
+# A command runs in the place of the payload's, with the descriptors that EXECUTE brings.
+SESSION_COMMAND = 2
+# Flags of EXECUTE: its standard descriptors are a terminal, which becomes the command's own.
+ON_TERMINAL = 1
 
 
 class Frame(IntEnum):
@@ -32,3 +36,6 @@ class Frame(IntEnum):
     ANSWER = 8  # session → asker: u32 wait status of who tried, i32 what the last call returned, an error negative.
     #             One more comes first: prctl(2)'s PR_GET_DUMPABLE of the init, or why its program cannot be read again
     COVER = 9  # init → supervisor: u32 printed number of the step; nspawn has mounted what it needs a whole /proc for
+    EXECUTE = 16  # asker → session: u32 flags; a file with the command and three standard descriptors travel along,
+    #               volt/runs/command.py. Back come STARTED and EXITED, or FAILED, whose number is the exit status and
+    #               whose text is the whole message. SIGNAL goes to the command; the asker's end closed kills it

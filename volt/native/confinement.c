@@ -37,7 +37,7 @@ int do_keep_capabilities(struct context *context, const struct step_keep_capabil
 }
 
 int do_bound_capabilities(struct context *context, const struct step_bound_capabilities *step) {
-    (void)context;
+    if (context->asked) context->asked->bounding = step->caps;
     for (unsigned cap = 0; cap <= CAPABILITY_LAST; cap++) {
         int bounded = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
         if (bounded < 0) return errno == EINVAL ? 0 : -1; // beyond the last that the kernel knows
@@ -59,22 +59,33 @@ static int set_groups(struct context *context, const struct texts *groups) {
     return (int)syscall(SYS_setgroups, groups->count, list);
 }
 
+static int become(struct context *context, uint32_t uid, uint32_t gid, const struct texts *groups) {
+    if (set_groups(context, groups) < 0) return -1;
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return -1;
+    if (syscall(SYS_setresgid, gid, gid, gid) < 0) return -1;
+    return (int)syscall(SYS_setresuid, uid, uid, uid);
+}
+
 int do_set_identity(struct context *context, const struct step_set_identity *step) {
+    const struct asked *asked = context->asked;
+    if (asked && asked->other) return become(context, asked->uid, asked->gid, &asked->groups);
     // The terminal is the payload's, so that it can be opened again as /dev/tty or /proc/self/fd/1.
     if (context->terminal >= 0 && fchown(context->terminal, step->uid, (gid_t)-1) < 0)
         return explain(context, "the terminal");
-    if (set_groups(context, &step->groups) < 0) return -1;
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0) return -1;
-    if (syscall(SYS_setresgid, step->gid, step->gid, step->gid) < 0) return -1;
-    return (int)syscall(SYS_setresuid, step->uid, step->uid, step->uid);
+    return become(context, step->uid, step->gid, &step->groups);
 }
 
 int do_set_capabilities(struct context *context, const struct step_set_capabilities *step) {
-    (void)context;
+    const struct asked *asked = context->asked;
+    uint64_t caps = step->caps, ambient = step->ambient;
+    // Another user has what the manifest's would have: root all that the bounding set leaves, anyone else what is
+    // passed on over an exec alone.
+    if (asked && asked->other) caps = asked->uid == 0 ? asked->bounding : ambient;
+    if (asked && asked->other && asked->uid == 0) ambient = 0;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0) return -1;
-    if (set_capabilities(step->caps, step->ambient) < 0) return -1;
+    if (set_capabilities(caps, ambient) < 0) return -1;
     for (unsigned cap = 0; cap <= CAPABILITY_LAST; cap++)
-        if (step->ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0) return -1;
+        if (ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0) return -1;
     return 0;
 }
 
@@ -85,10 +96,11 @@ int do_no_new_privileges(struct context *context, const struct step_no_new_privi
 
 // A link of the image to /proc/self/fd leads to what the init has open, from where `..` leads out of the root.
 int do_change_folder(struct context *context, const struct step_change_folder *step) {
-    int folder = k_openat2(AT_FDCWD, step->path, O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_NO_MAGICLINKS);
+    const char *path = context->asked && context->asked->folder[0] ? context->asked->folder : step->path;
+    int folder = k_openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_NO_MAGICLINKS);
     int result = folder < 0 ? -1 : fchdir(folder);
     close_held(&folder);
-    return result < 0 ? explain(context, "%s", step->path) : 0;
+    return result < 0 ? explain(context, "%s", path) : 0;
 }
 
 // Kept for the exec: a filter that allows what a payload needs need not allow what is left to do here.

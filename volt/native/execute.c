@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,6 +81,13 @@ static char **candidates(const char *program, char *const *environment) {
     return found;
 }
 
+static struct texts joined(struct texts first, struct texts second) {
+    struct texts all = {first.count + second.count, keep((first.count + second.count + 1) * sizeof(char *))};
+    if (first.count) memcpy(all.items, first.items, first.count * sizeof *all.items);
+    if (second.count) memcpy(all.items + first.count, second.items, second.count * sizeof *all.items);
+    return all;
+}
+
 int install_filter(const struct context *context) {
     if (!context->filter.length) return 0;
     struct filter_program program = {
@@ -90,22 +98,27 @@ int install_filter(const struct context *context) {
 }
 
 int do_execute(struct context *context, const struct step_execute *step) {
-    if (step->argv.count == 0) return refuse(context, 0, "there is nothing to run");
-    char **environment = build_environment(context, step->defaults, step->env_files, step->env);
+    const struct asked *asked = context->asked;
+    struct texts argv = asked ? asked->argv : step->argv, defaults = step->defaults, env = step->env;
+    if (asked) defaults = joined(defaults, asked->defaults), env = joined(env, asked->env);
+    if (argv.count == 0) return refuse(context, 0, "there is nothing to run");
+    char **environment = build_environment(context, defaults, step->env_files, env);
     if (!environment) return -1;
     // Without an errno: one here would say that the command cannot be run.
     if (place_all(context, step) < 0)
         return context->failure.text[0] ? -1 : refuse(context, 0, "descriptors: %s", strerror(errno));
-    char **paths = candidates(step->argv.items[0], environment);
+    char **paths = candidates(argv.items[0], environment);
     int error = ENOENT;
     umask(022);
     default_signals();
+    // What a session runs ends with it. Here, because a change of ids takes this away.
+    if (asked && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return refuse(context, 0, "it cannot be tied to its session");
     if (install_filter(context) < 0) return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
     for (; *paths; paths++) {
-        execve(*paths, step->argv.items, environment);
+        execve(*paths, argv.items, environment);
         if (errno != ENOENT && errno != ENOTDIR) error = errno;
         if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
     }
     errno = error;
-    return explain(context, "%s", step->argv.items[0]);
+    return explain(context, "%s", argv.items[0]);
 }

@@ -68,20 +68,34 @@ int send_failure(int socket, const struct failure *failure) {
     return send_frame(socket, FRAME_FAILED, body, (uint32_t)(FAILURE_HEAD + length), -1);
 }
 
-// The first descriptor that came along; any others are closed, wanted by nobody.
-static int take_descriptor(struct msghdr *envelope) {
-    int first = -1;
+void close_descriptors(struct frame *frame) {
+    close_held(&frame->descriptor);
+    for (unsigned i = 0; i < FRAME_OTHERS; i++) close_held(&frame->others[i]);
+}
+
+// The descriptors that came along, in order; those for which there is no place are closed.
+static void take_descriptors(struct frame *frame, struct msghdr *envelope) {
+    unsigned taken = 0;
+    frame->descriptor = -1;
+    for (unsigned i = 0; i < FRAME_OTHERS; i++) frame->others[i] = -1;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(envelope); header; header = CMSG_NXTHDR(envelope, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {
             int descriptor;
             memcpy(&descriptor, CMSG_DATA(header) + i * sizeof(int), sizeof descriptor);
-            if (first < 0) first = descriptor;
-            else close_held(&descriptor);
+            if (taken > FRAME_OTHERS) close_held(&descriptor);
+            else if (taken++ == 0) frame->descriptor = descriptor;
+            else frame->others[taken - 2] = descriptor;
         }
     }
-    return first;
+}
+
+// These have one descriptor, and what came with it is wanted by nobody; EXECUTE has several; another frame has none.
+static bool fitting(struct frame *frame) {
+    if (frame->descriptor < 0 || frame->type == FRAME_EXECUTE) return true;
+    for (unsigned i = 0; i < FRAME_OTHERS; i++) close_held(&frame->others[i]);
+    return frame->type == FRAME_TERMINAL || frame->type == FRAME_SESSION;
 }
 
 int receive_frame(int socket, struct frame *frame) {
@@ -98,17 +112,17 @@ int receive_frame(int socket, struct frame *frame) {
     while (got < 0 && errno == EINTR);
     if (got < 0 && errno == ECONNRESET) return 0; // closed with our last frame unread
     if (got < 0) return -1;
-    frame->descriptor = take_descriptor(&envelope);
+    take_descriptors(frame, &envelope);
     if (got == 0) { // an empty message is no frame either; what came with it must not stay open
-        close_held(&frame->descriptor);
+        close_descriptors(frame);
         return 0;
     }
     frame->type = got < (ssize_t)HEADER_LENGTH ? 0 : (uint16_t)get(bytes + 6, 2);
     frame->length = (uint32_t)got - HEADER_LENGTH;
     bool good = got >= (ssize_t)HEADER_LENGTH && get(bytes, 4) == FRAME_MAGIC && get(bytes + 4, 2) == FRAME_VERSION &&
                 get(bytes + 8, 4) == frame->length && !(envelope.msg_flags & MSG_TRUNC);
-    if (!good || (frame->descriptor >= 0 && frame->type != FRAME_TERMINAL && frame->type != FRAME_SESSION)) {
-        close_held(&frame->descriptor);
+    if (!good || !fitting(frame)) {
+        close_descriptors(frame);
         errno = EPROTO;
         return -1;
     }

@@ -5,11 +5,14 @@
 #include "volt.h"
 #include "table.h"
 
+#define FRAME_OTHERS 3
+
 struct frame {
     uint16_t type;
     uint32_t length;
     uint8_t body[FRAME_LIMIT];
     int descriptor; // that travelled along, or -1
+    int others[FRAME_OTHERS]; // behind it, of EXECUTE alone
 };
 
 int frame_pair(int pair[2]);
@@ -17,6 +20,7 @@ int send_frame(int socket, enum frame_type type, const void *body, uint32_t leng
 int send_number(int socket, enum frame_type type, uint32_t number);
 int send_failure(int socket, const struct failure *failure);
 int receive_frame(int socket, struct frame *frame); // 1 a frame, 0 the other end is closed, -1 an error
+void close_descriptors(struct frame *frame);
 bool frame_number(const struct frame *frame, uint32_t *number);
 bool frame_failure(const struct frame *frame, struct failure *failure);
 

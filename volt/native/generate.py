@@ -84,6 +84,8 @@ def _numbers() -> str:
         "FRAME_LIMIT": f"{protocol.FRAME_LIMIT}u",
         "GO_ON": f"{protocol.GO_ON}u",
         "SESSION_ATTEMPTS": f"{protocol.SESSION_ATTEMPTS}u",
+        "SESSION_COMMAND": f"{protocol.SESSION_COMMAND}u",
+        "ON_TERMINAL": f"{protocol.ON_TERMINAL}u",
         "MAKE_FOLDER": f"{MAKE_FOLDER}u",
         "MAKE_FILE": f"{MAKE_FILE}u",
         "FILE_RIGHTS": f"{FILE_RIGHTS:#x}u",

@@ -1,5 +1,6 @@
 // The init, PID 1 of the container: it performs its section, starts the payload, forwards signals and reaps.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "kernel.h"
 
 #define FIRST_INHERITED 3
+#define PROGRAM_NUMBER 1 // the program itself is handed on first, and may be sealed too
 
 // ── the payload, up to its exec
 
@@ -51,7 +53,7 @@ static _Noreturn void payload_main(struct context *context, const struct step_st
 // ── the init
 
 // Signals that a terminal sends to a whole group go to the payload's; the others are meant for it alone.
-static void signal_payload(const struct context *context, uint32_t number) {
+void signal_payload(const struct context *context, uint32_t number) {
     bool group = number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGSTOP || number == SIGCONT;
     if (number > 0 && number <= 64 && context->payload > 0)
         kill(group ? -context->payload : context->payload, (int)number);
@@ -122,6 +124,21 @@ static int tend(struct context *context) {
     }
 }
 
+// The descriptor that is inherited under a number.
+static int inherited_as(unsigned number) { return FIRST_INHERITED + (int)number - 1; }
+
+// Of what is handed on from the plan, env files alone are sealed; the caller's own have been closed, or do no harm.
+static bool is_env_file(unsigned number, int descriptor) {
+    int seals = fcntl(descriptor, F_GET_SEALS);
+    return number != PROGRAM_NUMBER && seals >= 0 && seals & F_SEAL_WRITE;
+}
+
+// For a session, which has forgotten what the init held.
+void hold_env_files(struct context *context) {
+    for (unsigned i = 1; i <= context->program.registers; i++)
+        if (is_env_file(i, inherited_as(i))) hold(context, i, inherited_as(i));
+}
+
 static int prepare_init(struct context *context, int program) {
     sigset_t all;
     sigfillset(&all);
@@ -132,12 +149,22 @@ static int prepare_init(struct context *context, int program) {
     sigaddset(&all, SIGCHLD);
     context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (context->signals < 0 || load_program(context, program, true) < 0) return -1;
-    for (unsigned i = 1; i <= context->program.registers; i++)
-        hold(context, i, FIRST_INHERITED + (int)i - 1);
+    for (unsigned i = 1; i <= context->program.registers; i++) hold(context, i, inherited_as(i));
     // Kept for sessions, which do what the payload has done: sealed, and in nobody's reach inside.
     context->inside = program;
     hold(context, (unsigned)(program - FIRST_INHERITED) + 1, -1);
     return 0;
+}
+
+// The payload has its own copies: held here they would hide the end of a pipe from its other end. Env files are for
+// sessions, which need what they say again.
+static void close_but_env_files(struct context *context) {
+    for (unsigned number = 1; number < context->held_end; number++) {
+        int descriptor = held(context, number);
+        if (descriptor < 0 || descriptor == context->control || is_env_file(number, descriptor)) continue;
+        close_held(&descriptor);
+        hold(context, number, -1);
+    }
 }
 
 int init_main(struct context *context, int control, int program) {
@@ -150,8 +177,7 @@ int init_main(struct context *context, int control, int program) {
         send_failure(control, &context->failure);
         return VOLT_FAILED;
     }
-    // The payload has its own copies: held here they would hide the end of a pipe from its other end.
-    close_all_held(context, 1, context->control);
+    close_but_env_files(context);
     send_frame(control, FRAME_STARTED, context->left, (uint32_t)strlen(context->left), -1);
     for (uint32_t number = 1; number <= 64; number++)
         if (context->early_signals >> (number - 1) & 1) signal_payload(context, number);

@@ -22,7 +22,7 @@ struct call {
 };
 
 // The signal ends this process: a session is no handler's business.
-static void end_after(unsigned seconds) {
+void end_after(unsigned seconds) {
     sigset_t clock;
     sigemptyset(&clock);
     sigaddset(&clock, SIGALRM);
@@ -75,7 +75,7 @@ static _Noreturn void attempt_main(struct context *context, struct frame *frame,
     _exit(write(report, &result, sizeof result) == (ssize_t)sizeof result ? 0 : VOLT_FAILED);
 }
 
-static int send_answer(int socket, int status, int32_t result) {
+int send_answer(int socket, int status, int32_t result) {
     const uint32_t numbers[] = {(uint32_t)status, (uint32_t)result};
     uint8_t body[sizeof numbers];
     for (unsigned i = 0; i < sizeof body; i++) body[i] = (uint8_t)(numbers[i / 4] >> 8 * (i % 4));
@@ -98,7 +98,7 @@ static int answer(struct context *context, int socket, struct frame *frame) {
     return send_answer(socket, status, result);
 }
 
-static _Noreturn void session_main(struct context *context, int socket) {
+static _Noreturn void session_main(struct context *context, int socket, uint32_t kind) {
     struct frame frame;
     end_after(SESSION_LIMIT);
     close_held(&context->control);
@@ -112,6 +112,7 @@ static _Noreturn void session_main(struct context *context, int socket) {
     bool loaded = load_program(context, context->inside, true) == 0;
     int32_t greeting = loaded ? prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) : -errno;
     if (send_answer(socket, 0, greeting) < 0 || !loaded) _exit(VOLT_FAILED);
+    if (kind == SESSION_COMMAND) command_session(context, socket);
     while (receive_frame(socket, &frame) > 0 && frame.type == FRAME_ATTEMPT)
         if (answer(context, socket, &frame) < 0) break;
     _exit(0);
@@ -119,7 +120,9 @@ static _Noreturn void session_main(struct context *context, int socket) {
 
 // The asker hears of a failure by the end of its socket: no session may harm the payload.
 void start_session(struct context *context, int socket, uint32_t kind) {
-    pid_t child = kind == SESSION_ATTEMPTS ? start_child(0, NULL, -1) : -1;
-    if (child == 0) session_main(context, socket);
+    bool known = kind == SESSION_ATTEMPTS || kind == SESSION_COMMAND;
+    pid_t child = known ? start_child(0, NULL, -1) : -1;
+    if (child == 0) session_main(context, socket, kind);
+    if (child < 0 && kind == SESSION_COMMAND) send_answer(socket, 0, -errno);
     close_held(&socket);
 }

@@ -78,15 +78,24 @@ struct events {
     uint64_t memory_stall, cpu_stall, io_stall;
 };
 
+// Inside: the command that a session runs in the place of the payload's, volt/runs/command.py.
+struct asked {
+    struct texts argv, defaults, env;
+    const char *folder; // "": the payload's own
+    bool other;         // it runs as `uid`, not as the payload does
+    uint32_t uid, gid;
+    struct texts groups;
+    uint64_t bounding;  // what the payload's steps have left
+};
+
 struct context {
     struct program program;
     struct slots slots;
     bool checking; // the program is being looked through: nothing is performed, slots are unknown
     bool undoing;  // descriptors may be closed by now
 
-    struct deed *deeds;
+    struct deed *deeds, *deed; // all so far; that of the step being performed
     size_t deed_count;
-    struct deed *deed; // of the step being performed
     struct result result;
     size_t limited;                    // one more than the deed whose path is a cgroup with limits; 0 without
     struct events events;
@@ -114,6 +123,7 @@ struct context {
     int terminal;                      // inside: the payload's terminal, or -1
     int inside;                        // inside: the inner program, for sessions; or -1
     bool session;                      // … this is one: a section ends before its exec
+    struct asked *asked;               // … and it runs this; NULL otherwise
     pid_t payload;
     uint64_t early_signals;            // that came before there was a payload
     struct bytes filter;               // seccomp, for the exec
@@ -227,9 +237,16 @@ int install_filter(const struct context *context);
 
 // session.c
 void start_session(struct context *context, int socket, uint32_t kind);
+int send_answer(int socket, int status, int32_t result);
+void end_after(unsigned seconds);
+
+// command.c
+_Noreturn void command_session(struct context *context, int socket);
 
 // supervise.c, init.c
+void signal_payload(const struct context *context, uint32_t number);
 void supervise(struct context *context);
+void hold_env_files(struct context *context);
 int init_main(struct context *context, int control, int program);
 
 #endif

@@ -38,8 +38,8 @@ _syscall.restype = ctypes.c_long
 def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
     """What comes of each attempt. Raises StateError where the init does not answer in time."""
     try:
-        with closing(_control(record)) as control, closing(_session(control)) as session:
-            dumpable = _answer(session).result
+        with closing(open_session(record, SESSION_ATTEMPTS)) as session:
+            dumpable = greeting(session)
             if dumpable < 0:
                 raise StateError(f"{record.name}: its init cannot read its plan again: {os.strerror(-dumpable)}")
             found = tuple(_try(session, attempt) for attempt in attempts)
@@ -58,7 +58,7 @@ def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
 def send_number(record: Record, kind: Frame, number: int) -> None:
     """A frame with one number for the init of a run, as its supervisor sends them. Raises StateError, OSError."""
     with closing(_control(record)) as control:
-        control.send(_frame(kind, struct.pack("<I", number)), socket.MSG_DONTWAIT)
+        control.send(frame_of(kind, struct.pack("<I", number)), socket.MSG_DONTWAIT)
 
 
 def _control(record: Record) -> socket.socket:
@@ -93,22 +93,33 @@ def _is_control(one: socket.socket, pid: int) -> bool:
     return bool(_CREDENTIALS.unpack(found)[0] == pid)
 
 
-def _session(control: socket.socket) -> socket.socket:
-    """Our end of a new session's socket; the init has the other."""
+def open_session(record: Record, kind: int) -> socket.socket:
+    """Our end of a new session's socket; the init has the other. Raises StateError, OSError."""
+    with closing(_control(record)) as control:
+        return _session(control, kind)
+
+
+def greeting(session: socket.socket) -> int:
+    """The first answer of a session: PR_GET_DUMPABLE of the init, or an error, negative. Raises OSError, EOFError."""
+    return _answer(session).result
+
+
+def _session(control: socket.socket, kind: int) -> socket.socket:
     own, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with far:
         handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))]
-        control.sendmsg([_frame(Frame.SESSION, struct.pack("<I", SESSION_ATTEMPTS))], handed, socket.MSG_DONTWAIT)
+        control.sendmsg([frame_of(Frame.SESSION, struct.pack("<I", kind))], handed, socket.MSG_DONTWAIT)
     own.settimeout(SECONDS)
     return own
 
 
-def _frame(kind: Frame, body: bytes) -> bytes:
+def frame_of(kind: Frame, body: bytes) -> bytes:
+    """A frame as it is sent."""
     return _HEAD.pack(MAGIC, VERSION, kind, len(body)) + body
 
 
 def _try(session: socket.socket, attempt: Attempt) -> Tried:
-    session.send(_frame(Frame.ATTEMPT, encode(attempt)))
+    session.send(frame_of(Frame.ATTEMPT, encode(attempt)))
     return _answer(session)
 
 
@@ -129,11 +140,19 @@ def _bits(positions: tuple[int, ...]) -> int:
     return sum(1 << position for position in positions)
 
 
-def _answer(session: socket.socket) -> Tried:
+def receive(session: socket.socket) -> tuple[int, bytes]:
+    """The type and the body of the next frame. Raises StateError, OSError, EOFError where the session was ended."""
     data = session.recv(_HEAD.size + FRAME_LIMIT)
     if not data:
         raise EOFError("the session was ended")
-    if len(data) != _HEAD.size + 8 or _HEAD.unpack_from(data) != (MAGIC, VERSION, Frame.ANSWER, 8):
+    magic, version, kind, length = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (0, 0, 0, 0)
+    if (magic, version, length) != (MAGIC, VERSION, len(data) - _HEAD.size):
         raise StateError("an answer of the init is damaged")
-    status, result = struct.unpack_from("<Ii", data, _HEAD.size)
-    return Tried(status, result)
+    return kind, data[_HEAD.size :]
+
+
+def _answer(session: socket.socket) -> Tried:
+    kind, body = receive(session)
+    if kind != Frame.ANSWER or len(body) != 8:
+        raise StateError("an answer of the init is damaged")
+    return Tried(*struct.unpack("<Ii", body))

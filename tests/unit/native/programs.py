@@ -50,12 +50,14 @@ def plan(
     return LaunchPlan("t", "container", tuple(host), tuple(guard), tuple(init), tuple(payload), tuple(inherited))
 
 
-def memory_file(data: bytes) -> int:
-    """A memfd that holds `data`, for the caller to close."""
-    descriptor = os.memfd_create("t")
+def memory_file(data: bytes, *, sealed: bool = False) -> int:
+    """A memfd that holds `data`, for the caller to close; `sealed` as an env file is."""
+    descriptor = os.memfd_create("t", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(data)
     os.lseek(descriptor, 0, os.SEEK_SET)
+    if sealed:
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
     return descriptor
 
 

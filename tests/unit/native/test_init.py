@@ -101,7 +101,14 @@ def running(program, init=(), payload=(), *, env=b"", slots=SLOTS, change=lambda
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     null = os.open("/dev/null", os.O_RDWR)
     reader, writer = os.pipe()
-    files = [theirs.fileno(), programs.memory_file(data), null, writer, writer, programs.memory_file(env)]
+    files = [
+        theirs.fileno(),
+        programs.memory_file(data),
+        null,
+        writer,
+        writer,
+        programs.memory_file(env, sealed=bool(env)),
+    ]
     sources = [fcntl.fcntl(file, fcntl.F_DUPFD, ABOVE) for file in files]
     process = subprocess.Popen(
         [sys.executable, "-IS", "-c", PLACE, program, *map(str, sources)],
