@@ -29,12 +29,15 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
+    from volt.api.reading_logs import logs
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
+    from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
+    from volt.runs.logs import Log
 
 __all__ = [
     "DEVNULL",
@@ -47,6 +50,8 @@ __all__ = [
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Log",
+    "LogPiece",
     "Manifest",
     "ManifestError",
     "Outcome",
@@ -64,6 +69,7 @@ __all__ = [
     "from_json",
     "launch",
     "load_file",
+    "logs",
     "parse",
     "plan",
     "resolve",
@@ -89,6 +95,9 @@ LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
     "Explanation": "volt.model.explanation",
+    "Log": "volt.runs.logs",
+    "LogPiece": "volt.model.log",
+    "logs": "volt.api.reading_logs",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),

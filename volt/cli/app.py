@@ -11,6 +11,7 @@ from volt.cli.audit import audit
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
+from volt.cli.logs import logs
 from volt.cli.plan import plan
 from volt.cli.run import run
 from volt.cli.schema import schema
@@ -49,7 +50,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, logs):
     app.command(verb.__name__)(verb)
 
 
