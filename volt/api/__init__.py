@@ -29,10 +29,12 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
+    from volt.api.comparing import Diff, diff
     from volt.api.reading_logs import logs
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
+    from volt.model.diff import Change
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
     from volt.model.log import LogPiece
@@ -44,7 +46,9 @@ __all__ = [
     "PIPE",
     "Audit",
     "Call",
+    "Change",
     "Check",
+    "Diff",
     "Explanation",
     "Finding",
     "HostUnfit",
@@ -63,6 +67,7 @@ __all__ = [
     "VoltError",
     "audit",
     "become",
+    "diff",
     "doctor",
     "encode",
     "explain",
@@ -93,7 +98,10 @@ DEVNULL = -3
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
+    "Change": "volt.model.diff",
     "Check": "volt.model.doctor",
+    "Diff": "volt.api.comparing",
+    "diff": "volt.api.comparing",
     "Explanation": "volt.model.explanation",
     "Log": "volt.runs.logs",
     "LogPiece": "volt.model.log",

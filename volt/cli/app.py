@@ -8,6 +8,7 @@ import typer
 
 from volt import __version__
 from volt.cli.audit import audit
+from volt.cli.diff import diff
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
@@ -50,7 +51,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, logs):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, logs, diff):
     app.command(verb.__name__)(verb)
 
 
