@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from volt.api.comparing import Diff, diff
     from volt.api.reading_logs import logs
+    from volt.api.watching import stats, top
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from volt.model.explanation import Explanation
     from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
+    from volt.model.usage import RunProcess, RunProcesses, Usage
     from volt.runs.logs import Log
 
 __all__ = [
@@ -62,8 +64,11 @@ __all__ = [
     "PolicyError",
     "Resolved",
     "Run",
+    "RunProcess",
+    "RunProcesses",
     "Shown",
     "StateError",
+    "Usage",
     "VoltError",
     "audit",
     "become",
@@ -81,8 +86,10 @@ __all__ = [
     "run",
     "schema",
     "show",
+    "stats",
     "sweep",
     "to_json",
+    "top",
     "update",
     "validate",
 ]
@@ -106,6 +113,8 @@ LAZY: Mapping[str, str] = {
     "Log": "volt.runs.logs",
     "LogPiece": "volt.model.log",
     "logs": "volt.api.reading_logs",
+    **dict.fromkeys(("RunProcess", "RunProcesses", "Usage"), "volt.model.usage"),
+    **dict.fromkeys(("stats", "top"), "volt.api.watching"),
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),

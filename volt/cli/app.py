@@ -17,6 +17,8 @@ from volt.cli.plan import plan
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
+from volt.cli.stats import stats
+from volt.cli.top import top
 from volt.cli.update import update
 from volt.cli.validate import validate
 from volt.errors import VoltError
@@ -51,7 +53,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, logs, diff):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, logs, diff, top, stats):
     app.command(verb.__name__)(verb)
 
 
