@@ -32,31 +32,42 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from volt.api.comparing import Diff, diff
     from volt.api.detaching import detach
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
+    from volt.api.reading_logs import logs
+    from volt.api.watching import stats, top
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
+    from volt.model.diff import Change
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
     from volt.model.facts import Call
     from volt.model.findings import Finding
+    from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
     from volt.model.plan import LaunchPlan
     from volt.model.run import Outcome, Runs, RunState
+    from volt.model.usage import RunProcess, RunProcesses, Usage
+    from volt.runs.logs import Log
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "Audit",
     "Call",
+    "Change",
     "Check",
+    "Diff",
     "Explanation",
     "Finding",
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Log",
+    "LogPiece",
     "Manifest",
     "ManifestError",
     "NoSuchRun",
@@ -64,15 +75,19 @@ __all__ = [
     "PolicyError",
     "Resolved",
     "Run",
+    "RunProcess",
+    "RunProcesses",
     "RunState",
     "Runs",
     "Shown",
     "SomeFailed",
     "StateError",
+    "Usage",
     "VoltError",
     "audit",
     "become",
     "detach",
+    "diff",
     "doctor",
     "encode",
     "explain",
@@ -81,6 +96,7 @@ __all__ = [
     "kill",
     "launch",
     "load_file",
+    "logs",
     "parse",
     "pause",
     "plan",
@@ -89,9 +105,11 @@ __all__ = [
     "run",
     "schema",
     "show",
+    "stats",
     "stop",
     "sweep",
     "to_json",
+    "top",
     "unpause",
     "update",
     "validate",
@@ -109,6 +127,7 @@ DEVNULL = -3
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
+    "Change": "volt.model.diff",
     "Check": "volt.model.doctor",
     "Call": "volt.model.facts",
     "Explanation": "volt.model.explanation",
@@ -116,6 +135,13 @@ LAZY: Mapping[str, str] = {
     "LaunchPlan": "volt.model.plan",
     **dict.fromkeys(("Outcome", "RunState", "Runs"), "volt.model.run"),
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
+    "Diff": "volt.api.comparing",
+    "diff": "volt.api.comparing",
+    "Log": "volt.runs.logs",
+    "LogPiece": "volt.model.log",
+    "logs": "volt.api.reading_logs",
+    **dict.fromkeys(("RunProcess", "RunProcesses", "Usage"), "volt.model.usage"),
+    **dict.fromkeys(("stats", "top"), "volt.api.watching"),
     "Run": "volt.launch.running",
     "detach": "volt.api.detaching",
     "Manifest": "volt.model.manifest",

@@ -8,18 +8,22 @@ import typer
 
 from volt import __version__
 from volt.cli.audit import audit
+from volt.cli.diff import diff
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
 from volt.cli.inspect import inspect
 from volt.cli.kill import kill
+from volt.cli.logs import logs
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
 from volt.cli.ps import ps
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
+from volt.cli.stats import stats
 from volt.cli.stop import stop
+from volt.cli.top import top
 from volt.cli.update import update
 from volt.cli.validate import validate
 from volt.cli.wait import wait
@@ -56,7 +60,7 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
-OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, update, audit)
+OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, update, audit, logs, top, stats, diff)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS):
     app.command(verb.__name__)(verb)
