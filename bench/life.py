@@ -233,7 +233,7 @@ class Volt(Launcher):
         if path not in self._manifests:
             self._manifests.add(path)
             words = json.dumps(command)
-            volume = f'{{host = "{self.out}", container = "/out"}}'
+            volume = f'{{host = "{self.out}", container = "/out", owner = "root"}}'
             text = MANIFEST.format(name=name, command=words, root=self.world.root, rate=rate, volumes=volume)
             path.write_text(text)
         return self.run("run", "--detach", "--rm", str(path))
