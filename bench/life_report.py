@@ -90,7 +90,7 @@ Each ratio is the median of the rounds' own.
   100 MiB in lines, written by a payload, read into `/dev/null`.
 - A payload beyond `log.rate` writes {flood} MiB in blocks of 64 KiB to its standard output, of which 1 MiB a second is
   kept; its
-  peer writes the same into a file of a volume. The time is what dd says inside.
+  peer writes the same into a file of a volume. The time is that between two files that it makes.
 - The memory is PSS of `/proc/PID/smaps_rollup`, all processes of all workloads together: supervisor, systemd-nspawn,
   init and payload.
 """

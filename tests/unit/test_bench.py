@@ -354,7 +354,3 @@ def test_each_action_is_taken_once_in_each_round():
     found = life.interleaved({"one": pair}, 3, lambda _: None)
     assert found == {"one": [(Sample(1, 1), Sample(2, 1))] * 3}
     assert (calls.count(0), calls.count(1)) == (WARMING + 3, WARMING + 3)
-
-
-def test_the_time_of_a_writing_payload_is_what_dd_says():
-    assert life.seconds("4096+0 records in\n268435456 bytes (256.0MB) copied, 0.125000 seconds, 2.0GB/s\n") == 0.125
