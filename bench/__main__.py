@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import volt
-from bench import imports, limits, memory, page, peers, plot, report, throughput, validate
+from bench import imports, life, life_report, limits, memory, page, peers, plot, report, throughput, validate
 from bench.measure import BenchFailed, Measure, interleaved
 from bench.world import world
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|memory|validate|limits|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|memory|life|validate|limits|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     idle = verbs.add_parser("memory", help="what stays beside a sleeping payload, against nspawn and podman")
     idle.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     idle.set_defaults(verb=measure_memory)
+    living = verbs.add_parser("life", help="detached, listed, entered, read, stopped, against podman")
+    living.add_argument("--rounds", type=positive, default=10, metavar="N", help="how many (10)")
+    living.add_argument("--workloads", type=positive, default=300, metavar="N", help="that volt keeps running (300)")
+    living.add_argument("--peers", type=positive, default=100, metavar="N", help="that podman keeps running (100)")
+    living.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
+    living.set_defaults(verb=measure_life)
     manifests = verbs.add_parser("validate", help="manifests a second, against tomli and pydantic alone")
     manifests.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
     manifests.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
@@ -56,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, idle, manifests, limited, modules):
+    for verb in (launch, idle, living, manifests, limited, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -90,6 +96,18 @@ def measure_memory(options: argparse.Namespace) -> int:
     if options.write:
         write("memory", memory.part(command("memory", options), where, idle))
     show(json.dumps(memory.document(idle)) if options.json else report.columns(list(memory.rows(idle))))
+    return 0
+
+
+def measure_life(options: argparse.Namespace) -> int:
+    where = machine()
+    with world() as own:
+        peers.root_file_system(own.root)
+        told = progress(options.rounds)
+        found = life.measure(own, options.rounds, options.workloads, options.peers, told)
+    if options.write:
+        write("life", life_report.part(command("life", options), where, found))
+    show(json.dumps(life_report.document(found)) if options.json else life_report.table(found))
     return 0
 
 

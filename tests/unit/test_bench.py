@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import imports, memory, peers, plot, report
+from bench import imports, life, life_report, memory, peers, plot, report
 from bench.__main__ import parser
 from bench.figures import TARGETS, Ratio, Sample, Summary, Target, percentile, ratio, reached, summary
 from bench.measure import WARMING, BenchFailed, Case, interleaved
@@ -317,3 +317,40 @@ def test_a_mistaken_call_ends_with_2(words, capsys):
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(words)
     assert "usage" in capsys.readouterr().err
+
+
+# ── the life of a workload
+
+
+def lived(ours: float, memory_kib: float = 1000) -> life.Life:
+    pairs = {name: [(Sample(ours, 1), Sample(10, 1)), (Sample(ours * 5, 1), Sample(50, 1))] for name in life.PAIRS}
+    return life.Life(300, 100, pairs, (1.0, 10.0), memory_kib)
+
+
+def test_what_is_compared_is_the_median_of_the_rounds_own_ratios():
+    assert life_report.ratio(lived(2.0), "exec") == 0.2
+
+
+def test_the_targets_of_life_are_reached_up_to_their_bound_and_missed_beyond():
+    assert all(found <= most for _, most, found in life_report.verdicts(lived(2.5)))
+    missed = [title for title, most, found in life_report.verdicts(lived(2.6, 1281)) if found > most]
+    assert missed == [
+        "volt run --detach / podman run --detach",
+        "volt exec / podman exec",
+        "KiB for each of 300 workloads",
+    ]
+
+
+def test_the_page_of_life_says_how_many_are_missed_and_lists_both_counts():
+    said = life_report.part("scripts/bench life", MACHINE, lived(2.6))
+    assert "2 of 7 are missed." in said
+    assert "volt ps of 300" in said
+    assert "podman ps of 100" in said
+
+
+def test_each_action_is_taken_once_in_each_round():
+    calls = []
+    pair = (lambda: calls.append(0) or Sample(1, 1), lambda: calls.append(1) or Sample(2, 1))
+    found = life.interleaved({"one": pair}, 3, lambda _: None)
+    assert found == {"one": [(Sample(1, 1), Sample(2, 1))] * 3}
+    assert (calls.count(0), calls.count(1)) == (WARMING + 3, WARMING + 3)

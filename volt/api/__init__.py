@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from volt.api.lazy import LAZY
 from volt.errors import (
     HostUnfit,
     LaunchError,
@@ -32,37 +33,48 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from volt.api.comparing import Diff, diff
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
     from volt.api.executing import Execution, execute
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
+    from volt.api.reading_logs import logs
     from volt.api.updating import update
+    from volt.api.watching import stats, top
     from volt.host.settings import span
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
+    from volt.model.diff import Change
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
     from volt.model.facts import Call
     from volt.model.findings import Finding
+    from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
     from volt.model.plan import LaunchPlan
     from volt.model.run import Cleared, Outcome, Removed, Rubbish, Runs, RunState
+    from volt.model.usage import RunProcess, RunProcesses, Usage
+    from volt.runs.logs import Log
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "Audit",
     "Call",
+    "Change",
     "Check",
     "Cleared",
+    "Diff",
     "Execution",
     "Explanation",
     "Finding",
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Log",
+    "LogPiece",
     "Manifest",
     "ManifestError",
     "NoSuchRun",
@@ -72,15 +84,19 @@ __all__ = [
     "Resolved",
     "Rubbish",
     "Run",
+    "RunProcess",
+    "RunProcesses",
     "RunState",
     "Runs",
     "Shown",
     "SomeFailed",
     "StateError",
+    "Usage",
     "VoltError",
     "audit",
     "become",
     "detach",
+    "diff",
     "doctor",
     "encode",
     "execute",
@@ -91,6 +107,7 @@ __all__ = [
     "kill",
     "launch",
     "load_file",
+    "logs",
     "parse",
     "pause",
     "plan",
@@ -102,9 +119,11 @@ __all__ = [
     "schema",
     "show",
     "span",
+    "stats",
     "stop",
     "sweep",
     "to_json",
+    "top",
     "unpause",
     "update",
     "validate",
@@ -118,26 +137,6 @@ PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
 # subprocess.PIPE and subprocess.DEVNULL, whose import a launch can do without.
 PIPE = -1
 DEVNULL = -3
-
-# Names that cost their import only when they are used: a launch needs none of them.
-LAZY: Mapping[str, str] = {
-    "Audit": "volt.model.audit",
-    "Check": "volt.model.doctor",
-    "Call": "volt.model.facts",
-    **dict.fromkeys(("Execution", "execute"), "volt.api.executing"),
-    "Explanation": "volt.model.explanation",
-    "Finding": "volt.model.findings",
-    "LaunchPlan": "volt.model.plan",
-    **dict.fromkeys(("Cleared", "Outcome", "Removed", "Rubbish", "RunState", "Runs"), "volt.model.run"),
-    **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
-    "Run": "volt.launch.running",
-    **dict.fromkeys(("gc", "restart", "rm"), "volt.api.ending"),
-    "span": "volt.host.settings",
-    "detach": "volt.api.detaching",
-    "update": "volt.api.updating",
-    "Manifest": "volt.model.manifest",
-    **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
-}
 
 
 def __getattr__(name: str) -> Any:

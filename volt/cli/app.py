@@ -8,6 +8,7 @@ import typer
 
 from volt import __version__
 from volt.cli.audit import audit
+from volt.cli.diff import diff
 from volt.cli.doctor import doctor
 from volt.cli.exec import exec_
 from volt.cli.explain import explain
@@ -15,6 +16,7 @@ from volt.cli.failure import RUN_FAILED, report
 from volt.cli.gc import gc
 from volt.cli.inspect import inspect
 from volt.cli.kill import kill
+from volt.cli.logs import logs
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
 from volt.cli.ps import ps
@@ -23,7 +25,9 @@ from volt.cli.rm import rm
 from volt.cli.run import run
 from volt.cli.schema import schema
 from volt.cli.show import show
+from volt.cli.stats import stats
 from volt.cli.stop import stop
+from volt.cli.top import top
 from volt.cli.update import update
 from volt.cli.validate import validate
 from volt.cli.wait import wait
@@ -60,7 +64,7 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
-OF_RUNS = (ps, exec_, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
+OF_RUNS = (ps, exec_, logs, top, stats, diff, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS):
     app.command(verb.__name__.rstrip("_"))(verb)

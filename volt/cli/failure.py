@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
@@ -14,6 +15,7 @@ from volt.errors import LaunchError, ManifestError, PolicyError, VoltError
 RUN_FAILED = 125
 FAILED = 1
 BAD_MANIFEST = 2
+READER_GONE = 141  # as SIGPIPE makes it: nothing more to say, and nothing to flush into
 WITH_FINDINGS = (ManifestError, PolicyError)
 
 P = ParamSpec("P")
@@ -54,6 +56,9 @@ def failing(status: int) -> Callable[[Callable[P, int]], Callable[P, int]]:
                 report(error, as_json=bool(options.get("json_")))
                 bad_manifest = isinstance(error, ManifestError) and status != RUN_FAILED
                 return BAD_MANIFEST if bad_manifest else status
+            except BrokenPipeError:  # before click, which makes it 1
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return READER_GONE
 
         return guarded
 
