@@ -28,6 +28,10 @@ def _main(arguments: list[str]) -> int:
     """A plain `volt run` is read here, since typer and what it imports take longer than the launch itself."""
     if arguments[:1] == ["run"]:
         gc.disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
+    if arguments[:1] == ["__complete"]:
+        from volt.cli.complete import complete
+
+        return complete(arguments[1:])
     from volt.cli.words import read_run
 
     request = read_run(arguments)

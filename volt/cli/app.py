@@ -8,6 +8,7 @@ import typer
 
 from volt import __version__
 from volt.cli.audit import audit
+from volt.cli.completion import completion
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
@@ -39,6 +40,7 @@ app = typer.Typer(
     name="volt",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `volt completion` it is: its scripts quote what they are given, and need no typer
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,7 +51,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, completion):
     app.command(verb.__name__)(verb)
 
 
