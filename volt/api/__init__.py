@@ -29,11 +29,13 @@ from volt.model.run import Outcome
 if TYPE_CHECKING:
     import subprocess
 
+    from volt.api.learning import learn
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
+    from volt.model.learned import Learned
     from volt.model.manifest import Manifest
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Learned",
     "Manifest",
     "ManifestError",
     "Outcome",
@@ -63,6 +66,7 @@ __all__ = [
     "explain",
     "from_json",
     "launch",
+    "learn",
     "load_file",
     "parse",
     "plan",
@@ -89,6 +93,8 @@ LAZY: Mapping[str, str] = {
     "Audit": "volt.model.audit",
     "Check": "volt.model.doctor",
     "Explanation": "volt.model.explanation",
+    "Learned": "volt.model.learned",
+    "learn": "volt.api.learning",
     "Run": "volt.launch.running",
     "Manifest": "volt.model.manifest",
     **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),

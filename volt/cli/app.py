@@ -12,6 +12,7 @@ from volt.cli.completion import completion
 from volt.cli.doctor import doctor
 from volt.cli.explain import explain
 from volt.cli.failure import RUN_FAILED, report
+from volt.cli.learn import learn
 from volt.cli.plan import plan
 from volt.cli.run import run
 from volt.cli.schema import schema
@@ -51,7 +52,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, completion):
+for verb in (run, plan, explain, validate, show, schema, doctor, update, audit, learn, completion):
     app.command(verb.__name__)(verb)
 
 

@@ -25,13 +25,18 @@ class Named(Value):
 
 
 def named_runs(folders: Folders) -> list[Named]:
-    """Every run with a record that can be read, by name; none where the caller may not look."""
+    """Every run with a record that can be read, living or kept after its end, by name; none where the caller may not
+    look."""
+    places = [(folder, run) for folder in ("runs", "ended") for run in _entries(f"{folders.run}/{folder}")]
+    found = (_named(f"{folders.run}/{folder}", run) for folder, run in places)
+    return sorted(filter(None, found), key=lambda one: (one.name, one.id))
+
+
+def _entries(folder: str) -> list[str]:
     try:
-        entries = os.listdir(f"{folders.run}/runs")  # noqa: PTH208 (no pathlib: a shell waits)
+        return [name for name in os.listdir(folder) if not name.endswith(_LOCK)]  # noqa: PTH208 (a shell waits)
     except OSError:
         return []
-    found = (_named(f"{folders.run}/runs", entry) for entry in entries if not entry.endswith(_LOCK))
-    return sorted(filter(None, found), key=lambda one: (one.name, one.id))
 
 
 def _named(folder: str, run: str) -> Named | None:

@@ -105,15 +105,15 @@ class Shell:
 @pytest.fixture
 def state(tmp_path):
     """A state folder with a run that lives and two that are over, as their records say."""
-    runs = tmp_path / "volt/run/runs"
     held = []
     for run, name, living in (
         ("0123456789ab", "web", True), ("1123456789ab", "old-job", False), ("2123456789ab", "old-\x1b[31m", False),
     ):  # fmt: skip
+        runs = tmp_path / "volt/run" / ("runs" if living else "ended")
         (runs / run).mkdir(parents=True)
         (runs / run / "record.json").write_text(json.dumps({"version": 1, "id": run, "name": name}))
-        (runs / f"{run}.lock").touch()
         if living:
+            (runs / f"{run}.lock").touch()
             held.append((runs / f"{run}.lock").open())
             fcntl.flock(held[-1], fcntl.LOCK_EX)
     yield tmp_path / "volt"
