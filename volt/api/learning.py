@@ -31,6 +31,7 @@ from volt.plan.learn import (
 from volt.plan.shrink import SpentError, halve, settle
 
 if TYPE_CHECKING:
+    from volt.model.facts import Facts
     from volt.model.workload import Workload
     from volt.plan.seccomp_profile import Profile
     from volt.plan.traced import Traced
@@ -70,7 +71,6 @@ def learn(
     it is, StateError for one that does not do the same each time.
     """
     from volt.host.facts import folders, probe_machine
-    from volt.host.tools import find_program
     from volt.manifest import locate
 
     policy = machine_policy()
@@ -78,12 +78,7 @@ def learn(
     if read.workload is None or any(finding.severity == "error" for finding in read.findings):
         raise ManifestError(read.findings)
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
-    require(facts)
-    tracer = find_program(TRACER)
-    if not tracer:
-        raise HostUnfit("strace is not installed", hint="apt install strace")
-    if not facts.landlock_abi:
-        raise HostUnfit("this kernel has no Landlock to learn a policy for", hint="see volt doctor")
+    tracer = _tracer(facts)
     for folder in whole:
         if not folder.startswith("/"):
             raise VoltError(f"'{folder}' is no absolute path", hint="name a folder of the workload's root")
@@ -96,6 +91,19 @@ def learn(
     except ManifestError as error:
         found = policy.locate(error.findings) if policy else error.findings
         raise ManifestError(locate(found, read)) from None
+
+
+def _tracer(facts: Facts) -> str:
+    """strace's path, on a machine that all else is there on. Raises HostUnfit."""
+    from volt.host.tools import find_program
+
+    require(facts)
+    if not facts.landlock_abi:
+        raise HostUnfit("this kernel has no Landlock to learn a policy for", hint="see volt doctor")
+    tracer = find_program(TRACER)
+    if not tracer:
+        raise HostUnfit("strace is not installed", hint="apt install strace")
+    return tracer
 
 
 def _profile(workload: Workload) -> tuple[str, Profile]:

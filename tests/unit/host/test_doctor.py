@@ -79,6 +79,7 @@ NAMES = (
     "static program",
     "state folder",
     "Landlock",
+    "strace",
 )
 
 
