@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from docs.findings import Example
 
 REFERENCE = Path(__file__).parent / "reference"
+MANUAL = Path(__file__).parent / "man"
 GENERATED = "<!-- Written by scripts/docs from {source}; change it there. -->"
 
 
@@ -312,20 +313,33 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def manual() -> dict[Path, str]:
+    """The manual page of each verb."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from man import pages
+
+    return {MANUAL / name: text for name, text in pages().items()}
+
+
 def main() -> int:
     """Write what is stale; with --check only say it. 1 when something was stale under --check."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--check", action="store_true", help="write nothing; end with 1 if a page is stale")
     check = options.parse_args().check
     stale = 0
-    for name, page in PAGES.items():
-        path, text = REFERENCE / name, page()
+    texts = {REFERENCE / name: page() for name, page in PAGES.items()} | manual()
+    for path, text in texts.items():
         if path.is_file() and path.read_text() == text:
             continue
         stale = 1
-        print(f"{'stale' if check else 'written'}: docs/reference/{name}")
+        print(f"{'stale' if check else 'written'}: {path.relative_to(REFERENCE.parents[1])}")
         if not check:
             path.write_text(text)
+    for path in {*MANUAL.glob("*.1")} - texts.keys():  # a verb that is no more
+        stale = 1
+        print(f"{'stale' if check else 'removed'}: {path.relative_to(REFERENCE.parents[1])}")
+        if not check:
+            path.unlink()
     return stale if check else 0
 
 
