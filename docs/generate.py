@@ -302,6 +302,15 @@ def landlock_page() -> str:
     return "\n".join([*lines, *landlock_lines()]).rstrip() + "\n"
 
 
+def peers_table() -> str:
+    """Verbs and options beside those of other programs."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from peers import peers_page
+
+    lines = ["# Beside podman, machinectl and Incus", "", GENERATED.format(source="docs/peers.toml and volt/cli"), ""]
+    return "\n".join([*lines, peers_page()]).rstrip() + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
@@ -310,6 +319,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "kernels.md": kernels_page,
     "policy.md": policy_page,
     "landlock.md": landlock_page,
+    "peers.md": peers_table,
 }
 
 

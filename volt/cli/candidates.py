@@ -14,7 +14,7 @@ Candidates = list[tuple[str, str]]
 STATES = ("running", "paused", "exited", "failed", "lost")
 MODES = ("container", "hybrid-native", "hybrid-kvm", "hybrid-emulated")
 # Keys of --filter, each with the values that it is known to have.
-FILTERS = {"id": (), "label": (), "mode": MODES, "name": (), "state": STATES}
+FILTERS: dict[str, tuple[str, ...]] = {"label": (), "mode": MODES, "name": (), "state": STATES}
 
 
 def every_name(incomplete: str) -> Candidates:

@@ -9,12 +9,23 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo
 
-from volt.cli.candidates import Candidates
-from volt.model.values import Value
+from volt.cli.candidates import (
+    Candidates,
+    any_file,
+    every_name,
+    filter_word,
+    living_name,
+    name_or_path,
+    signal_name,
+)
+from volt.model.values import Value, replace
 
 _BREAKS = "=:"  # bash replaces what stands behind these alone: COMP_WORDBREAKS
 _SPECIAL = frozenset(" \t!\"#$&'()*,;<=>?[\\]^`{|}~")
 _GENERAL = [("--help", "Show this message and exit."), ("--version", "Print the version and end.")]
+# Verbs for what runs, and options that are the same in every verb.
+_LIVING = "attach audit cp exec kill pause stats stop top unpause update".split()
+_BY_OPTION = {"--filter": filter_word, "--signal": signal_name}
 
 
 class Parameter(Value):
@@ -23,8 +34,9 @@ class Parameter(Value):
     names: tuple[str, ...]
     valued: bool
     many: bool
-    asked: Callable[[str], Any]
-    help: str
+    asked: Callable[[str], Any] | None
+    metavar: str
+    help: str = ""
 
 
 def complete(words: list[str]) -> int:
@@ -55,7 +67,8 @@ def candidates(words: list[str]) -> Candidates:
         said = ((name, _first_line(verb.__doc__)) for name, verb in verbs.items())
         found = [*said, *(_GENERAL if incomplete.startswith("-") else ())]
     elif before[0] in verbs:
-        found = _of_verb(_parameters(verbs[before[0]]), before[1:], incomplete)
+        parameters = [completed(one, before[0]) for one in _parameters(verbs[before[0]])]
+        found = _of_verb(parameters, before[1:], incomplete)
     else:
         return []
     return [one for one in found if one[0].startswith(incomplete) and one[0].isprintable()]
@@ -70,12 +83,26 @@ def _parameters(verb: Callable[..., Any]) -> list[Parameter]:
 def _parameter(name: str, kind: Any, info: Any) -> Parameter:
     """From a type and what `typer.Option` or `typer.Argument` says; without names an option is called as its name."""
     many = any(get_origin(one) in (list, tuple) for one in (kind, *get_args(kind)))
-    asked: Callable[[str], Any] = info.autocompletion or (lambda _: [])
+    asked: Callable[[str], Any] | None = info.autocompletion
     if isinstance(info, ArgumentInfo):
-        return Parameter((), False, many, asked, "")
+        return Parameter((), False, many, asked, info.metavar or name.upper())
     declared = tuple(word for one in info.param_decls or () for word in one.split("/"))
     names = declared or (f"--{name.strip('_').replace('_', '-')}",)
-    return Parameter(names, kind is not bool and not info.count, many, asked, info.help or "")
+    valued = kind is not bool and not info.count
+    return Parameter(names, valued, many, asked, info.metavar or "", info.help or "")
+
+
+def completed(one: Parameter, verb: str) -> Parameter:
+    """A parameter whose definition does not say what its words may become: by what its help calls them."""
+    if one.asked:
+        return one
+    if not one.names and "NAME" in one.metavar:
+        return replace(one, asked=living_name if verb in _LIVING else every_name)
+    if not one.names and verb == "cp":
+        return replace(one, asked=name_or_path)
+    by_option = next((asked for name, asked in _BY_OPTION.items() if name in one.names), None)
+    by_value = any_file if one.names and one.metavar in ("FILE", "DIR", "FOLDER") else None
+    return replace(one, asked=by_option or by_value)
 
 
 def _of_verb(parameters: list[Parameter], before: list[str], incomplete: str) -> Candidates:
@@ -102,7 +129,7 @@ def _of_verb(parameters: list[Parameter], before: list[str], incomplete: str) ->
 
 
 def _asked(parameter: Parameter, incomplete: str) -> Candidates:
-    found = parameter.asked(incomplete)
+    found = parameter.asked(incomplete) if parameter.asked else []
     return [(one, "") if isinstance(one, str) else (one[0], _first_line(one[1])) for one in found]
 
 

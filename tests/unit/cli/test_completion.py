@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from volt.cli.candidates import any_file, every_name, filter_word, living_name, name_or_path, signal_name
+from volt.cli.complete import Parameter, completed
 from volt.cli.completion import SCRIPTS
 
 TOP = Path(__file__).parents[3]
@@ -149,7 +151,7 @@ def test_the_other_shells_are_told_what_a_word_is(state):
 
 
 def test_no_escape_sequence_of_a_record_reaches_the_terminal(state):
-    from volt.cli.candidates import every_name, finished_name
+    from volt.cli.candidates import finished_name
 
     os.environ["VOLT_ROOT"], before = str(state), os.environ.get("VOLT_ROOT")
     try:
@@ -161,12 +163,27 @@ def test_no_escape_sequence_of_a_record_reaches_the_terminal(state):
 
 
 def test_values_of_a_filter_and_signals():
-    from volt.cli.candidates import filter_word, signal_name
-
     assert ("state=running", "") in filter_word("state=r")
     assert ("label=", "") in filter_word("l")
     assert [word for word, _ in signal_name("SIGHU")] == ["SIGHUP"]
     assert [word for word, _ in signal_name("hu")] == ["HUP"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "parameter", "expected"),
+    [
+        ("stop", Parameter((), False, True, None, "[NAME|ID]..."), living_name),
+        ("rm", Parameter((), False, True, None, "[NAME|ID]..."), every_name),
+        ("cp", Parameter((), False, False, None, "FROM"), name_or_path),
+        ("kill", Parameter(("--signal", "-s"), True, False, None, "SIGNAL"), signal_name),
+        ("ps", Parameter(("--filter",), True, True, None, "KEY=VALUE"), filter_word),
+        ("run", Parameter(("--outcome",), True, False, None, "FILE"), any_file),
+        ("run", Parameter(("--name",), True, False, None, "NAME"), None),  # a new one
+        ("run", Parameter((), False, True, None, "[-- COMMAND]"), None),
+    ],
+)
+def test_what_a_definition_leaves_open_follows_from_what_its_help_calls_it(verb, parameter, expected):
+    assert completed(parameter, verb).asked is expected
 
 
 def test_an_answer_needs_neither_pydantic_nor_rich():
