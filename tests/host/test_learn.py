@@ -6,6 +6,9 @@ import copy
 import itertools
 import json
 import os
+import signal
+import subprocess
+import time
 import tomllib
 
 import pytest
@@ -174,3 +177,17 @@ def test_where_runs_are_used_up_what_was_found_is_said_not_to_be_the_least(volt)
 def test_a_workload_that_had_no_capabilities_gets_none_by_it(volt):
     learned = api.learn(volt.manifest(security={"seccomp_profile": "strict"}), command=["true"])
     assert learned.capabilities == ()
+
+
+def test_a_learner_that_is_ended_leaves_nothing(volt):
+    for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        learner = volt.start(
+            "learn", volt.manifest(), "--", "sh", "-c", "sleep 0.2", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        assert learner.stderr.readline().startswith(b"volt: running it twice")
+        time.sleep(0.3)
+        learner.send_signal(number)
+        assert learner.wait(30) == status
+        learner.stderr.close()
+    assert volt("learn", volt.manifest(), "--", "true").returncode == 0
+    assert [*volt.state.glob("state/learn-*")] == []

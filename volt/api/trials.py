@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LARGEST = 256 << 20  # bytes of writable volumes, which are copied for every run
 TRACE = ("-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-o")
 PIECE = 1 << 16
+COPIES = "learn-"  # of a folder of copies, before the number of the process that made it
 SHOWN = 1000  # bytes of what a failing command wrote last
 
 
@@ -58,7 +59,8 @@ class Trials:
         from volt.host.facts import probe
 
         Path(machine.folders.state).mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._scratch = tempfile.mkdtemp(prefix="learn-", dir=machine.folders.state)
+        _sweep(machine.folders.state)
+        self._scratch = tempfile.mkdtemp(prefix=f"{COPIES}{os.getpid()}-", dir=machine.folders.state)
         self._copies: list[tuple[str, str]] = []
         self.runs = 0
         self._call = call
@@ -200,6 +202,13 @@ def _started(work: Callable[[], None]) -> threading.Thread:
 def _close(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def _sweep(state: str) -> None:
+    """Remove the copies that a learner left which was killed."""
+    for folder in Path(state).glob(f"{COPIES}*-*"):
+        if not Path(f"/proc/{folder.name.removeprefix(COPIES).partition('-')[0]}").exists():
+            subprocess.run(["rm", "-rf", "--", str(folder)], check=True)
 
 
 def _size(path: str) -> int:
