@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from docs.findings import Example
 
 REFERENCE = Path(__file__).parent / "reference"
+MANUAL = Path(__file__).parent / "man"
 GENERATED = "<!-- Written by scripts/docs from {source}; change it there. -->"
 
 
@@ -301,6 +302,15 @@ def landlock_page() -> str:
     return "\n".join([*lines, *landlock_lines()]).rstrip() + "\n"
 
 
+def peers_table() -> str:
+    """Verbs and options beside those of other programs."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from peers import peers_page
+
+    lines = ["# Beside podman, machinectl and Incus", "", GENERATED.format(source="docs/peers.toml and volt/cli"), ""]
+    return "\n".join([*lines, peers_page()]).rstrip() + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
@@ -309,7 +319,16 @@ PAGES: dict[str, Callable[[], str]] = {
     "kernels.md": kernels_page,
     "policy.md": policy_page,
     "landlock.md": landlock_page,
+    "peers.md": peers_table,
 }
+
+
+def manual() -> dict[Path, str]:
+    """The manual page of each verb."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from man import pages
+
+    return {MANUAL / name: text for name, text in pages().items()}
 
 
 def main() -> int:
@@ -318,14 +337,19 @@ def main() -> int:
     options.add_argument("--check", action="store_true", help="write nothing; end with 1 if a page is stale")
     check = options.parse_args().check
     stale = 0
-    for name, page in PAGES.items():
-        path, text = REFERENCE / name, page()
+    texts = {REFERENCE / name: page() for name, page in PAGES.items()} | manual()
+    for path, text in texts.items():
         if path.is_file() and path.read_text() == text:
             continue
         stale = 1
-        print(f"{'stale' if check else 'written'}: docs/reference/{name}")
+        print(f"{'stale' if check else 'written'}: {path.relative_to(REFERENCE.parents[1])}")
         if not check:
             path.write_text(text)
+    for path in {*MANUAL.glob("*.1")} - texts.keys():  # a verb that is no more
+        stale = 1
+        print(f"{'stale' if check else 'removed'}: {path.relative_to(REFERENCE.parents[1])}")
+        if not check:
+            path.unlink()
     return stale if check else 0
 
 

@@ -91,6 +91,13 @@ def test_the_wheel_carries_the_program_the_profiles_and_the_sources(wheel):
     assert not [name for name in names if not name.startswith(("volt/", "volt-"))]
 
 
+def test_the_wheel_carries_the_manual_pages_to_where_man_looks(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        pages = {name.partition(".data/data/")[2] for name in archive.namelist() if name.endswith(".1")}
+    assert pages == {f"share/man/man1/{page.name}" for page in (TOP / "docs/man").glob("*.1")}
+    assert "share/man/man1/volt-run.1" in pages
+
+
 def test_volt_on_path_is_the_program_and_volt_python_the_entry_that_it_starts(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (script,) = (one for one in archive.infolist() if ".data/scripts/" in one.filename)

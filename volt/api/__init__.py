@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
     from volt.api.executing import Execution, execute
+    from volt.api.learning import learn
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
     from volt.api.reading_logs import logs
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from volt.model.explanation import Explanation
     from volt.model.facts import Call
     from volt.model.findings import Finding
+    from volt.model.learned import Learned
     from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
     from volt.model.plan import LaunchPlan
@@ -73,6 +75,7 @@ __all__ = [
     "HostUnfit",
     "LaunchError",
     "LaunchPlan",
+    "Learned",
     "Log",
     "LogPiece",
     "Manifest",
@@ -106,6 +109,7 @@ __all__ = [
     "inspect",
     "kill",
     "launch",
+    "learn",
     "load_file",
     "logs",
     "parse",

@@ -14,6 +14,8 @@ LAZY: Mapping[str, str] = {
     "Explanation": "volt.model.explanation",
     "Finding": "volt.model.findings",
     "LaunchPlan": "volt.model.plan",
+    "Learned": "volt.model.learned",
+    "learn": "volt.api.learning",
     **dict.fromkeys(("Cleared", "Outcome", "Removed", "Rubbish", "RunState", "Runs"), "volt.model.run"),
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Diff": "volt.api.comparing",

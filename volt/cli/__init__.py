@@ -12,7 +12,12 @@ __all__ = ["main"]
 
 # Verbs whose plain calls are read without typer. `plain` of the module takes the words, and gives the exit status, or
 # None for what is left to typer: mistakes above all.
-PLAIN: Mapping[str, str] = {"run": "volt.cli.launching", "ps": "volt.cli.listing", "exec": "volt.cli.executing"}
+PLAIN: Mapping[str, str] = {
+    "run": "volt.cli.launching",
+    "ps": "volt.cli.listing",
+    "exec": "volt.cli.executing",
+    "__complete": "volt.cli.complete",
+}
 
 
 def main(arguments: list[str]) -> int:

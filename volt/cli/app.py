@@ -8,6 +8,7 @@ import typer
 
 from volt import __version__
 from volt.cli.audit import audit
+from volt.cli.completion import completion
 from volt.cli.diff import diff
 from volt.cli.doctor import doctor
 from volt.cli.exec import exec_
@@ -16,6 +17,7 @@ from volt.cli.failure import RUN_FAILED, report
 from volt.cli.gc import gc
 from volt.cli.inspect import inspect
 from volt.cli.kill import kill
+from volt.cli.learn import learn
 from volt.cli.logs import logs
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
@@ -53,6 +55,7 @@ app = typer.Typer(
     name="volt",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `volt completion` it is: its scripts quote what they are given, and need no typer
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -63,10 +66,10 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-OF_MANIFESTS = (run, plan, explain, validate, show, schema, doctor)
+OF_MANIFESTS = (run, plan, explain, learn, validate, show, schema, doctor)
 OF_RUNS = (ps, exec_, logs, top, stats, diff, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
 
-for verb in (*OF_MANIFESTS, *OF_RUNS):
+for verb in (*OF_MANIFESTS, *OF_RUNS, completion):
     app.command(verb.__name__.rstrip("_"))(verb)
 
 

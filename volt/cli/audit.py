@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 import typer
 
 from volt import api
+from volt.cli.candidates import living_name
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
 from volt.cli.options import Json
@@ -16,7 +17,12 @@ from volt.cli.options import Json
 UNKNOWN = 2  # nothing could be compared
 Which = Annotated[
     str,
-    typer.Argument(metavar="NAME|PID", help="The workload's name, or any process of it.", show_default=False),
+    typer.Argument(
+        metavar="NAME|PID",
+        help="The workload's name, or any process of it.",
+        show_default=False,
+        autocompletion=living_name,
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Show what holds too, point by point.")]
 

@@ -6,7 +6,53 @@ from typing import Annotated
 
 import typer
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="The manifest; - for standard input.", show_default=False)]
+from volt.cli.candidates import any_file, every_name, living_name, manifest
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="The manifest; - for standard input.", show_default=False, autocompletion=manifest
+    ),
+]
+# A workload, by its name, the id of its run, or a beginning of that which no other has; completed by name. `Name` is
+# one of all that are known, `Living` one that runs; `Names` and `LivingNames` are any number of them. Other
+# completions: volt.cli.candidates.
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The workload's name, or the id of its run or the beginning of it.",
+        show_default=False,
+        autocompletion=every_name,
+    ),
+]
+Living = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The workload's name, or the id of its run or the beginning of it.",
+        show_default=False,
+        autocompletion=living_name,
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="Workloads, each by its name, or by the id of its run or the beginning of it.",
+        show_default=False,
+        autocompletion=every_name,
+    ),
+]
+LivingNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="Workloads, each by its name, or by the id of its run or the beginning of it.",
+        show_default=False,
+        autocompletion=living_name,
+    ),
+]
 Command = Annotated[
     list[str] | None,
     typer.Argument(metavar="[-- COMMAND [ARGUMENT]...]", help="Replaces workload.command.", show_default=False),
@@ -46,6 +92,9 @@ Unenforced = Annotated[
     ),
 ]
 OutcomeFile = Annotated[
-    str | None, typer.Option("--outcome", metavar="FILE", help="Write how the run ended, as JSON, to FILE.")
+    str | None,
+    typer.Option(
+        "--outcome", metavar="FILE", help="Write how the run ended, as JSON, to FILE.", autocompletion=any_file
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document instead, failures too.")]

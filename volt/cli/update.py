@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 from volt import api
+from volt.cli.candidates import living_name
 from volt.cli.failure import FAILED, failing
 from volt.cli.options import Json
 from volt.errors import ManifestError, VoltError
 from volt.model.sizes import Size
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The workload's name.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The workload's name.", show_default=False, autocompletion=living_name),
+]
 MemoryLimit = Annotated[str | None, typer.Option("--memory-limit", metavar="SIZE", help="memory.max: 512M, 25%, none.")]
 MemorySoft = Annotated[str | None, typer.Option("--memory-soft", metavar="SIZE", help="memory.high, or none.")]
 CpuWeight = Annotated[str | None, typer.Option("--cpu-weight", metavar="1-10000", help="Or none: 100.")]

@@ -9,13 +9,17 @@ from typing import Annotated
 import typer
 
 from volt import api
+from volt.cli.candidates import manifest
 from volt.cli.failure import BAD_MANIFEST, FAILED, failing
 from volt.cli.findings import document, printable, render
 from volt.cli.options import Json, Variables
 from volt.cli.words import pairs
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help="Manifests; - for standard input.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="FILE...", help="Manifests; - for standard input.", show_default=False, autocompletion=manifest
+    ),
 ]
 
 

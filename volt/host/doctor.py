@@ -11,6 +11,7 @@ from volt.host.kernel import in_first_namespace
 from volt.host.limits import limit_checks
 from volt.host.mounts import mounts
 from volt.host.paths import path_fact
+from volt.host.tools import find_program
 from volt.model.doctor import Check
 from volt.model.facts import Facts
 from volt.model.landlock import KERNELS, PORTS_ABI
@@ -46,6 +47,7 @@ def examine(machine: Facts, *, proc: str = "/proc", modules: str = "/lib/modules
         _program(machine),
         _state(machine),
         _landlock(machine),
+        strace_check(find_program("strace")),
     )
 
 
@@ -191,3 +193,11 @@ def _landlock(machine: Facts) -> Check:
         lacks = "no nf_tables with nft_reject_inet either: strict does not start"
         return Check(name, "degraded", needed, f"{found}; {lacks}", f"{mend}, or one with these modules")
     return Check(name, "degraded", needed, f'{found}; strict not with network.mode = "host"', mend)
+
+
+def strace_check(path: str) -> Check:
+    """What looks on at a payload from outside, strace(1); "" where there is none."""
+    name, needed = "strace", "volt learn"
+    if path:
+        return Check(name, "ok", needed, path)
+    return Check(name, "degraded", needed, "not installed", "apt install strace")

@@ -128,16 +128,21 @@ def read_inside(path: str, root: str | None, upper: str | None) -> str:
     `root` is the folder of the root file system, None for a fresh one; `upper` the kept layer's upper
     folder, None without one. Bytes that are no UTF-8, and NUL, become U+FFFD.
     """
+    data = head_inside(path, root, upper, MOST + 1)
+    return "" if len(data) > MOST else data.decode(errors="replace").replace("\0", "\ufffd")
+
+
+def head_inside(path: str, root: str | None, upper: str | None, most: int) -> bytes:
+    """The first bytes of the regular file `path`, as read_inside has it; none when there is none."""
     with ExitStack() as opened:
         try:
             tree = _Tree(root, upper, opened)
             if tree.top == _Entry(None, None):
-                return ""
+                return b""
             found = tree.resolve(path)
             if found is None or not stat.S_ISREG(found.mode):
-                return ""
+                return b""
             with Path(f"/proc/self/fd/{found.descriptor}").open("rb") as file:
-                data = file.read(MOST + 1)
+                return file.read(most)
         except OSError:
-            return ""
-    return "" if len(data) > MOST else data.decode(errors="replace").replace("\0", "\ufffd")
+            return b""

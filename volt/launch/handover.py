@@ -40,20 +40,26 @@ def become(program: str, plan: bytes) -> NoReturn:
 
 
 def spawn(
-    program: str, plan: LaunchPlan, stdio: tuple[int | None, int | None, int | None], keep: Sequence[int]
+    program: str,
+    plan: LaunchPlan,
+    stdio: tuple[int | None, int | None, int | None],
+    keep: Sequence[int],
+    *,
+    tracer: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """The static program in a new process, with nothing of this one but `stdio` and `keep`.
 
     Each of `stdio` is a descriptor, subprocess.PIPE, subprocess.DEVNULL, or None for this process's own.
-    The program gets an empty environment, so that it performs the plan and nothing else. Raises OSError.
+    The program gets an empty environment, so that it performs the plan and nothing else. A `tracer` is the command
+    line of a program that runs another one, whose own command line follows. Raises OSError.
     """
     import subprocess
 
     descriptor = seal(encode(plan))
     try:
         return subprocess.Popen(
-            ["volt", "perform", str(descriptor)],
-            executable=program,
+            [*(tracer or ["volt"]), *([program] if tracer else []), "perform", str(descriptor)],
+            executable=tracer[0] if tracer else program,
             env={},
             stdin=stdio[0],
             stdout=stdio[1],

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from docs.landlock import missing, profile_on
-from volt.host.doctor import KERNEL, NSPAWN, REQUIRED, examine
+from volt.host.doctor import KERNEL, NSPAWN, REQUIRED, examine, strace_check
 from volt.host.facts import folders, probe_machine
 from volt.model.facts import Cgroup, Control, Facts, Folders
 from volt.model.modes import NetworkMode
@@ -79,6 +79,7 @@ NAMES = (
     "static program",
     "state folder",
     "Landlock",
+    "strace",
 )
 
 
@@ -149,6 +150,12 @@ def test_a_cgroup_that_cannot_be_written_is_missing(look, world):
     away = Control(own=Cgroup("/nowhere"))
     assert look("cgroup v2", control=away).state == "missing"
     assert look("cgroup v2", control=away, root=False).state == "ok"  # nobody but root launches
+
+
+def test_without_strace_nothing_is_learned_and_everything_else_goes_on():
+    assert strace_check("").state == "degraded"
+    assert strace_check("").mend == "apt install strace"
+    assert strace_check("/usr/bin/strace").state == "ok"
 
 
 def test_landlock_names_what_its_version_has(look):
