@@ -138,16 +138,19 @@ def _on_terminal(record: Record, asked: Asked) -> Execution:
 
 
 def _running(workload: str) -> Record:
-    from volt.host.facts import folders
+    from volt.host.folders import folders
     from volt.runs.find import find
-    from volt.runs.states import look, read_record
+    from volt.runs.states import look, named_run, read_record
 
     if os.geteuid() != 0:
         raise HostUnfit("executing a command in a workload needs root", hint="run it with sudo")
     where: Folders = folders()
-    state = find(look(where), workload)
+    run = named_run(where, workload)
+    if run is None:
+        state = find(look(where), workload)
+        run = state.id if state.lives else None
     try:
-        record = read_record(f"{where.run}/runs/{state.id}", state.id) if state.ended is None else None
+        record = read_record(f"{where.run}/runs/{run}", run) if run else None
     except FileNotFoundError:
         record = None
     if record is None:
@@ -190,7 +193,7 @@ def _asked(command: Sequence[str], env: Mapping[str, str], folder: str, who: Ide
 
 def _payload_uid(record: Record) -> int:
     """Whose the terminal is: the manifest's user, or root where the plan is of another version of volt."""
-    from volt.host.facts import folders
+    from volt.host.folders import folders
     from volt.model.decode import decode
     from volt.model.steps import SetIdentity
     from volt.runs.kept import kept_plan

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def named_runs() -> list[Named]:
     """Every run that has a record, by name; none where the caller may not look. Raises VoltError."""
-    from volt.host.facts import folders
+    from volt.host.folders import folders
     from volt.runs.names import named_runs as look
 
     return look(folders())

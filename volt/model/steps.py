@@ -14,6 +14,7 @@ import hashlib
 from typing import ClassVar, dataclass_transform
 
 from volt.model.landlock import FILES, OF_FILES, PORTS, SCOPES, bits
+from volt.model.protocol import VERSION as PROTOCOL
 from volt.model.text import Text, show
 from volt.model.values import Value, defaults, kinds
 
@@ -94,9 +95,6 @@ MAKE_FOLDER = 1
 MAKE_FILE = 2
 
 NO_LIMIT = 2**64 - 1
-
-# The version of the frames between supervisor and init, volt/model/protocol.py: both come with the table.
-PROTOCOL = 2
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)

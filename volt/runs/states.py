@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,18 @@ def ended_meanwhile(folders: Folders, state: RunState) -> RunState:
     if record:
         return ended(record, *(read_end(folder, state.id) or (None, None)))
     return replace(state, state="lost", pid=0, message="it has ended meanwhile, and left no status")
+
+
+def named_run(folders: Folders, name: str) -> str | None:
+    """The id of the living run of that name, by its claim alone; None where nothing is sure: then `look` tells."""
+    path = f"{folders.run}/names/{name}"
+    if not name or "/" in name or not is_held(path):
+        return None
+    try:
+        run = json.loads(_content(path))["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return run if isinstance(run, str) and is_id(run) else None
 
 
 def read_record(folder: str, run: str) -> Record | None:
