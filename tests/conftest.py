@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ def launches(path: Path) -> bool:
 
 
 def pytest_configure() -> None:
+    # Behind `&` of a shell script SIGINT is ignored, and so it would be by all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from hypothesis import settings
 
     # A shared machine makes any example slow; in somebody else's tree hypothesis keeps its examples in memory.

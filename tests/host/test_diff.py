@@ -16,8 +16,6 @@ from volt import api
 from volt.errors import StateError
 from volt.runs.layer import DEEPEST
 
-pytestmark = pytest.mark.kernel
-
 SECONDS = 20
 CHANGES = """
 cd /srv && echo n > new && echo m >> changed && rm gone && rm -r replaced && mkdir replaced && echo z > replaced/z &&
@@ -97,6 +95,7 @@ def test_a_kept_layer_tells_after_the_run(volt, root):
 
 
 @pytest.mark.parametrize("layer", ["overlay", "tmpfs"])
+@pytest.mark.kernel
 def test_a_run_that_lives_tells_too_also_of_a_layer_in_memory(volt, root, layer):
     with running(volt, root, layer, CHANGES) as name:
         found = shown(volt, name)

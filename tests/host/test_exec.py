@@ -19,8 +19,6 @@ from tests.host.living import SECONDS, living, until
 from tests.host.test_terminal import Terminal
 from volt import api
 
-pytestmark = pytest.mark.kernel
-
 
 @pytest.fixture(autouse=True)
 def state(volt, monkeypatch):
@@ -54,6 +52,7 @@ class TestStatus:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,
     )
+    @pytest.mark.kernel
     def test_it_is_the_commands_own_as_in_a_shell(self, volt, web, command, status):
         done = volt("exec", web.name, "--", *command)
         outcome = said(web.name, *command)[2]
@@ -161,6 +160,7 @@ class TestPlace:
             assert done.stdout.startswith(b"uid=1000(user) gid=998(svc) groups=998(svc)\n")
             assert said(web.name, "id", "-u", user="4321")[0] == "4321\n"
 
+    @pytest.mark.kernel
     def test_another_user_has_no_capability_but_root_has_what_the_payload_can_have(self, volt):
         show = ["grep", "CapEff", "/proc/self/status"]
         with living(volt) as web:
@@ -270,6 +270,7 @@ class TestSignals:
                 until(lambda: len(web.tree.inside) == len(before.inside) + 5, "all of them")
         until(lambda: web.tree == before, "what was there before")
 
+    @pytest.mark.kernel
     def test_it_dies_with_the_workload(self, volt, web):
         with volt.start("exec", web.name, "--", "sleep", "300", stderr=subprocess.PIPE) as asker:
             until(lambda: len(web.tree.inside) == 3, "the command")
@@ -303,6 +304,7 @@ class TestTerminal:
         for one in opened:
             one.close()
 
+    @pytest.mark.kernel
     def test_it_has_one_of_its_own_with_the_callers_size(self, terminal):
         one = terminal("-it", "sh", "-c", "tty; stty size; test -t 0 && test -t 1 && test -t 2 && echo three")
         assert one.end() == 0

@@ -16,8 +16,6 @@ import tomli_w
 
 from volt import api
 
-pytestmark = pytest.mark.kernel
-
 # A folder, files with names that TOML and strace have to quote, a pipe between programs, a moved file, a listing.
 SCRIPT = r"""
 set -e
@@ -77,6 +75,7 @@ def attempt(volt):
     return run
 
 
+@pytest.mark.kernel
 def test_the_command_passes_under_it_and_fails_without_any_one_rule(volt, attempt):
     command = ("sh", "-c", SCRIPT)
     folder = volt.folder / "learned"

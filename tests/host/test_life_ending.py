@@ -11,8 +11,6 @@ import pytest
 from tests.host.conftest import CGROUPS
 from volt import api
 
-pytestmark = pytest.mark.kernel
-
 
 @pytest.fixture(autouse=True)
 def state(volt, monkeypatch):
@@ -100,6 +98,7 @@ def test_what_has_ended_is_known_by_name_and_id(volt, detached):
     assert b"exited (3)" in volt("ps", "-a").stdout
 
 
+@pytest.mark.kernel
 def test_a_killed_supervisor_s_run_is_lost_and_stays_so(volt, detached):
     run = detached()
     os.kill(api.ps().runs[0].pid, signal.SIGKILL)
@@ -220,6 +219,7 @@ def test_gc_removes_what_has_ended_long_ago(volt, detached):
     assert kept(volt) == [[], []]
 
 
+@pytest.mark.kernel
 def test_gc_removes_what_crashes_and_reboots_left(volt, detached):
     """A log without a record, a layer that was set aside, a removal that was not finished, a claim, a killed run."""
     log, aside, half = "aaaaaaaaaaa1", "aaaaaaaaaaa2", "aaaaaaaaaaa3"

@@ -14,7 +14,6 @@ from volt import api
 from volt.host.folders import folders
 from volt.runs.sweep import runs
 
-pytestmark = pytest.mark.kernel
 DEAF = "trap '' TERM; echo up; while :; do sleep 1; done"  # a payload that ignores SIGTERM
 
 
@@ -110,6 +109,7 @@ def test_ps_lists_what_runs_through_both_faces_alike(volt, started):
     assert [one.name for one in api.ps(filters=["label=app=shop"]).runs] == ["web"]
 
 
+@pytest.mark.kernel
 def test_ps_shows_a_table_and_nothing_when_nothing_runs(volt, started):
     assert volt("ps").stdout.decode().split() == ["NAME", "ID", "MODE", "STATE", "COMMAND"]
     started("web")
@@ -201,6 +201,7 @@ def test_stop_ends_a_run_and_says_how(face, started):
     assert api.ps().runs == ()
 
 
+@pytest.mark.kernel
 def test_a_payload_that_ignores_sigterm_is_killed_in_time(face, started):
     """Outcome: killed by signal 9, status 137, at the time given and not much later."""
     run = started("web", DEAF)
@@ -274,6 +275,7 @@ def test_kill_kills(face, started):
     assert run.end() == 137
 
 
+@pytest.mark.kernel
 def test_a_paused_payload_is_killed_at_once(face, started):
     run = started("web")
     api.pause("web")
@@ -297,6 +299,7 @@ def test_there_is_no_such_signal(face, started):
 # ── pause
 
 
+@pytest.mark.kernel
 def test_what_is_paused_stands_still_until_it_goes_on(face, started):
     run = started("web", "echo up; while :; do echo; sleep 0.01; done")
     assert face("pause", "web") == [("web", "paused", None)]

@@ -85,6 +85,11 @@ def evidence(step):
     return place and re.compile(f'"{pattern(place)}[/"]')
 
 
+def test_who_covers_what_lies_below_the_root_mounts_and_nothing_else(launch):
+    _, roles = launch
+    assert {call.kind for call in changing(roles["cover"])} <= {"setns", "mount"}
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_step_that_changes_something_occurs(launch, section):
     plan, roles = launch

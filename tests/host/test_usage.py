@@ -16,8 +16,6 @@ from tests.host.kept import RUN, keep
 from volt import api
 from volt.errors import StateError
 
-pytestmark = pytest.mark.kernel
-
 SECONDS = 20
 
 
@@ -75,6 +73,7 @@ def test_a_command_is_shown_not_obeyed(volt):
         assert rb"volt\x1b[2J\nperform" in said
 
 
+@pytest.mark.kernel
 def test_stats_counts_processes_memory_and_time(volt):
     with running(volt, "for i in 1 2 3; do sleep 60 & done; echo done; while :; do :; done") as name:
         first, second = islice(api.stats([name], interval=1.0), 2)
@@ -112,6 +111,7 @@ def test_all_that_run_are_shown_and_each_by_its_own(volt):
         assert len(table[1].split()) == 9
 
 
+@pytest.mark.kernel
 def test_what_is_added_up_is_marked(volt):
     with running(volt, "echo done; sleep 60") as name:
         (one,) = next(api.stats([name]))

@@ -95,11 +95,12 @@ def outward(calls):
 
 
 def roles(calls):
-    """Role → the calls of the static program in that role: supervisor, guard, init, payload.
+    """Role → the calls of the static program in that role: supervisor, guard, init, payload, and cover, who covers for
+    the init what lies below its root.
 
     A process belongs to volt from its exec of the static program, or its fork from one, to its next exec.
     """
-    role, found = {}, {"supervisor": [], "guard": [], "init": [], "payload": []}
+    role, found = {}, {"supervisor": [], "guard": [], "init": [], "payload": [], "cover": []}
     for call in calls:
         if call.name == "execve" and not call.failed:
             mine = role.pop(call.pid, None)
@@ -113,6 +114,9 @@ def roles(calls):
             continue
         mine = role.get(call.pid)
         if mine is None:
+            continue
+        if "CLONE_VFORK" in call.arguments and not call.failed:
+            role[int(call.result)] = "cover"
             continue
         found[mine].append(call)
         if call.kind == "clone3" and not call.failed:
