@@ -75,7 +75,6 @@ def attempt(volt):
     return run
 
 
-@pytest.mark.kernel
 def test_the_command_passes_under_it_and_fails_without_any_one_rule(volt, attempt):
     command = ("sh", "-c", SCRIPT)
     folder = volt.folder / "learned"
