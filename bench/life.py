@@ -7,6 +7,7 @@ import os
 import random
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def writing(size: int, path: str = "") -> list[str]:
     return ["/bin/busybox", "sh", "-c", f": >/out/begin; {copy} && : >/out/time; exec sleep 1000"]
 
 
-class Launcher:
+class Launcher(ABC):
     """What both sides have. What they start is below a folder of their own, with `/out` inside at `out`."""
 
     def __init__(self, world: World, name: str) -> None:
@@ -170,18 +171,18 @@ class Launcher:
         self.stop_all()
         memory.reap()
 
-    def run(self, *words: str) -> Sample:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, *words: str) -> Sample: ...
 
-    def start(self, name: str, command: Sequence[str]) -> Sample:
-        raise NotImplementedError
+    @abstractmethod
+    def start(self, name: str, command: Sequence[str]) -> Sample: ...
 
-    def stop(self, name: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def stop(self, name: str) -> None: ...
 
+    @abstractmethod
     def stop_all(self) -> float:
         """Milliseconds."""
-        raise NotImplementedError
 
     def detach(self) -> Sample:
         try:
@@ -196,7 +197,7 @@ class Launcher:
         return self.run("logs", "log")
 
     def start_log(self) -> None:
-        """A workload that has written a log. Raises BenchFailed when it comes out shorter."""
+        """A workload that has written a log. Raises BenchFailed when it has not in time."""
         self.start("log", writing(LOG))
         self.written()
         time.sleep(memory.SETTLED)

@@ -17,9 +17,9 @@ from tests.attack import walls
 from tests.attack.conftest import PROBE
 from tests.attack.plans import dropped, lowered
 from volt import api
+from volt.api.looking import running
 from volt.host.facts import folders
 from volt.model.steps import BoundCapabilities, SetLimit
-from volt.runs.sweep import running
 
 pytestmark = pytest.mark.kernel
 

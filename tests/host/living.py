@@ -7,10 +7,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from volt.api.looking import running
 from volt.errors import StateError
 from volt.host.facts import folders
 from volt.runs.processes import tree_of
-from volt.runs.sweep import running
 
 SECONDS = 20
 

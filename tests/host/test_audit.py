@@ -21,6 +21,7 @@ from tests.host import front
 from tests.host.conftest import CGROUPS
 from volt import api
 from volt.api.auditing import compared
+from volt.api.looking import running
 from volt.api.planning import planned
 from volt.errors import StateError
 from volt.host.facts import folders
@@ -48,7 +49,6 @@ from volt.model.steps import (
 from volt.model.text import text
 from volt.model.values import replace
 from volt.runs.processes import tree_of
-from volt.runs.sweep import running
 
 pytestmark = pytest.mark.kernel
 

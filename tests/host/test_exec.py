@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -223,17 +223,14 @@ class TestStreams:
             os.close(master)
             os.close(slave)
 
-    def test_32_at_once(self, web):
-        found = []
-        threads = [
-            threading.Thread(target=lambda n=n: found.append(said(web.name, "echo", str(n))[0].strip()))
-            for n in range(32)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert sorted(found, key=int) == [str(n) for n in range(32)]
+    def test_32_at_once(self, volt, tmp_path):
+        """Their sessions share what the init keeps open: each reads it whole."""
+        (tmp_path / "values").write_text("GIVEN=value\n" * 1000)
+        workload = {"env_file": str(tmp_path / "values")}
+        words = [("sh", "-c", f"echo {n} $GIVEN") for n in range(128)]
+        with living(volt, workload=workload) as web, ThreadPoolExecutor(32) as pool:
+            found = list(pool.map(lambda one: said(web.name, *one)[0], words))
+        assert found == [f"{n} value\n" for n in range(128)]
 
 
 READY = "trap 'echo got; exit 9' {0}; echo ready; while :; do sleep 0.02; done"

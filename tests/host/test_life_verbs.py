@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from volt import api
-from volt.host.folders import folders
-from volt.runs.sweep import runs
 
 DEAF = "trap '' TERM; echo up; while :; do sleep 1; done"  # a payload that ignores SIGTERM
 
@@ -377,7 +375,7 @@ def test_ps_tells_the_truth_while_runs_come_and_go(volt):
 def test_a_reboot_that_is_simulated_leaves_nothing_running(volt, started):
     """Another boot's record, and no lock held: what ran then does not run now, whoever has its numbers."""
     started("web")
-    (record,) = runs(folders())
+    (record,) = api.ps().runs
     run = "feedfacefeed"
     folder = volt.state / "run/runs" / run
     folder.mkdir()

@@ -11,6 +11,8 @@ from tests.vm.test_limits import IDLE
 FORK = "len([__import__('os').posix_spawn('/bin/sleep', ['sleep', '100'], {}) for n in range(20)])"
 TAKE = "len(bytearray(200 << 20))"
 
+NOBODY = "volt: no workload called 'nobody' is running, and no run of it is kept\nhint: volt ps -a lists them\n"
+
 
 @pytest.fixture(params=DRIVERS)
 def limited(request, volt):
@@ -127,4 +129,4 @@ def test_where_the_caller_holds_processes_a_first_limit_is_refused_with_the_reas
 
 def test_who_does_not_run_is_named(limited):
     done = limited("update", "nobody", "--pids-max", "5")
-    assert (done.returncode, done.stderr) == (1, "volt: no workload called 'nobody' is running\n")
+    assert (done.returncode, done.stderr) == (1, NOBODY)

@@ -234,23 +234,13 @@ def launch(
     `waived` are sections ("resources") whose fields may stay unenforced. `timeout` in seconds ends the run, as
     cancelling it does. Raises ManifestError, HostUnfit, LaunchError.
     """
-    from volt.api.planning import terminals
+    from volt.api.planning import asked, terminals
     from volt.launch.running import Run
-    from volt.model.facts import Call
 
     sweep()
     (report, report_write), (lifeline_read, lifeline) = os.pipe(), os.pipe()
-    call = Call(
-        command=tuple(command),
-        env=tuple((env or {}).items()),
-        fresh=fresh,
-        waived=tuple(waived),
-        terminal=terminals(stdin, stdout, stderr),
-        term=os.environ.get("TERM", ""),
-        report=report_write,
-        lifeline=lifeline_read,
-        time_limit=None if timeout is None else max(1, int(timeout * 1000)),
-    )
+    ends = {"report": report_write, "lifeline": lifeline_read}
+    call = asked(command, env, fresh, waived, timeout, terminal=terminals(stdin, stdout, stderr), **ends)
     try:
         name, process = _spawn(manifest, variables, base, call, (stdin, stdout, stderr))
     except BaseException:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from volt.errors import HostUnfit, StateError
+from volt.errors import StateError
 
 if TYPE_CHECKING:
     from volt.model.audit import Audit
@@ -53,23 +53,25 @@ def compared(record: Record, plan: LaunchPlan) -> Audit:
 
 
 def found(folders: Folders, workload: str | int) -> Record:
-    """The record of a workload that runs. Raises StateError, HostUnfit."""
-    from volt.runs.processes import belongs
-    from volt.runs.sweep import runs
+    """The record of a workload that runs, by what names it or by the number of one of its processes. Raises
+    StateError, HostUnfit."""
+    from volt.api.looking import require_root, running
+    from volt.runs.states import is_id, named_run
 
-    if os.geteuid() != 0:
-        raise HostUnfit("looking at a workload needs root", hint="run it with sudo")
-    living = runs(folders)
-    for record in living:
-        if record.name == str(workload):
+    require_root()
+    word = str(workload)
+    if word.isdecimal() and not is_id(word) and not named_run(folders, word):
+        return _of_process(folders, int(word))
+    return running(folders, word)
+
+
+def _of_process(folders: Folders, pid: int) -> Record:
+    from volt.api.looking import living
+    from volt.runs.processes import belongs
+
+    if not os.path.lexists(f"/proc/{pid}"):
+        raise StateError(f"no process has the number {pid}, and no workload is called so")
+    for record in living(folders):
+        if belongs(pid, record):
             return record
-    if not str(workload).isdecimal():
-        raise StateError(f"no workload called '{workload}' is running")
-    if not os.path.lexists(f"/proc/{workload}"):
-        raise StateError(f"no process has the number {workload}, and no workload is called so")
-    for record in living:
-        if belongs(int(workload), record):
-            return record
-    raise StateError(
-        f"process {workload} belongs to no workload of volt", hint="name the workload, or one of its processes"
-    )
+    raise StateError(f"process {pid} belongs to no workload of volt", hint="name the workload, or one of its processes")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from volt import api
-from volt.api.planning import Source, planned, require
+from volt.api.planning import Source, asked, planned, require
 from volt.errors import LaunchError
 from volt.launch import handover
 from volt.launch.running import OUTCOME_LIMIT
@@ -43,20 +43,19 @@ def detach(
     written either. `name` comes before workload.name, `labels` join workload.labels. `timeout` in seconds ends it.
     Raises ManifestError, HostUnfit, LaunchError.
     """
-    call = Call(
-        command=tuple(command),
-        env=tuple((env or {}).items()),
-        fresh=fresh,
-        waived=tuple(waived),
+    call = asked(
+        command,
+        env,
+        fresh,
+        waived,
+        timeout,
         detach=True,
         keep=not rm,
         discard=rm,
         interactive=interactive,
         terminal=ALL if terminal else 0,
-        term=os.environ.get("TERM", ""),
         name=name,
         labels=tuple((labels or {}).items()),
-        time_limit=None if timeout is None else max(1, int(timeout * 1000)),
     )
     return _launch(manifest, variables, base, call)
 

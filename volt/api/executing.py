@@ -9,13 +9,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from volt.errors import HostUnfit, NoSuchRun, StateError, VoltError
+from volt.errors import StateError, VoltError
 from volt.model.asked import Asked, Ended
 from volt.model.run import Outcome
 from volt.model.values import replace
 
 if TYPE_CHECKING:
-    from volt.model.folders import Folders
     from volt.plan.users import Identity
     from volt.runs.command import Command
     from volt.runs.record import Record
@@ -102,11 +101,13 @@ def execute(
     Raises StateError when no such workload runs, or it is paused or full, HostUnfit without root, VoltError for a user
     that it does not know.
     """
+    from volt.api.looking import running
+    from volt.host.folders import folders
     from volt.runs.command import begin
 
     if not command:
         raise VoltError("there is no command to execute")
-    record = _running(workload)
+    record = running(folders(), workload)
     who = _identity(record, user) if user else None
     asked = _asked(command, env or {}, folder, who)
     if terminal:
@@ -135,27 +136,6 @@ def _on_terminal(record: Record, asked: Asked) -> Execution:
         raise
     finally:
         os.close(slave)
-
-
-def _running(workload: str) -> Record:
-    from volt.host.folders import folders
-    from volt.runs.find import find
-    from volt.runs.states import look, named_run, read_record
-
-    if os.geteuid() != 0:
-        raise HostUnfit("executing a command in a workload needs root", hint="run it with sudo")
-    where: Folders = folders()
-    run = named_run(where, workload)
-    if run is None:
-        state = find(look(where), workload)
-        run = state.id if state.lives else None
-    try:
-        record = read_record(f"{where.run}/runs/{run}", run) if run else None
-    except FileNotFoundError:
-        record = None
-    if record is None:
-        raise NoSuchRun(f"'{workload}' has ended", hint="volt ps shows what runs")
-    return record
 
 
 def _identity(record: Record, user: str) -> Identity:

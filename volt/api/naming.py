@@ -1,16 +1,18 @@
-"""The workloads of this machine by name, for whoever completes a word."""
+"""The workloads of this machine, for whoever completes a word."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from volt.runs.names import Named
+    from collections.abc import Sequence
+
+    from volt.model.run import RunState
 
 
-def named_runs() -> list[Named]:
-    """Every run that has a record, by name; none where the caller may not look. Raises VoltError."""
+def known_runs() -> Sequence[RunState]:
+    """Every run that has a record that can be read; none where the caller may not look. Raises VoltError."""
     from volt.host.folders import folders
-    from volt.runs.names import named_runs as look
+    from volt.runs.states import look
 
-    return look(folders())
+    return look(folders()).runs

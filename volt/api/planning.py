@@ -83,6 +83,26 @@ def planned(
     return made, facts
 
 
+def asked(
+    command: Sequence[str],
+    env: Mapping[str, str] | None,
+    fresh: bool,
+    waived: Sequence[str],
+    timeout: float | None,
+    **more: Any,
+) -> Call:
+    """A call as a program makes it; `timeout` in seconds. `more` are fields of a call."""
+    return Call(
+        command=tuple(command),
+        env=tuple((env or {}).items()),
+        fresh=fresh,
+        waived=tuple(waived),
+        term=os.environ.get("TERM", ""),
+        time_limit=None if timeout is None else max(1, int(timeout * 1000)),
+        **more,
+    )
+
+
 def named(read: Resolved, call: Call) -> Resolved:
     """The manifest with the name that the caller gives the workload. Raises VoltError for one that is none."""
     if call.name is None or read.workload is None:

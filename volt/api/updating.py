@@ -15,12 +15,12 @@ def update(name: str, wanted: Mapping[str, str]) -> dict[str, str]:
     no such workload runs, VoltError when the kernel or systemd refuses.
     """
     from volt.api import resolve
+    from volt.api.looking import running
     from volt.api.policy import machine_policy
     from volt.host.facts import folders, probe_machine
     from volt.plan.bounds import check_resources
     from volt.plan.update import changes, check_memory, parts
     from volt.runs.limits import change_limits, read_limits
-    from volt.runs.sweep import running
 
     policy = machine_policy()
     document, lifted = parts(name, wanted)

@@ -75,16 +75,17 @@ def name_or_path(incomplete: str) -> Candidates:
 
 
 def _names(incomplete: str, living: Iterable[bool]) -> Candidates:
-    from volt.api.naming import named_runs
+    from volt.api.naming import known_runs
 
     try:
-        runs = [run for run in named_runs() if run.living in living]
+        known = sorted(known_runs(), key=lambda run: (run.name, run.id))
     except VoltError:
         return []
+    runs = [run for run in known if run.lives in living and run.name.isprintable()]
     about: dict[str, str] = {}
     for run in runs:
         if about.get(run.name) != "running":
-            about[run.name] = "running" if run.living else "finished"
+            about[run.name] = "running" if run.lives else "finished"
     found = _begun(about.items(), incomplete)
     return found or _begun(((run.id, run.name) for run in runs), incomplete) if incomplete else found
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
-
-import typer
 
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.options import Json
+from volt.cli.options import Json, Name
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or its id.", show_default=False)]
 LETTERS = {"added": "A", "changed": "C", "deleted": "D"}
 
 

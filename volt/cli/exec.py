@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from volt.cli.executing import Wanted, execute
+from volt.cli.options import Name
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The workload's name.", show_default=False)]
 Words = Annotated[
     list[str],
     typer.Argument(metavar="-- COMMAND [ARGUMENT]...", help="What is executed in it.", show_default=False),

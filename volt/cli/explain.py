@@ -12,7 +12,7 @@ from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
 from volt.cli.options import Command, Env, File, Fresh, Json, Unenforced, Variables
-from volt.cli.words import Request, call_of, pairs
+from volt.cli.words import call_of, pairs, request_of
 
 WIDTH = 110
 BULLET = "  - "
@@ -33,14 +33,7 @@ def explain(
 
     Every sentence follows from the plan that `volt plan` prints. Needs no root and changes nothing.
     """
-    request = Request(
-        file,
-        command=tuple(command or ()),
-        variables=tuple(set_ or ()),
-        env=tuple(env or ()),
-        fresh=fresh,
-        waived=tuple(allow_unenforced or ()),
-    )
+    request = request_of(file, command, set_, env, allow_unenforced, fresh=fresh)
     said = api.explain(file, variables=pairs(set_, "--set"), call=call_of(request))
     if json_:
         print(json.dumps(said.document(), indent=2))

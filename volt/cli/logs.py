@@ -14,10 +14,9 @@ import typer
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.options import Json
+from volt.cli.options import Json, Name
 from volt.errors import VoltError
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or its id.", show_default=False)]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the workload ends.")]
 Since = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from volt.cli.candidates import any_file, every_name, living_name, manifest
+from volt.cli.candidates import any_file, manifest
 
 File = Annotated[
     str,
@@ -14,43 +14,11 @@ File = Annotated[
         metavar="FILE", help="The manifest; - for standard input.", show_default=False, autocompletion=manifest
     ),
 ]
-# A workload, by its name, the id of its run, or a beginning of that which no other has; completed by name. `Name` is
-# one of all that are known, `Living` one that runs; `Names` and `LivingNames` are any number of them. Other
-# completions: volt.cli.candidates.
+# A workload; what it can become is completed by what the metavar says: volt/cli/complete.py.
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME",
-        help="The workload's name, or the id of its run or the beginning of it.",
-        show_default=False,
-        autocompletion=every_name,
-    ),
-]
-Living = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="The workload's name, or the id of its run or the beginning of it.",
-        show_default=False,
-        autocompletion=living_name,
-    ),
-]
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[NAME]...",
-        help="Workloads, each by its name, or by the id of its run or the beginning of it.",
-        show_default=False,
-        autocompletion=every_name,
-    ),
-]
-LivingNames = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[NAME]...",
-        help="Workloads, each by its name, or by the id of its run or the beginning of it.",
-        show_default=False,
-        autocompletion=living_name,
+        metavar="NAME", help="The workload's name, or the id of its run or the beginning of it.", show_default=False
     ),
 ]
 Command = Annotated[
@@ -73,7 +41,7 @@ RemoveAfter = Annotated[
     bool, typer.Option("--rm", help="Keep nothing of this run: no record, no log, and nothing of what it writes.")
 ]
 InputOpen = Annotated[
-    bool, typer.Option("--interactive", "-i", help="Keep the input of a detached run open, for volt attach.")
+    bool, typer.Option("--interactive", "-i", help="Keep the input of a detached run open; else it is empty.")
 ]
 Terminal = Annotated[bool, typer.Option("--tty", "-t", help="Give it a terminal where the caller has none.")]
 RunName = Annotated[

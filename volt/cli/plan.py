@@ -19,7 +19,7 @@ from volt.cli.options import (
     Unenforced,
     Variables,
 )
-from volt.cli.words import Request, call_of, pairs
+from volt.cli.words import call_of, pairs, request_of
 
 
 @failing(FAILED)
@@ -37,18 +37,8 @@ def plan(
     json_: Json = False,
 ) -> int:
     """Print what `volt run` would do here, step by step. Needs no root and changes nothing."""
-    request = Request(
-        file,
-        command=tuple(command or ()),
-        variables=tuple(set_ or ()),
-        env=tuple(env or ()),
-        fresh=fresh,
-        outcome=outcome,
-        waived=tuple(allow_unenforced or ()),
-        detach=detach,
-        rm=rm,
-        name=name,
-    )
+    more = {"fresh": fresh, "outcome": outcome, "detach": detach, "rm": rm, "name": name}
+    request = request_of(file, command, set_, env, allow_unenforced, **more)
     made = api.plan(file, variables=pairs(set_, "--set"), call=call_of(request))
     print(json.dumps(made.document(), indent=2) if json_ else str(made), end="\n" if json_ else "")
     return 0

@@ -19,7 +19,7 @@ from volt.cli.options import (
     Unenforced,
     Variables,
 )
-from volt.cli.words import Request
+from volt.cli.words import request_of
 
 
 def run(
@@ -43,9 +43,12 @@ def run(
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.
     """
-    repeated = {"command": command, "variables": set_, "env": env, "waived": allow_unenforced, "labels": label}
-    request = Request(
+    request = request_of(
         file,
+        command,
+        set_,
+        env,
+        allow_unenforced,
         fresh=fresh,
         outcome=outcome,
         detach=detach,
@@ -53,7 +56,7 @@ def run(
         interactive=interactive,
         tty=tty,
         name=name,
+        labels=tuple(label or ()),
         timeout=timeout,
-        **{field: tuple(words or ()) for field, words in repeated.items()},
     )
     return launch(request)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from volt import api
 from volt.cli.columns import columns
 from volt.cli.failure import FAILED, failing
-from volt.cli.options import Json
+from volt.cli.options import Json, Name
 from volt.cli.stats import size
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name, or its id.", show_default=False)]
 HEAD = ("PID", "INSIDE", "USER", "THREADS", "CPU", "MEMORY", "STATE", "COMMAND")
 STATES = {"R": "runs", "S": "sleeps", "D": "waits", "T": "stopped", "t": "traced", "Z": "ended", "I": "idle"}
 

@@ -55,6 +55,19 @@ REPEATED = {
 }
 
 
+def request_of(
+    file: str,
+    command: Sequence[str] | None,
+    variables: Sequence[str] | None,
+    env: Sequence[str] | None,
+    waived: Sequence[str] | None,
+    **more: Any,
+) -> Request:
+    """The request of these options, each None where it was not given; `more` are fields of a request."""
+    words, set_, added, allowed = (tuple(given or ()) for given in (command, variables, env, waived))
+    return Request(file, command=words, variables=set_, env=added, waived=allowed, **more)
+
+
 def read_run(words: Sequence[str]) -> Request | None:
     """The request in `run [OPTION VALUE]... FILE [OPTION VALUE]... [-- COMMAND...]`; None for anything else.
 

@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 from volt.model.findings import quote
+from volt.model.signals import NAMES
 from volt.model.sizes import Size
 from volt.model.steps import CAPABILITIES, LIMITS, NO_LIMIT
 from volt.model.workload import Port, Tmpfs, User
@@ -26,10 +27,6 @@ IMAGE = re.compile(
 KERNEL = re.compile(r"(?:>=|<=|>|<|=)?\s*\d+(?:\.\d+){0,3}(?:(?:rc\d+|[-+~])[A-Za-z0-9.+~_-]*)?", re.ASCII)
 PLATFORM = re.compile(r"(?:linux/)?[a-z0-9_]+(?:/v\d+)?", re.ASCII)
 PORT = re.compile(r"(?:(?P<front>.*):)?(?P<inside>\d+(?:-\d+)?)(?:/(?P<protocol>[a-z]+))?", re.ASCII)
-SIGNALS = frozenset(
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG "
-    "XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split()
-)
 LAST_ID = 65535
 MOST_CORES = 8192
 FORBIDDEN_MOUNTS = ("/proc", "/sys", "/dev")
@@ -231,7 +228,7 @@ def tmpfs(written: str) -> Tmpfs:
 
 def signal(written: str) -> str:
     name = written.upper().removeprefix("SIG")
-    if name not in SIGNALS:
+    if name not in NAMES:
         raise ValueError(f"{quote(written)} is no signal")
     return name
 

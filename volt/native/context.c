@@ -138,6 +138,18 @@ ssize_t read_up_to(int descriptor, void *data, size_t length) {
     return (ssize_t)done;
 }
 
+// The same from the beginning, wherever others of this open file stand in it. ESPIPE for what has no beginning.
+ssize_t read_from_start(int descriptor, void *data, size_t length) {
+    size_t done = 0;
+    for (;;) {
+        ssize_t got = pread(descriptor, (char *)data + done, length - done, (off_t)done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
+        done += (size_t)got;
+        if (got == 0 || done == length) return (ssize_t)done;
+    }
+}
+
 void close_held(int *descriptor) {
     int error = errno;
     if (*descriptor >= 0) close(*descriptor);

@@ -45,9 +45,9 @@ static int take_line(struct context *context, struct environment *to, char *line
 
 static int take_file(struct context *context, struct environment *to, int file) {
     struct stat status;
-    if (fstat(file, &status) < 0 || lseek(file, 0, SEEK_SET) < 0) return -1;
+    if (fstat(file, &status) < 0) return -1;
     char *content = keep((size_t)status.st_size + 1);
-    ssize_t length = read_up_to(file, content, (size_t)status.st_size);
+    ssize_t length = read_from_start(file, content, (size_t)status.st_size);
     if (length < 0) return -1;
     if (memchr(content, '\0', (size_t)length)) return refuse(context, 0, "the env_file holds a NUL byte");
     if (length >= 3 && memcmp(content, "\xef\xbb\xbf", 3) == 0) content += 3; // a byte order mark

@@ -97,11 +97,11 @@ static bool take_slots(struct context *context, struct bytes *whole) {
 
 int load_program(struct context *context, int descriptor, bool inner) {
     struct stat status;
-    if (fstat(descriptor, &status) < 0 || lseek(descriptor, 0, SEEK_SET) < 0) return -1;
+    if (fstat(descriptor, &status) < 0) return -1;
     if (!S_ISREG(status.st_mode) || status.st_size > (off_t)PROGRAM_LIMIT)
         return refuse(context, EBADMSG, "the plan is no regular file, or too long");
     uint8_t *memory = keep((size_t)status.st_size + 1);
-    ssize_t length = read_up_to(descriptor, memory, (size_t)status.st_size);
+    ssize_t length = read_from_start(descriptor, memory, (size_t)status.st_size);
     if (length < 0) return -1;
     return load_bytes(context, (struct bytes){memory, (size_t)length}, inner);
 }

@@ -92,7 +92,7 @@ static void lost(struct watch *watch) {
     else fail(watch, 0, text[0] ? text : "it ended before the payload had started, and said nothing");
 }
 
-// A detached payload's terminal: what is written to it goes to the log, what is typed comes from `volt attach`.
+// A detached payload's terminal: what is written to it goes to the log, and its input stays open.
 static int log_terminal(struct context *context, int master) {
     static const struct winsize size = {.ws_row = 24, .ws_col = 80};
     ioctl(master, TIOCSWINSZ, &size);

@@ -147,6 +147,7 @@ void hold(struct context *context, unsigned number, int descriptor);
 void close_all_held(struct context *context, unsigned first, int kept);
 __attribute__((format(printf, 1, 2))) char *format_text(const char *format, ...);
 int write_all(int descriptor, const void *data, size_t length);
+ssize_t read_from_start(int descriptor, void *data, size_t length);
 ssize_t read_up_to(int descriptor, void *data, size_t length);
 void close_held(int *descriptor);
 const char *last_part(const char *path);

@@ -48,7 +48,7 @@ from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import below_part, inside_part, payload_part, raised_limits
-from volt.plan.detached import detach_part, log_folder, log_part, standard
+from volt.plan.detached import apart, detach_part, log_folder, log_part, standard
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
@@ -72,6 +72,7 @@ def make_plan(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
 
     Raises ManifestError with every finding, HostUnfit where no plan is possible on this host at all.
     """
+    facts = apart(facts, call)
     accounts = _accounts(workload, facts)
     findings = check(workload, facts, call, accounts)
     if findings:

@@ -6,6 +6,7 @@ from volt.model.facts import Call, Facts
 from volt.model.part import Part
 from volt.model.steps import Detach, MakeFolder, MakePipe, OpenLog, Step
 from volt.model.text import RUN, Text, text
+from volt.model.values import replace
 from volt.model.workload import Workload
 
 RATE = 10 << 20  # bytes a second, where log.rate says nothing
@@ -20,6 +21,14 @@ def standard(call: Call) -> tuple[str, str, str]:
     """The names of the payload's standard descriptors in a detached run; "" for a terminal, or for /dev/null."""
     first = STREAMS[0] if call.interactive else ""
     return ("", "", "") if call.terminal else (first, *STREAMS[1:])
+
+
+def apart(facts: Facts, call: Call) -> Facts:
+    """The facts without the cgroup that systemd has delegated to the caller: that ends with the caller's unit, which a
+    detached run outlives in a scope of its own. Without systemd nothing ends a cgroup."""
+    if not call.detach or not facts.control.bus:
+        return facts
+    return replace(facts, control=replace(facts.control, delegated=None))
 
 
 def detach_part(call: Call) -> Part:

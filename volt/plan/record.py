@@ -6,15 +6,10 @@ import json
 from collections.abc import Mapping
 
 from volt.model.facts import Call, Facts
+from volt.model.signals import signal_number
 from volt.model.steps import StopBy
 from volt.model.workload import Workload
 
-# signal(7): the same numbers on x86-64 and arm64, from 1.
-SIGNALS = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG "
-    "XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
-).split()
-RTMIN, RTMAX = 34, 64  # as the C library has them
 STOP_SIGNAL = "TERM"
 STOP_TIMEOUT = 10_000  # milliseconds
 
@@ -56,11 +51,3 @@ def _stop_signal(workload: Workload) -> int:
 def _stop_timeout(workload: Workload) -> int:
     given = workload.service.stop_timeout
     return given.milliseconds if given else STOP_TIMEOUT
-
-
-def signal_number(name: str) -> int:
-    """The number of TERM, or of RTMIN+3."""
-    for base, first in (("RTMIN", RTMIN), ("RTMAX", RTMAX)):
-        if name.startswith(base):
-            return first + int(name.removeprefix(base) or 0)
-    return SIGNALS.index(name) + 1

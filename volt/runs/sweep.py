@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 from volt.model.folders import UIDS_FOLDER
 from volt.model.values import Value
-from volt.runs.claims import is_held, remove_dead, take_dead
+from volt.runs.claims import remove_dead, take_dead
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -57,24 +57,6 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER) -> Swept:
         problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
     _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
-
-
-def runs(folders: Folders) -> list[Record]:
-    """The records of the runs that live, oldest first. Raises StateError for a record that is none."""
-    found = []
-    for run in _ids(folders):
-        record = _record(folders, run) if is_held(_lock(folders, run)) else None
-        if record:
-            found.append(record)
-    return sorted(found, key=lambda record: (record.started, record.id))
-
-
-def running(folders: Folders, name: str) -> Record:
-    """The record of the workload of that name, which lives. Raises StateError."""
-    for record in runs(folders):
-        if record.name == name:
-            return record
-    raise StateError(f"no workload called '{name}' is running")
 
 
 def _ids(folders: Folders) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.runs.test_record import WHOLE
 from volt.cli.candidates import any_file, every_name, filter_word, living_name, name_or_path, signal_name
 from volt.cli.complete import Parameter, completed
 from volt.cli.completion import SCRIPTS
@@ -113,7 +114,8 @@ def state(tmp_path):
     ):  # fmt: skip
         runs = tmp_path / "volt/run" / ("runs" if living else "ended")
         (runs / run).mkdir(parents=True)
-        (runs / run / "record.json").write_text(json.dumps({"version": 1, "id": run, "name": name}))
+        record = {**WHOLE, "id": run, "name": name, "pid": os.getpid(), "kept": True}
+        (runs / run / "record.json").write_text(json.dumps(record))
         if living:
             (runs / f"{run}.lock").touch()
             held.append((runs / f"{run}.lock").open())

@@ -14,7 +14,7 @@ from volt.model.folders import Folders
 from volt.model.run import LOST, Runs, RunState
 from volt.runs.find import find
 from volt.runs.select import select
-from volt.runs.states import look
+from volt.runs.states import look, named_run
 
 OTHER = "ba9876543210"
 RECORDS = Path(__file__).parent / "records"
@@ -59,6 +59,24 @@ def test_a_run_whose_lock_is_held_by_its_supervisor_runs(folders):
         (state,) = look(folders).runs
     assert (state.state, state.pid, state.name, state.labels) == ("running", os.getpid(), "db", {"app": "shop"})
     assert (state.command, state.detached, state.status, state.ended) == (("sleep", "1"), True, None, None)
+
+
+def test_a_living_run_without_a_record_yet_is_not_listed(folders):
+    with running(folders):
+        Path(folders.run, "runs", RUN, "record.json").unlink()
+        assert look(folders) == Runs()
+
+
+def test_a_living_run_is_known_by_its_claim_alone(folders):
+    claim = Path(folders.run, "names/web")
+    claim.write_text(json.dumps({"run": RUN}))
+    assert named_run(folders, "web") is None
+    with claim.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert named_run(folders, "web") == RUN
+        assert [named_run(folders, word) for word in ("", ".", "../names/web", "db")] == [None] * 4
+        claim.write_text('{"run": "../../etc"}')
+        assert named_run(folders, "web") is None
 
 
 def test_a_run_whose_cgroup_is_frozen_is_paused(folders):

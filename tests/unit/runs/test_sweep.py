@@ -10,10 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.unit.runs.test_record import RUN, WHOLE
-from volt.errors import StateError
 from volt.model.facts import Folders
 from volt.runs import sweep as module
-from volt.runs.sweep import Swept, runs, sweep
+from volt.runs.sweep import Swept, sweep
 
 OTHER = "ba9876543210"
 
@@ -271,25 +270,6 @@ def test_a_folder_among_the_claims_is_told(folders):
     os.makedirs(f"{folders.run}/names/web")
     (told,) = swept(folders).problems
     assert told.startswith("a claim cannot be removed: ")
-
-
-def test_the_living_runs_are_listed_oldest_first(folders):
-    for run, started in ((RUN, 20), (OTHER, 10), ("0" * 12, 5)):
-        make_run(folders, run, started=started)
-    with held(f"{folders.run}/runs/{RUN}.lock"), held(f"{folders.run}/runs/{OTHER}.lock"):
-        assert [record.id for record in runs(folders)] == [OTHER, RUN]
-
-
-def test_a_living_run_without_a_record_yet_is_not_listed(folders):
-    write(f"{folders.run}/runs/{RUN}.lock")
-    with held(f"{folders.run}/runs/{RUN}.lock"):
-        assert runs(folders) == []
-
-
-def test_a_living_run_whose_record_is_none_is_an_error(folders):
-    write(f"{make_run(folders)}/record.json", "{}")
-    with held(f"{folders.run}/runs/{RUN}.lock"), pytest.raises(StateError):
-        runs(folders)
 
 
 def test_the_claims_on_ids_are_the_machines():
