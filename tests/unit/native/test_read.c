@@ -1,4 +1,8 @@
 // The reader of the binary form: bytes that are cut short, odd lengths, slots and descriptors.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "check.h"
 
 #include "read.h"
@@ -209,4 +213,24 @@ TEST(a_new_descriptor_needs_a_number_within_bounds) {
     in = OVER("\0\0");
     read_register_number(&in);
     CHECK(in.damaged);
+}
+
+// One open file in several processes, as the init's sessions have it: none of them moves where another reads.
+TEST(what_several_processes_read_at_once_is_whole) {
+    static char written[16384], found[sizeof written];
+    int file = memfd_create("shared", MFD_CLOEXEC), wrong = 0, status;
+    for (size_t i = 0; i < sizeof written; i++) written[i] = (char)(i * 7 / 256);
+    CHECK(write_all(file, written, sizeof written) == 0);
+    for (int child = 0; child < 4; child++) {
+        if (fork() > 0) continue;
+        for (int turn = 0; turn < 1000; turn++) {
+            memset(found, 0, sizeof found);
+            if (read_from_start(file, found, sizeof found) != sizeof found) _exit(1);
+            if (memcmp(found, written, sizeof written) != 0) _exit(1);
+        }
+        _exit(0);
+    }
+    for (int child = 0; child < 4; child++) wrong += wait(&status) < 0 || status != 0;
+    CHECK(wrong == 0);
+    close(file);
 }
