@@ -208,6 +208,38 @@ def test_a_flood_is_discarded_and_counted_and_the_payload_not_held_up(detached):
     assert " bytes discarded: log.rate\n" in detached.log(run)
 
 
+def test_a_full_disk_costs_lines_and_never_the_payload(detached):
+    """Every line that is there is whole, and what is missing is told as soon as there is room."""
+    logs = detached.volt.state / "log"
+    logs.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", logs], check=True)
+    try:
+        flood = "yes 0123456789 | head -c 1048576"
+        script = f"trap 'echo after; exit 3' USR1; {flood}; while :; do sleep 0.05; done"
+        run = detached.start("sh", "-c", script)
+        until(lambda: sum(path.stat().st_size for path in logs.rglob("*.log")) > 30000, "a full log")
+        time.sleep(1)
+        assert "after" not in detached.log(run)
+        subprocess.run(["mount", "-o", "remount,size=1M", logs], check=True)
+        assert detached.volt("kill", "-s", "USR1", run).returncode == 0
+        assert detached.ended(run)["status"] == 3
+        *_, told, last = detached.log(run).splitlines()
+        assert re.search(r" volt F \d+ bytes lost: the log could not be written$", told)
+        assert last.endswith(" stdout F after")
+    finally:
+        detached.end_all()
+        subprocess.run(["umount", logs], check=True)
+
+
+def test_an_id_that_nobody_takes_is_told_and_the_run_goes_on(detached):
+    words = detached.volt.command(["run", "-d", detached.volt.manifest(), "--", "sleep", "60"])
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env=detached.volt.environment, check=False)
+    (record,) = (detached.run / "runs").glob("*/record.json")
+    assert done.returncode == 125
+    assert f"run {record.parent.name} has started" in done.stderr.decode()
+
+
 def test_a_line_without_an_end_is_written_in_pieces(detached):
     run = detached.start("sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo; printf tail")
     detached.ended(run)

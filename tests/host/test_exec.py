@@ -419,6 +419,7 @@ def test_words_that_are_not_plain_mean_the_same(volt, web):
     for words in (["-it", "--user=daemon"], ["-u", "daemon"], ["--user=daemon", "-e", "A=1"]):
         options = [word for word in words if word != "-it"]
         assert volt("exec", *options, web.name, "--", "id", "-un").stdout == b"daemon\n"
+        assert volt("exec", *options, web.name, "id", "-un").stdout == b"daemon\n"
 
 
 def test_an_init_that_does_not_answer_is_told_in_time(volt, web):

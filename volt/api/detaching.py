@@ -43,7 +43,36 @@ def detach(
     written either. `name` comes before workload.name, `labels` join workload.labels. `timeout` in seconds ends it.
     Raises ManifestError, HostUnfit, LaunchError.
     """
-    call = asked(
+    call = detached_call(
+        command=command,
+        env=env,
+        fresh=fresh,
+        waived=waived,
+        name=name,
+        labels=labels,
+        rm=rm,
+        interactive=interactive,
+        terminal=terminal,
+        timeout=timeout,
+    )
+    return _launch(manifest, variables, base, call)
+
+
+def detached_call(
+    *,
+    command: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    fresh: bool = False,
+    waived: Sequence[str] = (),
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    rm: bool = False,
+    interactive: bool = False,
+    terminal: bool = False,
+    timeout: float | None = None,
+) -> Call:
+    """What `detach` adds to the manifest, with its options."""
+    return asked(
         command,
         env,
         fresh,
@@ -57,7 +86,6 @@ def detach(
         name=name,
         labels=tuple((labels or {}).items()),
     )
-    return _launch(manifest, variables, base, call)
 
 
 def _launch(manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None, call: Call) -> str:

@@ -53,7 +53,7 @@ def restart(*names: str, every: bool = False, timeout: float | None = None) -> t
 def _check_again(state: RunState) -> None:
     """Whether it can be launched again, asked before it is stopped. Raises VoltError."""
     from volt.api import plan
-    from volt.model.facts import Call
+    from volt.api.detaching import detached_call
 
     if not state.source:
         hint = "volt run --detach starts one that can be started again from anywhere"
@@ -63,17 +63,8 @@ def _check_again(state: RunState) -> None:
             f"{state.name} was launched from no file, which could be read again", hint="stop it, and launch it anew"
         )
     options = _options(state)
-    call = Call(
-        command=tuple(options["command"]),
-        env=tuple(options["env"].items()),
-        waived=tuple(options["waived"]),
-        detach=True,
-        keep=not options["rm"],
-        discard=options["rm"],
-        name=options["name"],
-        labels=tuple(options["labels"].items()),
-    )
-    plan(state.source["file"], variables=options["variables"], base=options["base"], call=call)
+    where = {"variables": options.pop("variables"), "base": options.pop("base")}
+    plan(state.source["file"], **where, call=detached_call(**options))
 
 
 def _options(state: RunState) -> dict[str, Any]:

@@ -70,7 +70,9 @@ OF_MANIFESTS = (run, plan, explain, learn, validate, show, schema, doctor)
 OF_RUNS = (ps, exec_, logs, top, stats, diff, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS, completion):
-    app.command(verb.__name__.rstrip("_"))(verb)
+    # The words of a command in a workload are its own, whatever they begin with.
+    settings = {"allow_interspersed_args": verb is not exec_}
+    app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
 
 
 def command_line(arguments: list[str]) -> int:

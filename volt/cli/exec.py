@@ -11,7 +11,7 @@ from volt.cli.options import Name
 
 Words = Annotated[
     list[str],
-    typer.Argument(metavar="-- COMMAND [ARGUMENT]...", help="What is executed in it.", show_default=False),
+    typer.Argument(metavar="[--] COMMAND [ARGUMENT]...", help="What is executed in it.", show_default=False),
 ]
 Interactive = Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on; else it is empty.")]
 Tty = Annotated[bool, typer.Option("--tty", "-t", help="Give the command a terminal of its own.")]
@@ -40,4 +40,5 @@ def exec_(
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own. When volt is ended, the command is killed.
     """
-    return execute(Wanted(name, tuple(command), interactive, tty, user, workdir, tuple(env or ())))
+    words = command[1:] if command[0] == "--" else command  # which stays in them, behind the name
+    return execute(Wanted(name, tuple(words), interactive, tty, user, workdir, tuple(env or ())))

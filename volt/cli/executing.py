@@ -37,16 +37,17 @@ def plain(words: Sequence[str]) -> int | None:
 
 
 def read_exec(words: Sequence[str]) -> Wanted | None:
-    """What `exec [OPTION VALUE]... NAME -- COMMAND...` asks for; None for anything else, which is left to typer.
+    """What `exec [OPTION VALUE]... NAME [--] COMMAND...` asks for; None for anything else, which is left to typer.
 
-    Options are written out in full or as one letter, `-it` alone together, and take their value as the next word.
+    Options are written out in full or as one letter, `-it` alone together, and take their value as the next word. They
+    may stand behind the name too where `--` comes before the command.
     """
-    if words[:1] != ["exec"] or "--" not in words:
-        return None
-    split = words.index("--")
-    wanted, names = Wanted("", tuple(words[split + 1 :])), []
-    own = iter(words[1:split])
+    wanted, name = Wanted("", ()), ""
+    own = iter(words[1:])
     for word in own:
+        if word == "--" or (name and not word.startswith("-")):
+            command = tuple(own) if word == "--" else (word, *own)
+            return replace(wanted, name=name, command=command) if name and command else None
         if word in VALUES:
             value = next(own, None)
             if value is None:
@@ -59,8 +60,8 @@ def read_exec(words: Sequence[str]) -> Wanted | None:
         elif word.startswith("-"):
             return None
         else:
-            names.append(word)
-    return replace(wanted, name=names[0]) if len(names) == 1 and wanted.command else None
+            name = word
+    return None
 
 
 def _with(wanted: Wanted, field: str, value: str) -> Wanted:

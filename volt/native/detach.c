@@ -40,10 +40,19 @@ static bool read_id(const struct context *context, int started, pid_t supervisor
     }
 }
 
+// Where nobody takes it the run goes on all the same, and has to be found.
+static int print_id(const char id[RUN_DIGITS + 1]) {
+    if (write_all(STDOUT_FILENO, id, RUN_DIGITS + 1) == 0) return 0;
+    const char *text = format_text("volt: run %.*s has started, but its id cannot be written: %s\nhint: volt ps lists it\n",
+                                   RUN_DIGITS, id, strerror(errno));
+    write_all(STDERR_FILENO, text, strlen(text));
+    return VOLT_FAILED;
+}
+
 static _Noreturn void starter_main(const struct context *context, int started, pid_t supervisor) {
     char id[RUN_DIGITS + 1];
     int status = 0;
-    if (read_id(context, started, supervisor, id)) _exit(write_all(STDOUT_FILENO, id, sizeof id) < 0 ? VOLT_FAILED : 0);
+    if (read_id(context, started, supervisor, id)) _exit(print_id(id));
     if (waitpid(supervisor, &status, __WALL) < 0 || !WIFEXITED(status)) _exit(VOLT_FAILED);
     _exit(WEXITSTATUS(status));
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #define STAMP 30u             // 2026-11-24T20:46:00.123456789Z
 #define HEAD (STAMP + 10u)    // … and " stdout F "
 #define DRAIN_LIMIT 1024      // pieces: what a pipe can hold, and more
+#define RATE_LIMIT (1ull << 40) // bytes a second, which nothing reaches: sums stay within 64 bits
 
 static const char *const names[LOG_STREAMS] = {[LOG_OUTPUT] = "stdout", [LOG_ERRORS] = "stderr"};
 
@@ -62,10 +62,10 @@ int do_open_log(struct context *context, const struct step_open_log *step) {
     if (!log) return -1;
     log->folder = open(step->folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (log->folder < 0 || (log->file = open_file(log)) < 0) return explain(context, "%s", step->folder);
-    log->rate = step->rate;
+    log->rate = step->rate < RATE_LIMIT ? step->rate : RATE_LIMIT;
     log->size = step->size;
     log->files = step->files;
-    log->allowed = (int64_t)step->rate;
+    log->allowed = (int64_t)log->rate;
     log->counted = now();
     context->deed->made = true;
     return 0;
@@ -92,13 +92,18 @@ static void rotate(struct log *log) {
         renameat(log->folder, from, log->folder, to);
     }
     if (log->files == 1) unlinkat(log->folder, "0.log", 0);
-    log->file = open_file(log);
     log->written = 0;
 }
 
+// What a full disk took only in part goes again: the next line would seem to be the rest of it.
 static bool put(struct log *log, const char *data, size_t length) {
     if (log->written && log->written + length > log->size) rotate(log);
-    if (log->file < 0 || write_all(log->file, data, length) < 0) return false;
+    if (log->file < 0) log->file = open_file(log);
+    if (log->file < 0) return false;
+    if (write_all(log->file, data, length) < 0) {
+        if (ftruncate(log->file, (off_t)log->written) < 0) rotate(log);
+        return false;
+    }
     log->written += length;
     return true;
 }
@@ -119,6 +124,20 @@ static void stamp(char to[STAMP]) {
     memcpy(to, text, STAMP);
 }
 
+// What is missing is told as a line of its own, where it is missing.
+static void tell(struct log *log, uint64_t *bytes, const char *why) {
+    char text[128], at[STAMP];
+    if (!*bytes) return;
+    stamp(at);
+    size_t length = format_into(text, sizeof text, "%.*s volt F %lu bytes %s\n", (int)STAMP, at, (unsigned long)*bytes, why);
+    if (put(log, text, length)) *bytes = 0;
+}
+
+static void tell_missing(struct log *log) {
+    tell(log, &log->discarded, "discarded: log.rate");
+    tell(log, &log->lost, "lost: the log could not be written");
+}
+
 struct lines {
     struct log *log;
     char head[HEAD];
@@ -127,7 +146,7 @@ struct lines {
 
 static void flush(struct lines *lines) {
     struct log *log = lines->log;
-    if (lines->used && !put(log, log->lines, lines->used)) log->discarded += lines->used;
+    if (lines->used && !put(log, log->lines, lines->used)) log->lost += lines->used;
     lines->used = 0;
 }
 
@@ -151,6 +170,7 @@ static struct lines lines_of(struct log *log, int stream) {
 }
 
 static void add_piece(struct log *log, int stream, const char *at, size_t left) {
+    if (log->lost) tell_missing(log);
     struct lines lines = lines_of(log, stream);
     struct stream *from = &log->streams[stream];
     while (left) {
@@ -167,16 +187,6 @@ static void add_piece(struct log *log, int stream, const char *at, size_t left) 
 }
 
 // ── what is too much
-
-// What was discarded is told as a line of its own, where it is missing.
-static void tell_discarded(struct log *log) {
-    char text[128], at[STAMP];
-    if (!log->discarded) return;
-    stamp(at);
-    size_t length = format_into(text, sizeof text, "%.*s volt F %" PRIu64 " bytes discarded: log.rate\n", (int)STAMP, at,
-                                log->discarded);
-    if (put(log, text, length)) log->discarded = 0;
-}
 
 // A line that was cut off is ended, so that what comes later does not seem to be the rest of it.
 static void begin_discarding(struct log *log) {
@@ -196,13 +206,15 @@ static void begin_discarding(struct log *log) {
 static void allow(struct log *log) {
     uint64_t time = now(), most = log->rate;
     uint64_t passed = time - log->counted > 1000 ? 1000 : time - log->counted;
+    const int64_t more = (int64_t)(log->rate * passed / 1000);
+    if (more == 0) return; // of a small rate: what is counted later is not lost
     log->counted = time;
-    log->allowed += (int64_t)(log->rate / 1000 * passed + log->rate % 1000 * passed / 1000);
+    log->allowed += more;
     if (log->allowed > (int64_t)most) log->allowed = (int64_t)most;
     // Not at the first byte again: each turn costs a line that tells of it.
     if (!log->discarding || log->allowed < (int64_t)(most / 4)) return;
     log->discarding = false;
-    tell_discarded(log);
+    tell_missing(log);
 }
 
 // A pipe's bytes move to nowhere without being copied.
@@ -248,5 +260,5 @@ void log_copy(struct log *log, const struct pollfd polls[LOG_STREAMS]) {
 void log_finish(struct log *log) {
     for (int n = 0; log && n < LOG_STREAMS; n++)
         for (int i = 0; i < DRAIN_LIMIT && log->streams[n].from >= 0 && take(log, n) == 0; i++) continue;
-    if (log && log->file >= 0) tell_discarded(log);
+    if (log) tell_missing(log);
 }

@@ -25,7 +25,7 @@ struct log {
     uint64_t written;    // into 0.log
     int64_t allowed;     // bytes that may be taken now
     uint64_t counted;    // when that was; milliseconds of CLOCK_MONOTONIC
-    uint64_t discarded;  // since it was last told
+    uint64_t discarded, lost; // above the rate, and to a disk that took nothing; since it was last told
     bool discarding;
     char piece[LOG_PIECE], lines[LOG_LINES];
 };
