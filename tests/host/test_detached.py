@@ -12,18 +12,11 @@ import pytest
 
 from tests.host import front
 from tests.host.conftest import processes
+from tests.host.living import until
 from volt import api
 
 # https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr|volt) [FP] ")
-
-
-def until(holds, what, seconds=20):
-    """Wait for something to hold."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 class Detached:

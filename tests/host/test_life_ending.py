@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.conftest import CGROUPS
+from tests.host.faces import KINDS, Face
 from volt import api
 
 
@@ -34,41 +35,13 @@ def detached(volt):
     return start
 
 
-class Face:
-    """One verb through one of its two faces: names and ids, or the message of what went wrong."""
-
-    def __init__(self, volt, kind):
-        self.volt, self.kind = volt, kind
-
-    def __call__(self, verb, *names, **options):
-        if self.kind == "python":
-            try:
-                return [self._short(vars(one)) for one in getattr(api, verb)(*names, **options)]
-            except api.VoltError as error:
-                return error.message
-        words = [word for key, value in options.items() for word in self._words(key, value)]
-        document = json.loads(self.volt(verb, *names, *words, "--json").stdout)
-        if "error" in document:
-            return document["error"]["message"]
-        if "findings" in document:
-            return f"{len(document['findings'])} problem found"
-        if document["failed"]:
-            return "; ".join(f"{one['name']}: {one['message']}" for one in document["failed"])
-        return [self._short(one) for one in document["runs" if verb == "restart" else "removed"]]
-
-    @staticmethod
-    def _short(one):
-        return (one["name"], one["state"]) if "state" in one else (one["name"], list(one["runs"]), one["layer"])
-
-    @staticmethod
-    def _words(key, value):
-        option = {"every": "--all"}.get(key, f"--{key}")
-        return [option] if value is True else [option, str(value)]
+def short(one):
+    return (one["name"], one["state"]) if "state" in one else (one["name"], list(one["runs"]), one["layer"])
 
 
-@pytest.fixture(params=["command line", "python"])
+@pytest.fixture(params=KINDS)
 def face(volt, request):
-    return Face(volt, request.param)
+    return Face(volt, request.param, short)
 
 
 def kept(volt):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.faces import KINDS, Face
 from volt import api
 
 DEAF = "trap '' TERM; echo up; while :; do sleep 1; done"  # a payload that ignores SIGTERM
@@ -53,42 +54,9 @@ def started(volt):
     api.sweep()
 
 
-class Face:
-    """One verb through one of its two faces: what each run came to, or the message of what went wrong."""
-
-    def __init__(self, volt, kind):
-        self.volt, self.kind = volt, kind
-
-    def __call__(self, verb, *names, **options):
-        if self.kind == "python":
-            try:
-                return [self._short(one) for one in getattr(api, verb)(*names, **options)]
-            except api.VoltError as error:
-                return error.message
-        words = [word for key, value in options.items() for word in self._words(key, value)]
-        done = self.volt(verb, *names, *words, "--json")
-        document = json.loads(done.stdout)
-        if "error" in document:
-            assert done.returncode == (125 if verb == "wait" else 1)
-            return document["error"]["message"]
-        if document["failed"]:
-            assert done.returncode == (125 if verb == "wait" else 1)
-            return "; ".join(f"{one['name']}: {one['message']}" for one in document["failed"])
-        return [(one["name"], one["state"], one["status"]) for one in document["runs"]]
-
-    @staticmethod
-    def _short(one):
-        return one.name, one.state, one.status
-
-    @staticmethod
-    def _words(key, value):
-        option = {"every": "--all"}.get(key, f"--{key}")
-        return [option] if value is True else [option, str(value)]
-
-
-@pytest.fixture(params=["command line", "python"])
+@pytest.fixture(params=KINDS)
 def face(volt, request):
-    return Face(volt, request.param)
+    return Face(volt, request.param, lambda one: (one["name"], one["state"], one["status"]))
 
 
 # ── ps and inspect
