@@ -167,7 +167,8 @@ def living(volt, kept):
     while f" {supervisor.pid} " not in Path("/proc/locks").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    kept(log=b"", ended=False, pid=supervisor.pid)
+    stat = Path(f"/proc/{supervisor.pid}/stat").read_text()
+    kept(log=b"", ended=False, pid=supervisor.pid, clock=int(stat.rpartition(")")[2].split()[19]), boot_id="")
     yield supervisor, volt.state / "log" / RUN
     supervisor.kill()
     supervisor.wait()

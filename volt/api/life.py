@@ -43,7 +43,7 @@ def _with_payload(where: Folders, state: RunState) -> RunState:
     from volt.runs.processes import tree_of
     from volt.runs.supervisor import hold
 
-    supervisor = hold(where, state) if state.lives else None
+    supervisor = hold(where, state.id) if state.lives else None
     if supervisor is None:
         return state
     with supervisor:

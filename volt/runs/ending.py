@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from typing import TYPE_CHECKING, Self
 
-from volt.runs.claims import is_held
+from volt.runs.supervisor import hold
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -22,13 +20,7 @@ class Ending:
     def __init__(self, folders: Folders, record: Record, until: float | None = None) -> None:
         self._until = until
         self._pause = QUICK
-        self._supervisor: int | None = None
-        try:
-            self._supervisor = os.pidfd_open(record.pid)
-        except ProcessLookupError:
-            return
-        if not is_held(f"{folders.run}/runs/{record.id}.lock"):  # the number may be another process's by now
-            self.close()
+        self._supervisor = hold(folders, record.id)
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +30,7 @@ class Ending:
 
     def close(self) -> None:
         if self._supervisor is not None:
-            os.close(self._supervisor)
+            self._supervisor.close()
             self._supervisor = None
 
     def __call__(self, fresh: bool) -> bool:
@@ -52,7 +44,5 @@ class Ending:
             return True
         if self._until is not None:
             within = min(within, self._until - time.time())
-        poll = select.poll()
-        poll.register(self._supervisor, select.POLLIN)
-        ended = bool(poll.poll(max(0.0, within) * 1000))
+        ended = self._supervisor.wait(within)
         return ended or (self._until is not None and time.time() >= self._until)

@@ -38,7 +38,7 @@ def unpause(folders: Folders, state: RunState) -> RunState:
 
 def _record(folders: Folders, state: RunState) -> Record:
     """The record of a run whose supervisor lives: a number in a dead one's is nobody's. Raises StateError."""
-    supervisor = hold(folders, state) if state.lives else None
+    supervisor = hold(folders, state.id) if state.lives else None
     if supervisor is None:
         raise StateError(f"{state.name} has ended", hint="volt ps lists what runs")
     with supervisor:

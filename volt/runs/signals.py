@@ -29,7 +29,7 @@ def signal_number(word: int | str) -> int:
 
 def send(folders: Folders, state: RunState, number: int) -> RunState:
     """One signal for the payload of a living run; SIGKILL makes a paused one go on. Raises StateError, HostUnfit."""
-    supervisor = hold(folders, state) if state.lives else None
+    supervisor = hold(folders, state.id) if state.lives else None
     if supervisor is None:
         raise StateError(f"{state.name} has ended", hint="volt ps lists what runs")
     with supervisor:

@@ -90,7 +90,7 @@ def _hold(
     stopping = []
     for state in states:
         try:
-            supervisor = hold(folders, state)
+            supervisor = hold(folders, state.id)
         except VoltError as error:
             found[state.id] = error
             continue

@@ -105,9 +105,9 @@ class Supervisor:
         self.close()
 
 
-def hold(folders: Folders, state: RunState) -> Supervisor | None:
-    """The supervisor of a run; None when it has ended. Raises StateError, HostUnfit."""
-    folder = f"{folders.run}/runs/{state.id}"
+def hold(folders: Folders, run: str) -> Supervisor | None:
+    """The supervisor of the run with that id; None when it has ended. Raises StateError, HostUnfit."""
+    folder = f"{folders.run}/runs/{run}"
     try:
         lock = os.open(f"{folder}.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -115,7 +115,7 @@ def hold(folders: Folders, state: RunState) -> Supervisor | None:
     except PermissionError as error:
         raise HostUnfit("reaching a workload needs root", hint="run it with sudo") from error
     try:
-        record = read_record(folder, state.id)
+        record = read_record(folder, run)
         pidfd = _open_process(record) if record else None
     except BaseException:
         os.close(lock)

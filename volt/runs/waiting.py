@@ -31,7 +31,7 @@ def wait(folders: Folders, states: Iterable[RunState], timeout: float | None) ->
         for state in states:
             if not state.lives:
                 found[state.id] = state
-            elif supervisor := hold(folders, state):
+            elif supervisor := hold(folders, state.id):
                 held.enter_context(supervisor)
                 waiting[supervisor.pidfd] = supervisor
             else:
