@@ -25,6 +25,8 @@ HEAVY = """
     pydantic_core pygments rich setuptools socket ssl sqlite3 tomli_w tree_sitter tree_sitter_toml typer click
     unittest uuid xml yaml zoneinfo
 """.split()
+# What sessions are spoken over.
+SESSIONS = {"socket"}
 # What pyseccomp brings with it to find the library.
 FILTERS = "bz2 lzma pyseccomp random shutil subprocess tempfile".split()
 
@@ -93,12 +95,22 @@ def test_what_the_first_launch_of_a_later_manifest_imports(ready):
     assert len({name.partition(".")[0] for name in names}) <= MODULES_LATER
 
 
-def imported(ready):
-    """-X importtime names each module as it is imported, up to the exec that is the hand-over."""
-    argv = [sys.executable, "-X", "importtime", "-m", "volt.cli", "run", "m1.toml"]
+def test_what_the_quick_verbs_import(ready):
+    assert ready("run", "-d", "--name", "counted", "m1.toml", "--", "sleep", "60").returncode == 0
+    try:
+        for words, module in ((("ps",), "volt.runs.states"), (("exec", "counted", "true"), "volt.runs.command")):
+            names = imported(ready, *words, module=module)
+            assert sorted(names & ({*HEAVY, "pathlib"} - SESSIONS)) == []
+    finally:
+        subprocess.run([sys.executable, "-m", "volt.cli", "stop", "counted"], env=ready.environment, check=True)
+
+
+def imported(ready, *words, module="volt.launch.handover"):
+    """-X importtime names each module as it is imported; of a `run` up to the exec that is the hand-over."""
+    argv = [sys.executable, "-X", "importtime", "-m", "volt.cli", *(words or ("run", "m1.toml"))]
     done = subprocess.run(argv, env=ready.environment, cwd=ready.folder, capture_output=True, check=True)
     names = re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr.decode(), re.MULTILINE)
-    assert "volt.launch.handover" in names
+    assert module in names
     return {*names}
 
 
