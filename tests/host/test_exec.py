@@ -165,6 +165,8 @@ class TestPlace:
         show = ["grep", "CapEff", "/proc/self/status"]
         with living(volt) as web:
             assert said(web.name, *show, user="daemon")[0].split() == ["CapEff:", "0" * 16]
+        with living(volt, workload={"user": "daemon"}) as web:  # which has none itself
+            assert said(web.name, *show, user="root")[0].split() == ["CapEff:", "00000000800405fb"]
         security = {"security": {"capabilities": ["CHOWN"]}}
         with living(volt, workload={"user": "daemon"}, **security) as web:
             for user in ("", "root", "nobody"):

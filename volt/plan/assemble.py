@@ -62,7 +62,7 @@ from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
 FilterFor = Callable[[tuple[str, ...]], Filter]
 
 STANDARD = ("stdin", "stdout", "stderr")
-# What the init keeps besides what the payload is given: signals, and what bounds, ids and sets take.
+# What the init keeps besides what a session may be given: signals, and what bounds, ids and sets take.
 OF_INIT = ("KILL", "SETGID", "SETUID", "SETPCAP")
 
 
@@ -115,7 +115,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + inside_part(facts)
         + Part(init=(ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, streams)
-        + _start(streams, call.terminal, sets.effective)
+        + _start(streams, call.terminal, sets.bounding)
         + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
