@@ -1,13 +1,15 @@
 """The init, PID 1 of the payload's namespace and of its ids: whoever takes it over is behind none of the walls."""
 
+import os
 import subprocess
 
 import pytest
 
 from tests.attack import walls
 from tests.attack.plans import VOLT_FAILED, changed
-from volt.model.steps import ChangeFolder, FilterCalls, SealProgram, SetIdentity
+from volt.model.steps import ChangeFolder, FilterCalls, FilterInit, SealProgram, SetIdentity
 from volt.model.text import text
+from volt.model.values import replace
 
 pytestmark = pytest.mark.kernel
 
@@ -63,9 +65,30 @@ def test_the_init_keeps_its_payloads_capabilities_and_four_more(attack):
     assert status(attack, walls.init_keeps_its_capabilities, security=security)["CapEff"] != kept
 
 
-@pytest.mark.xfail(reason="the init has no filter of its own yet, only its payload has", strict=True)
 def test_the_init_has_a_filter_of_its_own(attack):
-    assert status(attack)["Seccomp"] == "2"
+    found = status(attack)
+    assert (found["Seccomp"], found["NoNewPrivs"]) == ("2", "1")
+    assert status(attack, walls.no_filter_of_the_init)["Seccomp"] == "0"
+
+
+CALLED = "import ctypes; print(ctypes.CDLL(None, use_errno=True).syscall({number}, {arguments}) != -1)"
+KEYCTL = CALLED.format(number={"x86_64": 250, "aarch64": 219}[os.uname().machine], arguments="0, -3, 1")
+
+
+def test_what_the_init_may_not_call_none_that_it_starts_can(attack):
+    """Not even a payload whose own filter permits everything."""
+    assert attack("python3", "-c", KEYCTL, without=[walls.no_filter_of_its_own]).words == ["False"]
+    assert attack("python3", "-c", KEYCTL, without=[walls.no_filter]).words == ["True"]
+
+
+def test_once_it_has_its_filter_the_init_mounts_no_more(attack):
+    """Where the plan has them the other way round, the launch fails: the init itself is refused."""
+    plan = attack.plan("echo", "started")
+    own = [step for step in plan.init if isinstance(step, FilterInit)]
+    early = replace(plan, init=(*own, *(step for step in plan.init if step not in own)))
+    assert attack.perform(plan).words == ["started"]
+    refused = attack.perform(early)
+    assert (refused.status, refused.out) == (VOLT_FAILED, "")
 
 
 def test_the_init_cannot_be_killed(attack):
@@ -75,10 +98,12 @@ def test_the_init_cannot_be_killed(attack):
 
 
 def test_every_step_before_the_payload_is_done_or_nothing_starts(attack):
-    """A wall that cannot be raised is no weaker start: here each of the payload's own in turn, spoiled."""
+    """A wall that cannot be raised is no weaker start: here the init's filter and the payload's own walls, spoiled in
+    turn."""
     plan = attack.plan("echo", "started")
     assert attack.perform(plan).words == ["started"]
     spoiled = (
+        changed(plan, FilterInit, filter=b"\xff" * 8),
         changed(plan, FilterCalls, filter=b"\xff" * 8),
         changed(plan, SetIdentity, uid=70000),  # not in the namespace's range
         changed(plan, SetIdentity, groups=(text("70000"),)),

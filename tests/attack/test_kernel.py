@@ -226,7 +226,9 @@ def test_an_older_kernel_is_refused_by_name_where_a_right_is_required(attack, vo
     older = replace(facts, landlock_abi=1, landlock=policy_of(workload, None))
 
     def plan(**call):
-        return make_plan(workload, older, Call(command=("true",), **call), lambda _: Filter(walls.PERMIT_ALL, ()))
+        return make_plan(
+            workload, older, Call(command=("true",), **call), lambda _: Filter(walls.PERMIT_ALL, walls.PERMIT_ALL)
+        )
 
     with pytest.raises(HostUnfit, match="abstract_unix_socket"):
         plan()

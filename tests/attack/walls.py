@@ -15,6 +15,7 @@ from volt.model.steps import (
     ClaimUids,
     CoverBelow,
     FilterCalls,
+    FilterInit,
     KeepCapabilities,
     MakeFilesystem,
     MakeIdmap,
@@ -38,8 +39,17 @@ PERMIT_ALL = struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF_0000)  # BPF_RET | BPF_K, S
 
 
 def no_filter(plan: LaunchPlan) -> LaunchPlan:
-    """A filter that permits every call of every architecture."""
+    """Filters that permit every call of every architecture: the payload's, and the init's, which it inherits."""
+    return changed(changed(plan, FilterCalls, filter=PERMIT_ALL), FilterInit, filter=PERMIT_ALL)
+
+
+def no_filter_of_its_own(plan: LaunchPlan) -> LaunchPlan:
+    """The payload has the init's filter alone."""
     return changed(plan, FilterCalls, filter=PERMIT_ALL)
+
+
+def no_filter_of_the_init(plan: LaunchPlan) -> LaunchPlan:
+    return dropped(plan, FilterInit)
 
 
 def no_landlock(plan: LaunchPlan) -> LaunchPlan:
@@ -57,7 +67,7 @@ def no_protected_paths(plan: LaunchPlan) -> LaunchPlan:
 
 def new_privileges(plan: LaunchPlan) -> LaunchPlan:
     """Programs may give them; which leaves no filter either, for without no_new_privs the kernel takes none."""
-    return dropped(plan, NoNewPrivileges, FilterCalls)
+    return dropped(plan, NoNewPrivileges, FilterCalls, FilterInit)
 
 
 def no_protected_init(plan: LaunchPlan) -> LaunchPlan:

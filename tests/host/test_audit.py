@@ -32,6 +32,7 @@ from volt.model.steps import (
     BoundCapabilities,
     Execute,
     FilterCalls,
+    FilterInit,
     KeepCapabilities,
     MakeCgroup,
     Mask,
@@ -276,21 +277,42 @@ def test_a_wall_that_is_only_planned_is_named_and_holds_when_it_is_there(one, wa
     assert own.missing(alter, alter) == set()
 
 
+def both(change, calls, init):
+    """A change of the payload's filter, and of the init's, behind which the payload is too."""
+    return lambda plan: change("init", FilterInit, **init)(change("payload", FilterCalls, **calls)(plan))
+
+
 def test_no_new_privs_that_is_not_set(one):
-    """Without it no filter can be installed: both are missing then."""
+    """Of the payload it is the init's doing already. Without it no filter can be installed: all are missing then."""
     less = without("payload", NoNewPrivileges)
-    assert one().missing(lambda plan: less(without("payload", FilterCalls)(plan))) >= {"no_new_privs", "seccomp"}
+    assert one().missing(less) == set()
+    neither = both(without, {}, {})
+    missing = one().missing(lambda plan: neither(without("init", NoNewPrivileges)(less(plan))))
+    assert missing >= {"no_new_privs", "init.no_new_privs", "seccomp", "init.seccomp"}
+
+
+def test_no_new_privs_that_the_init_alone_has_not(one):
+    """It has the capability that installs a filter without."""
+    assert one().missing(without("init", NoNewPrivileges)) == {"init.no_new_privs"}
 
 
 def test_a_filter_that_is_not_there(one):
-    assert one().missing(without("payload", FilterCalls)) >= {"seccomp", "seccomp keyctl", "seccomp clone3"}
+    missing = one().missing(both(without, {}, {}))
+    assert missing >= {"seccomp", "init.seccomp", "seccomp keyctl", "seccomp clone3"}
+
+
+def test_one_filter_of_two_that_is_not_there(one):
+    """The payload has two, its init's and its own: the one that is left refuses what both refuse."""
+    own = one()
+    assert own.missing(without("payload", FilterCalls)) == {"seccomp"}
+    assert own.missing(without("init", FilterInit)) == {"seccomp", "init.seccomp"}
 
 
 def test_another_filter_than_the_planned_one_shows_from_inside_alone(one):
     other = filter_of(one(security={"seccomp_profile": "unconfined"}).plan)
-    missing = one().missing(with_("payload", FilterCalls, filter=other))
+    missing = one().missing(both(with_, {"filter": other}, {"filter": other}))
     assert missing >= {"seccomp keyctl", "seccomp clone3", "seccomp personality"}
-    assert "seccomp" not in missing
+    assert not missing & {"seccomp", "init.seccomp"}
 
 
 def test_a_filter_that_kills(one):

@@ -22,6 +22,7 @@ from volt.model.steps import (
     BoundCapabilities,
     Execute,
     FilterCalls,
+    FilterInit,
     MakeFilesystem,
     MakeRuleset,
     Mask,
@@ -218,7 +219,7 @@ ALTERED = {
         "noexec /dev/shm: done, claimed refused",
     ),
     "no masks": ("default", without(Mask), "hidden /proc/"),
-    "no filter": ("default", without(FilterCalls), "setns: EBADF, claimed EPERM"),
+    "no filter": ("default", without(FilterCalls, FilterInit), "setns: EBADF, claimed EPERM"),
     "fewer capabilities": (
         "default",
         changed(SetCapabilities, lambda step: less(step, "caps", "KILL")),
@@ -230,7 +231,11 @@ ALTERED = {
         changed(SetIdentity, lambda step: replace(step, uid=7)),
         "identity: (7, 0, [0], 1)",
     ),
-    "privileges that can be gained": ("default", without(NoNewPrivileges, FilterCalls), "identity: (0, 0, [0], 0)"),
+    "privileges that can be gained": (
+        "default",
+        without(NoNewPrivileges, FilterCalls, FilterInit),
+        "identity: (0, 0, [0], 0)",
+    ),
     "the host's network": (
         "no capabilities",
         changed(Execute, lambda step: replace(step, argv=tuple(word for word in step.argv if word != PRIVATE))),

@@ -10,7 +10,7 @@ import pytest
 from tests.host import trace
 from volt.model.steps import OPERATIONS
 
-CALLS = {operation.name: operation.calls for operation in OPERATIONS}
+CALLS = {one.name: tuple(trace.SAME.get(call, call) for call in one.calls) for one in OPERATIONS}
 SECTIONS = ("supervisor", "guard", "init", "payload")
 # What the supervisor does once the payload runs: the printed undo and release of its steps, and the status.
 RELEASES = ("unlinkat", "write", "pidfd_send_signal", "renameat2")

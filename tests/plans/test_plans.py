@@ -92,10 +92,10 @@ made = cache(make)
 
 
 def text_of(plan):
-    """The plan as it is stored: without the filter's length and digest, and without the calls that libseccomp does
+    """The plan as it is stored: without the filters' length and digest, and without the calls that libseccomp does
     not know. These follow from its version on this machine, and what the filter permits has tests of its own. No line
     ends with a space."""
-    shown = re.sub(r"(filter-calls\s+filter=)<\d+ bytes, sha256 [0-9a-f]+>", r"\1<the filter>", str(plan))
+    shown = re.sub(r"(filter-(?:calls|init)\s+filter=)<\d+ bytes, sha256 [0-9a-f]+>", r"\1<the filter>", str(plan))
     shown = re.sub(r"^note: security\.seccomp_profile: libseccomp does not know .*\n", "", shown, flags=re.MULTILINE)
     return "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
 

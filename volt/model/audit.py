@@ -71,6 +71,7 @@ class Process(Value):
     capabilities: Mapping[str, int]
     no_new_privs: bool
     seccomp: int
+    filters: int  # of system calls, one upon the other
     namespaces: Mapping[str, str]
     uid_map: tuple[int, ...]
     gid_map: tuple[int, ...]

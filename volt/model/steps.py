@@ -653,13 +653,21 @@ class RestrictSelf(Step):
     ruleset: Reg
 
 
+class FilterInit(Step):
+    """seccomp(2) SECCOMP_SET_MODE_FILTER with `filter`, an array of struct sock_filter, at once: from here on it holds
+    for the init and for all that it starts."""
+
+    name = "filter-init"
+    filter: Blob
+
+
 class StartPayload(Step):
     """fork(2): the steps of the next section are the child's, and the init waits for them to end in
     exec, or for the one that failed. Bit n of `terminal` set: standard descriptor n is the terminal
     that has been opened; else `stdio`'s n."""
 
     name = "start-payload"
-    calls = ("clone3",)
+    calls = ("clone",)
     stdio: Regs
     terminal: U32 = 0
 
@@ -775,6 +783,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     AllowOpened,
     AllowPorts,
     RestrictSelf,
+    FilterInit,
     StartPayload,
     KeepCapabilities,
     BoundCapabilities,

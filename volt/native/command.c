@@ -95,7 +95,7 @@ static int await_command(struct context *context, int report) {
 static int start_command(struct context *context, struct frame *frame, bool terminal) {
     int pair[2];
     if (frame_pair(pair) < 0) return fail(context, errno, "its report");
-    context->payload = start_child(0, NULL, -1);
+    context->payload = fork_child();
     if (context->payload == 0) {
         close_held(&pair[0]);
         command_main(context, frame, terminal, pair[1]);

@@ -103,13 +103,31 @@ int do_change_folder(struct context *context, const struct step_change_folder *s
     return result < 0 ? explain(context, "%s", path) : 0;
 }
 
+// A copy of the plan's filter that is aligned as the kernel wants instructions.
+static int take_filter(struct context *context, struct bytes filter, struct bytes *to) {
+    if (filter.length == 0 || filter.length % FILTER_INSTRUCTION || filter.length / FILTER_INSTRUCTION > FILTER_LONGEST)
+        return refuse(context, EINVAL, "the filter is no array of instructions");
+    uint8_t *aligned = keep(filter.length);
+    memcpy(aligned, filter.start, filter.length);
+    *to = (struct bytes){aligned, filter.length};
+    return 0;
+}
+
 // Kept for the exec: a filter that allows what a payload needs need not allow what is left to do here.
 int do_filter_calls(struct context *context, const struct step_filter_calls *step) {
-    size_t length = step->filter.length;
-    if (length == 0 || length % FILTER_INSTRUCTION || length / FILTER_INSTRUCTION > FILTER_LONGEST)
-        return refuse(context, EINVAL, "the filter is no array of instructions");
-    uint8_t *aligned = keep(length);
-    memcpy(aligned, step->filter.start, length);
-    context->filter = (struct bytes){aligned, length};
-    return 0;
+    return take_filter(context, step->filter, &context->filter);
+}
+
+int do_filter_init(struct context *context, const struct step_filter_init *step) {
+    struct bytes filter;
+    return take_filter(context, step->filter, &filter) < 0 ? -1 : install_filter(filter);
+}
+
+int install_filter(struct bytes filter) {
+    if (!filter.length) return 0;
+    struct filter_program program = {
+        .length = (unsigned short)(filter.length / FILTER_INSTRUCTION),
+        .instructions = filter.start,
+    };
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &program);
 }

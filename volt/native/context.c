@@ -176,6 +176,9 @@ pid_t start_child(uint64_t flags, int *pidfd, int cgroup) {
     return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
+// fork(2), which the C library would do more for. Not by clone3(2): what that makes no filter sees, so none lets it through.
+pid_t fork_child(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+
 // capset(2): effective is what is permitted. A change of ids takes the effective set away.
 int raise_capabilities(void) {
     struct capability_header header = {.version = CAPABILITY_VERSION};

@@ -88,15 +88,6 @@ static struct texts joined(struct texts first, struct texts second) {
     return all;
 }
 
-int install_filter(const struct context *context) {
-    if (!context->filter.length) return 0;
-    struct filter_program program = {
-        .length = (unsigned short)(context->filter.length / FILTER_INSTRUCTION),
-        .instructions = context->filter.start,
-    };
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0u, &program);
-}
-
 int do_execute(struct context *context, const struct step_execute *step) {
     const struct asked *asked = context->asked;
     struct texts argv = asked ? asked->argv : step->argv, defaults = step->defaults, env = step->env;
@@ -113,7 +104,8 @@ int do_execute(struct context *context, const struct step_execute *step) {
     default_signals();
     // What a session runs ends with it. Here, because a change of ids takes this away.
     if (asked && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return refuse(context, 0, "it cannot be tied to its session");
-    if (install_filter(context) < 0) return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
+    if (install_filter(context->filter) < 0)
+        return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
     for (; *paths; paths++) {
         execve(*paths, argv.items, environment);
         if (errno != ENOENT && errno != ENOTDIR) error = errno;

@@ -74,7 +74,7 @@ int do_start_payload(struct context *context, const struct step_start_payload *s
     int pair[2];
     if (frame_pair(pair) < 0) return -1;
     context->report_pipe = pair[1];
-    context->payload = start_child(0, NULL, -1);
+    context->payload = fork_child();
     if (context->payload == 0) payload_main(context, step);
     int error = errno;
     close_held(&context->report_pipe);

@@ -70,7 +70,7 @@ static _Noreturn void attempt_main(struct context *context, struct frame *frame,
     uint8_t *data = keep(length + 1); // what is text in it ends, whatever was sent
     memcpy(data, in.at, length);
     end_after(ATTEMPT_LIMIT);
-    if (perform_section(context, true) < 0 || install_filter(context) < 0) _exit(VOLT_FAILED);
+    if (perform_section(context, true) < 0 || install_filter(context->filter) < 0) _exit(VOLT_FAILED);
     int32_t result = (int32_t)perform_calls(calls, count, data, length);
     _exit(write(report, &result, sizeof result) == (ssize_t)sizeof result ? 0 : VOLT_FAILED);
 }
@@ -87,7 +87,7 @@ static int answer(struct context *context, int socket, struct frame *frame) {
     int ends[2], status = VOLT_FAILED << 8;
     int32_t result = 0;
     if (pipe2(ends, O_CLOEXEC) < 0) return -1;
-    pid_t child = start_child(0, NULL, -1);
+    pid_t child = fork_child();
     if (child == 0) attempt_main(context, frame, ends[1]);
     close_held(&ends[1]);
     if (child > 0) {
@@ -121,7 +121,7 @@ static _Noreturn void session_main(struct context *context, int socket, uint32_t
 // The asker hears of a failure by the end of its socket: no session may harm the payload.
 void start_session(struct context *context, int socket, uint32_t kind) {
     bool known = kind == SESSION_ATTEMPTS || kind == SESSION_COMMAND;
-    pid_t child = known ? start_child(0, NULL, -1) : -1;
+    pid_t child = known ? fork_child() : -1;
     if (child == 0) session_main(context, socket, kind);
     if (child < 0 && kind == SESSION_COMMAND) send_answer(socket, 0, -errno);
     close_held(&socket);

@@ -152,6 +152,7 @@ ssize_t read_up_to(int descriptor, void *data, size_t length);
 void close_held(int *descriptor);
 const char *last_part(const char *path);
 pid_t start_child(uint64_t flags, int *pidfd, int cgroup);
+pid_t fork_child(void);
 int raise_capabilities(void);
 
 // memory.c
@@ -234,7 +235,7 @@ int cover_below(struct context *context);
 int forbid_orphan(struct context *context);
 
 // execute.c
-int install_filter(const struct context *context);
+int install_filter(struct bytes filter);
 
 // session.c
 void start_session(struct context *context, int socket, uint32_t kind);

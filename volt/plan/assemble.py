@@ -47,7 +47,7 @@ from volt.plan import environment
 from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
-from volt.plan.confinement import below_part, inside_part, payload_part, raised_limits
+from volt.plan.confinement import below_part, init_part, inside_part, payload_part, raised_limits
 from volt.plan.detached import apart, detach_part, log_folder, log_part, standard
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
@@ -115,7 +115,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + inside_part(facts)
         + Part(init=(ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, streams)
-        + _start(streams, call.terminal, sets.bounding)
+        + _start(streams, call.terminal, sets.bounding, filtered.init)
         + payload_part(workload, identity, filtered.program)
         + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
     )
@@ -253,10 +253,11 @@ def _open_terminal(call: Call) -> tuple[Step, ...]:
     return (OpenTerminal(input=bool(call.terminal & 1)),) if call.terminal else ()
 
 
-def _start(standard: tuple[str, ...], terminal: int, given: tuple[str, ...]) -> Part:
+def _start(standard: tuple[str, ...], terminal: int, given: tuple[str, ...], bpf: bytes) -> Part:
     caps = tuple(cap for cap in CAPABILITIES if cap in (*OF_INIT, *given))
     note = "to signal a payload of any id; the others are for sessions, which do the payload's steps"
-    return Part(init=(StartPayload(stdio=standard, terminal=terminal), KeepCapabilities(caps=caps, note=note)))
+    start = (StartPayload(stdio=standard, terminal=terminal), KeepCapabilities(caps=caps, note=note))
+    return init_part(bpf) + Part(init=start)
 
 
 def _execute(workload: Workload, call: Call, identity: Identity, env_files: tuple[str, ...]) -> Execute:

@@ -16,6 +16,7 @@ from volt.model.steps import (
     BoundCapabilities,
     Execute,
     FilterCalls,
+    FilterInit,
     KeepCapabilities,
     MakeCgroup,
     NoNewPrivileges,
@@ -143,15 +144,32 @@ def _names(mask: int) -> str:
 
 
 def _switches(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
-    if one(plan.payload, NoNewPrivileges):
-        yield _among("no_new_privs", "set", seen.inside, lambda process: "" if process.no_new_privs else "not set")
-    if one(plan.payload, FilterCalls):
-        yield _among(
-            "seccomp",
-            "a filter decides",
-            seen.inside,
-            lambda process: "" if process.seccomp == FILTERED else f"mode {process.seccomp}: no filter",
-        )
+    """The init's filter holds for all that it starts, so that the payload's own shows in their number alone."""
+    own, inherited = (
+        sum(isinstance(step, kind) for step in section)
+        for section, kind in ((plan.payload, FilterCalls), (plan.init, FilterInit))
+    )
+    for name, section, count, processes in (
+        ("", plan.payload, own and own + inherited, seen.inside),
+        ("init.", plan.init, inherited, (seen.init,)),
+    ):
+        if one(section, NoNewPrivileges):
+            yield _among(f"{name}no_new_privs", "set", processes, lambda found: "" if found.no_new_privs else "not set")
+        if count:
+            yield _among(f"{name}seccomp", _deciding(count), processes, _fewer_filters(count))
+
+
+def _fewer_filters(planned: int) -> Callable[[Process], str]:
+    def wrong(process: Process) -> str:
+        if process.seccomp != FILTERED:
+            return f"mode {process.seccomp}: no filter"
+        return "" if process.filters >= planned else f"of {planned} filters {process.filters}"
+
+    return wrong
+
+
+def _deciding(filters: int) -> str:
+    return "a filter decides" if filters == 1 else f"{filters} filters decide"
 
 
 # ── where

@@ -9,6 +9,7 @@ from volt.model.steps import (
     ChangeFolder,
     CoverBelow,
     FilterCalls,
+    FilterInit,
     Mask,
     NoNewPrivileges,
     ProtectPath,
@@ -73,6 +74,12 @@ def inside_part(facts: Facts) -> Part:
     compute: as many paths as there are processors."""
     masks = (Mask(path=text(path)) for path in (*MASKED, *facts.heat))
     return Part(init=(*masks, *(ProtectPath(path=text(path)) for path in PROTECTED)))
+
+
+def init_part(bpf: bytes) -> Part:
+    """What the init takes from itself, and from all that it starts: its last steps before it starts the payload."""
+    note = "what it and its sessions call, and what the payload may"
+    return Part(init=(NoNewPrivileges(), FilterInit(filter=bpf, note=note)))
 
 
 def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from volt.errors import HostUnfit, ManifestError
 from volt.model.filter import Filter
+from volt.plan.init_calls import OWN, lenient
 from volt.plan.seccomp_bound import ARCHITECTURES, bound_rules, read_profile, remarks
 from volt.plan.seccomp_check import refused
 from volt.plan.seccomp_profile import Condition, Profile, ProfileError, Rule, parse_profile
@@ -44,6 +45,7 @@ __all__ = [
     "compile_filter",
     "compile_rules",
     "filter_of",
+    "init_filter",
     "instructions",
     "parse_profile",
     "unknown_calls",
@@ -117,6 +119,16 @@ def compile_rules(rules: Rules, architecture: str) -> bytes:
     return _joined(programs)
 
 
+def init_filter(program: bytes, architecture: str) -> bytes:
+    """The filter of the init whose payload has the filter `program`: its own calls, by native numbers alone, and
+    whatever that one lets through. Raises FilterError."""
+    _require(architecture)
+    library = _library()
+    native, compat = (getattr(library.Arch, name) for name in ARCHITECTURES[architecture])
+    own = _program(library, {native: OWN, compat: ()}, _NEXT_LIST)
+    return lenient(_joined((own, program)))
+
+
 def filter_of(text: bytes, capabilities: Collection[str], facts: Facts) -> Filter:
     """The filter that a profile's text makes. Raises ManifestError where it cannot be kept as it is meant,
     ProfileError, HostUnfit without libseccomp."""
@@ -132,7 +144,7 @@ def filter_of(text: bytes, capabilities: Collection[str], facts: Facts) -> Filte
         raise HostUnfit(str(error), hint="apt install libseccomp2") from error
     except FilterError as error:
         raise ManifestError(refused([str(error)], facts)) from error
-    return Filter(program, tuple(notes))
+    return Filter(program, init_filter(program, facts.architecture), tuple(notes))
 
 
 def unknown_calls(profile: Profile | OciProfile) -> tuple[str, ...]:

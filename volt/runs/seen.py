@@ -65,6 +65,7 @@ def _process(pid: int) -> Process:
         capabilities={key: int(status[key], 16) for key in SETS},
         no_new_privs=status["NoNewPrivs"] == "1",
         seccomp=int(status["Seccomp"]),
+        filters=int(status["Seccomp_filters"]),
         namespaces=_namespaces(pid),
         uid_map=_numbers(Path(own, "uid_map").read_text()),
         gid_map=_numbers(Path(own, "gid_map").read_text()),

@@ -18,12 +18,15 @@ from volt.model.steps import (
     CoverBelow,
     Execute,
     FilterCalls,
+    FilterInit,
+    KeepCapabilities,
     Lifeline,
     MakeCgroup,
     MakeFilesystem,
     MakeFolder,
     MakeRuleset,
     Mask,
+    NoNewPrivileges,
     OpenTerminal,
     PrivateMounts,
     ProtectInit,
@@ -216,7 +219,11 @@ def test_the_init_enters_landlock_after_its_last_mount_and_before_it_starts_anyt
     assert order.count(RestrictSelf) == 1
     mounts = [n for n, kind in enumerate(order) if kind in (AttachInside, Mask, ProtectPath, MakeFilesystem)]
     assert max(mounts) < order.index(ProtectInit) < order.index(OpenTerminal) < order.index(MakeRuleset)
-    assert order.index(RestrictSelf) + 1 == order.index(StartPayload)
+    assert order.index(RestrictSelf) < order.index(StartPayload)
+
+
+def test_the_init_takes_its_filter_when_it_is_set_up_and_before_it_starts_anything():
+    assert kinds(plan().init)[-5:] == [RestrictSelf, NoNewPrivileges, FilterInit, StartPayload, KeepCapabilities]
 
 
 def test_what_nspawn_leaves_below_the_root_is_covered_and_a_newer_one_leaves_nothing():

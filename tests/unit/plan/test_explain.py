@@ -328,7 +328,7 @@ SILENT = set(
     Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
     MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
     Attach ActAs StopBy Detach MakePipe OpenLog ShareMount
-    MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities
+    MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities FilterInit
     """.split()
 )
 

@@ -1,0 +1,94 @@
+"""The init's own calls: what it makes behind its filter, and its sessions before theirs, is what its list has."""
+
+import subprocess
+
+import pyseccomp
+import pytest
+
+from tests.host import trace
+from tests.host.conftest import Volt
+from tests.host.test_terminal import Terminal
+from volt.plan.init_calls import OWN
+
+# What this run does not come to: being frozen or traced while it waits. And of two names for one call, that which the
+# C library does not take here.
+UNSEEN = {"restart_syscall", "ppoll", "openat", "dup3"}
+TERMINAL = "stty -echo; trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done"
+
+
+class Traced(Volt):
+    """Its runs are traced."""
+
+    def command(self, arguments):
+        traced = ["strace", "-f", "--decode-pids=pidns", "-o", str(self.folder / "trace")]
+        return [*(traced if arguments[0] == "run" else ()), *super().command(arguments)]
+
+
+def abandon(volt, name):
+    """A command whose asker is killed: the session ends all that it has started."""
+    with volt.start("exec", name, "--", "sh", "-c", "sleep 60 & echo up; wait", stdout=subprocess.PIPE) as asker:
+        assert asker.stdout.readline() == b"up\n"
+        asker.kill()
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory, busybox):
+    """Every call of a run on a terminal, with sessions of each kind."""
+    volt = Traced(tmp_path_factory.mktemp("init"))
+    (volt.folder / "values").write_text("A=1\n")
+    manifest = volt.manifest(
+        workload={"name": "watched", "env_file": str(volt.folder / "values"), "user": "user", "workdir": "/tmp"},
+        storage={"rootfs": str(busybox), "writable_layer": "tmpfs"},
+        limits={"nofile": "64:128"},
+    )
+    terminal = Terminal(volt, manifest, "sh", "-c", TERMINAL)
+    try:
+        terminal.until(b"up")
+        done = volt("exec", "-u", "root", "watched", "--", "sh", "-c", "id -u; echo $A")
+        assert done.stdout == b"0\n1\n", done.stderr
+        assert volt("exec", "-w", "/nowhere", "watched", "--", "true").returncode != 0
+        abandon(volt, "watched")
+        assert volt("audit", "watched").returncode in (0, 1)
+    finally:
+        volt("stop", "watched")
+        assert terminal.end() == 3, terminal.seen
+    return trace.read(volt.folder / "trace")
+
+
+def behind(calls):
+    """What the init calls from its filter on, and what its children call from then on to a filter of theirs."""
+    init, own, found = 0, set(), []
+    for call in calls:
+        if call.name == "execve" and call.arguments.startswith(trace.INIT):
+            init = call.pid
+        elif call.name == "seccomp" and call.pid == init:
+            own.add(init)
+        elif call.pid in own:
+            found.append(call)
+            if call.name == "seccomp":
+                own.discard(call.pid)
+            if call.kind == "clone3" and not call.failed:
+                own.add(int(call.result))
+    return found
+
+
+def here():
+    """The names of the list that this architecture has."""
+    return {one.call for one in OWN if pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, one.call) >= 0}
+
+
+def test_the_init_calls_nothing_that_is_not_in_its_list(calls):
+    found = {call.name for call in behind(calls)}
+    assert {"wait4", "recvmsg", "clone", "setresuid", "pread64", "seccomp"} <= found
+    assert found <= here()
+
+
+def test_and_the_list_has_nothing_that_it_does_not_call(calls):
+    assert here() - UNSEEN <= {call.name for call in behind(calls)}
+
+
+def test_nor_with_arguments_that_are_refused(calls):
+    """But for the capability beyond the last, which ends the search for it."""
+    answers = {entry.call for entry in OWN if entry.where}
+    refused = [one for one in behind(calls) if one.name in answers and one.failed]
+    assert all(one.arguments.startswith("PR_CAPBSET_READ") for one in refused), refused
