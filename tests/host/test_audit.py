@@ -41,6 +41,7 @@ from volt.model.steps import (
     ProtectInit,
     ProtectPath,
     RestrictSelf,
+    SealFile,
     SetCapabilities,
     SetControl,
     SetIdentity,
@@ -337,6 +338,13 @@ def test_ports_that_landlock_does_not_withhold(one):
     own = one(security={"landlock_profile": "strict"})
     points = own.missing(without("init", RestrictSelf))
     assert {point.partition(" ")[2].partition(" ")[0] for point in points} >= {"bind_tcp", "connect_tcp"}
+
+
+def test_env_files_stay_with_the_init_for_sessions_and_no_more_than_there_are(one, tmp_path):
+    (tmp_path / "values").write_text("A=1\n")
+    given = one(workload={"env_file": str(tmp_path / "values")})
+    assert given.missing() == set()
+    assert given.missing(compare=without("host", SealFile)) == {"init.descriptors"}
 
 
 def test_a_session_leaves_nothing_behind(one):

@@ -20,6 +20,7 @@ from volt.model.steps import (
     KeepCapabilities,
     MakeCgroup,
     NoNewPrivileges,
+    SealFile,
     SetCapabilities,
     SetControl,
     SetIdentity,
@@ -34,7 +35,8 @@ IDS = 65536  # of each workload
 FILTERED = 2  # seccomp(2): a filter decides
 NONE = "none"
 # What the init keeps open, by the kind of its target: standard descriptors, control socket, signals, its program.
-OF_INIT = ("/dev/null", "/memfd:volt-messages", "/memfd:volt-inside", "socket:", "anon_inode:[signalfd]")
+ENV_FILE = "/memfd:volt-file"
+OF_INIT = ("/dev/null", "/memfd:volt-messages", "/memfd:volt-inside", "socket:", "anon_inode:[signalfd]", ENV_FILE)
 
 
 def points(plan: LaunchPlan, run: str, uids: int, seen: Seen) -> tuple[Point, ...]:
@@ -211,10 +213,12 @@ def _nspawn(plan: LaunchPlan) -> tuple[str, ...]:
 
 def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
     strange = [f"{each.number} → {each.target}" for each in seen.init.descriptors if not _of_init(each.target)]
-    sockets = sum(1 for each in seen.init.descriptors if each.target.startswith("socket:"))
-    if sockets > 1:
-        strange.append(f"{sockets} sockets")
-    planned = "its standard ones, the control socket, its signals, its program"
+    files = sum(isinstance(step, SealFile) for step in plan.host)
+    for kind, words, most in (("socket:", "sockets", 1), (ENV_FILE, "env files", files)):
+        count = sum(each.target.startswith(kind) for each in seen.init.descriptors)
+        if count > most:
+            strange.append(f"{count} {words}")
+    planned = "its standard ones, the control socket, its signals, its program" + ", env files" * bool(files)
     yield Point("init.descriptors", planned, ", ".join(strange) or planned, not strange)
     handed = {name for name in ("stdin", "stdout", "stderr") if name in plan.inherited}
     known = {seen.standard.get(number) for number, name in enumerate(("stdin", "stdout", "stderr")) if name in handed}
