@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -168,6 +169,36 @@ def test_strict_runs_what_cannot_be_changed_and_nothing_else(inside, volumes):
     attempts = ("run=/usr/bin/true", "run=/assets/tool", "run=/data/tool")
     assert inside(profile("strict"), *attempts, storage=storage) == ["done", "done", "EACCES"]
     assert inside({}, *attempts, storage=storage) == ["done"] * 3
+
+
+EXECUTED_THERE = """
+abi = 1
+[[path_beneath]]
+parent = ["/usr", "/bin", "/lib", "/lib64", "${workdir}"]
+allowed_access = ["execute"]
+"""
+
+
+def test_strict_runs_nothing_that_is_written_where_the_command_starts(inside, volumes):
+    """A policy that gives its folder the right whatever lies there does."""
+    start = {"workload": {"workdir": "/data"}, "storage": {"volumes": volumes}}
+    attempts = ("write=/data/made", "run=/data/tool")
+    assert inside(profile("strict"), *attempts, **start) == ["done", "EACCES"]
+    assert inside(inside.policy(EXECUTED_THERE), *attempts, **start) == ["done"] * 2
+
+
+def test_strict_runs_the_commands_own_folder_where_nothing_is_written(volt, busybox, tmp_path):
+    subprocess.run(["cp", "-a", busybox, tmp_path / "root"], check=True)
+    (tmp_path / "root/app").mkdir()
+    shutil.copy2(tmp_path / "root/bin/busybox", tmp_path / "root/app/true")
+
+    def ended(name, **layer):
+        own = {"workload": {"workdir": "/app"}, "storage": {"rootfs": str(tmp_path / "root"), **layer}}
+        return volt.run("./true", security=profile(name), **own).returncode
+
+    assert ended("strict", writable_layer="none") == 0
+    assert ended("strict", writable_layer="tmpfs") == 126
+    assert ended("default", writable_layer="tmpfs") == 0
 
 
 def test_strict_says_126_of_a_command_where_data_lies(volt, volumes):

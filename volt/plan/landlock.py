@@ -208,8 +208,19 @@ def _paths(name: str, workload: Workload) -> Iterator[str]:
         yield from (volume.container for volume in volumes if volume.readonly)
     elif name == "tmpfs":
         yield from (one.path for one in workload.storage.tmpfs)
-    elif name == "workdir" and workload.workdir not in (None, "/"):
-        yield workload.workdir
+    elif name in ("workdir", "readonly_workdir"):
+        yield from _workdir(workload, unchanged=name == "readonly_workdir")
+
+
+def _workdir(workload: Workload, *, unchanged: bool) -> Iterator[str]:
+    """The folder that the command starts in, unless it is /. Where it has to be `unchanged`, only if mounts leave no
+    room to make files in it, or in what is mounted beneath: a rule gives to that too."""
+    path = workload.workdir
+    if path is None or path == "/":
+        return
+    trees = writable_trees(workload, "make_reg") if unchanged else ()
+    if not any(_within(path, tree) or _within(tree, path) for tree in trees):
+        yield path
 
 
 def _ports(policy: Policy, workload: Workload) -> Iterator[tuple[int, str, Marks]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 # What stands for paths and for ports of the manifest; volt.plan.landlock says what they come to.
-PATH_NAMES = ("layer", "volumes", "readonly_volumes", "tmpfs", "workdir")
+PATH_NAMES = ("layer", "volumes", "readonly_volumes", "tmpfs", "workdir", "readonly_workdir")
 PORT_NAMES = ("ports", "dns")
 
 _MARKS = ("enforce", "network", "reason")

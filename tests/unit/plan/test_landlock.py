@@ -76,8 +76,32 @@ def test_a_writable_layer_gives_the_whole_root(name):
     assert "write_file" not in rights_at("/srv/x", name, read_only)
 
 
-def test_the_folder_of_the_command_has_programs_but_the_whole_root_has_not():
-    assert "execute" in rights_at("/app/run", "strict", replace(workload(), workdir="/app"))
+def in_app(**storage):
+    return replace(workload(**storage), workdir="/app")
+
+
+def test_the_folder_of_the_command_has_programs_where_nothing_inside_can_change_them():
+    """Neither it nor what is mounted in it: a rule gives to all that is beneath."""
+    assert "execute" in rights_at("/app/run", "strict", in_app())
+    changed = (
+        in_app(writable_layer=WritableLayerMode.OVERLAY),
+        in_app(writable_layer=WritableLayerMode.TMPFS),
+        in_app(volumes=(Volume("/srv/data", "/app"),)),
+        in_app(volumes=(Volume("/srv/data", "/app/data"),)),
+        in_app(tmpfs=(Tmpfs("/app/cache"),)),
+    )
+    for work in changed:
+        assert {"read_file", "read_dir"} <= rights_at("/app/run", "strict", work)
+        assert "execute" not in rights_at("/app/run", "strict", work)
+    assert "execute" not in rights_at("/tmp/app/run", "strict", replace(workload(), workdir="/tmp/app"))
+    assert "write_file" not in rights_at("/app/run", "strict", in_app())
+    volume = in_app(volumes=(Volume("/srv/app", "/app", readonly=True),))
+    assert "execute" in rights_at("/app/run", "strict", volume)
+    read_only = in_app(writable_layer=WritableLayerMode.OVERLAY)
+    assert "execute" in rights_at("/app/run", "strict", replace(read_only, security=Security(read_only_rootfs=True)))
+
+
+def test_the_whole_root_has_no_programs():
     assert "execute" not in rights_at("/app/run", "strict", workload())
     assert "execute" not in rights_at("/app/run", "strict", replace(workload(), workdir="/"))
 
