@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from volt.api.comparing import Diff, diff
+    from volt.api.copying import copy_in, copy_out
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
     from volt.api.executing import Execution, execute
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
+    from volt.model.copied import Copied, LeftOut
     from volt.model.diff import Change
     from volt.model.doctor import Check
     from volt.model.explanation import Explanation
@@ -68,6 +70,7 @@ __all__ = [
     "Change",
     "Check",
     "Cleared",
+    "Copied",
     "Diff",
     "Execution",
     "Explanation",
@@ -76,6 +79,7 @@ __all__ = [
     "LaunchError",
     "LaunchPlan",
     "Learned",
+    "LeftOut",
     "Log",
     "LogPiece",
     "Manifest",
@@ -98,6 +102,8 @@ __all__ = [
     "VoltError",
     "audit",
     "become",
+    "copy_in",
+    "copy_out",
     "detach",
     "diff",
     "doctor",

@@ -108,7 +108,7 @@ def execute(
     if not command:
         raise VoltError("there is no command to execute")
     record = running(folders(), workload)
-    who = _identity(record, user) if user else None
+    who = identity(record, user) if user else None
     asked = _asked(command, env or {}, folder, who)
     if terminal:
         return _on_terminal(record, replace(asked, defaults=(*asked.defaults, *([f"TERM={term}"] if term else []))))
@@ -138,7 +138,7 @@ def _on_terminal(record: Record, asked: Asked) -> Execution:
         os.close(slave)
 
 
-def _identity(record: Record, user: str) -> Identity:
+def identity(record: Record, user: str) -> Identity:
     """USER[:GROUP] by the workload's own account files. Raises VoltError."""
     from volt.model.workload import User
     from volt.plan.users import UnknownUserError, identify

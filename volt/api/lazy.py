@@ -20,6 +20,8 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Diff": "volt.api.comparing",
     "diff": "volt.api.comparing",
+    **dict.fromkeys(("Copied", "LeftOut"), "volt.model.copied"),
+    **dict.fromkeys(("copy_in", "copy_out"), "volt.api.copying"),
     "Log": "volt.runs.logs",
     "LogPiece": "volt.model.log",
     "logs": "volt.api.reading_logs",

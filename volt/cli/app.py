@@ -9,6 +9,7 @@ import typer
 from volt import __version__
 from volt.cli.audit import audit
 from volt.cli.completion import completion
+from volt.cli.cp import cp
 from volt.cli.diff import diff
 from volt.cli.doctor import doctor
 from volt.cli.exec import exec_
@@ -67,7 +68,26 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, learn, validate, show, schema, doctor)
-OF_RUNS = (ps, exec_, logs, top, stats, diff, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update, audit)
+OF_RUNS = (
+    ps,
+    exec_,
+    cp,
+    logs,
+    top,
+    stats,
+    diff,
+    inspect,
+    wait,
+    stop,
+    kill,
+    pause,
+    unpause,
+    restart,
+    rm,
+    gc,
+    update,
+    audit,
+)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS, completion):
     # The words of a command in a workload are its own, whatever they begin with.

@@ -17,6 +17,8 @@ GO_ON = 0
 SESSION_ATTEMPTS = 1
 # A command runs in the place of the payload's, with the descriptors that EXECUTE brings.
 SESSION_COMMAND = 2
+# As SESSION_COMMAND, but the session copies files by itself: an image may have no tar. volt/model/items.py.
+SESSION_COPY = 3
 # Flags of EXECUTE: its standard descriptors are a terminal, which becomes the command's own.
 ON_TERMINAL = 1
 

@@ -129,6 +129,8 @@ static void kill_children(void) {
 
 static _Noreturn void kill_command(const struct context *context) {
     end_after(ENDING_TIME);
+    // Its streams have ended too: it leaves nothing that is not whole. It dies with this process, at the latest.
+    if (context->asked->copies) waitpid(context->payload, NULL, __WALL);
     kill(-context->payload, SIGKILL);
     kill(context->payload, SIGKILL);
     do kill_children();
@@ -170,8 +172,8 @@ static int child_signals(void) {
     return signalfd(-1, &ended, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-_Noreturn void command_session(struct context *context, int socket) {
-    struct asked asked = {0};
+_Noreturn void command_session(struct context *context, int socket, bool copies) {
+    struct asked asked = {.copies = copies};
     struct frame frame;
     uint32_t flags;
     end_after(WORDS_TIME);

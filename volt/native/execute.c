@@ -106,6 +106,10 @@ int do_execute(struct context *context, const struct step_execute *step) {
     if (asked && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return refuse(context, 0, "it cannot be tied to its session");
     if (install_filter(context->filter) < 0)
         return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
+    if (asked && asked->copies) {
+        close_held(&context->report_pipe); // as an exec would: it has started
+        copy_files(&argv);
+    }
     for (; *paths; paths++) {
         execve(*paths, argv.items, environment);
         if (errno != ENOENT && errno != ENOTDIR) error = errno;

@@ -9,7 +9,7 @@ import errno
 import re
 from pathlib import Path
 
-from volt.model import binary, entry, protocol
+from volt.model import binary, entry, items, protocol
 from volt.model.folders import UIDS_FOLDER, Folders
 from volt.model.steps import FILE_RIGHTS, MAKE_FILE, MAKE_FOLDER, OPCODES, Step, arguments, table_version
 from volt.model.text import SlotKind
@@ -62,8 +62,22 @@ def _ident(operation: type[Step]) -> str:
     return operation.name.replace("-", "_")
 
 
+def _copies() -> dict[str, str]:
+    return {
+        "ITEM_HEAD": f"{items.HEAD.size}u",
+        "ITEM_TEXT": f"{items.TEXT_LIMIT}u",
+        "ITEM_DEEPEST": f"{items.DEEPEST}u",
+        "ITEM_NO_MODE": f"{items.NO_MODE:#x}u",
+        "PIECE_HEAD": f"{items.PIECE.size}u",
+        "PIECE_LIMIT": f"{items.PIECE_LIMIT}u",
+        "PIECE_HOLE": f"{items.HOLE:#x}ull",
+    }
+
+
 def _numbers() -> str:
     opcodes = (f"    OP_{_ident(op).upper()} = {number}," for op, number in OPCODES.items())
+    kinds = (f"    ITEM_{kind.name} = {kind.value}," for kind in items.Kind)
+    whys = (f"    WHY_{why.name} = {why.value}," for why in items.Why)
     frames = (f"    FRAME_{frame.name} = {frame.value}," for frame in protocol.Frame)
     depends = (f"    DEPENDS_{kind.name} = {kind.value}," for kind in entry.Depends)
     slots = (f"    SLOT_{slot.name} = {slot.value}," for slot in SlotKind)
@@ -85,6 +99,8 @@ def _numbers() -> str:
         "GO_ON": f"{protocol.GO_ON}u",
         "SESSION_ATTEMPTS": f"{protocol.SESSION_ATTEMPTS}u",
         "SESSION_COMMAND": f"{protocol.SESSION_COMMAND}u",
+        "SESSION_COPY": f"{protocol.SESSION_COPY}u",
+        **_copies(),
         "ON_TERMINAL": f"{protocol.ON_TERMINAL}u",
         "MAKE_FOLDER": f"{MAKE_FOLDER}u",
         "MAKE_FILE": f"{MAKE_FILE}u",
@@ -95,6 +111,8 @@ def _numbers() -> str:
         [
             *(*defines, "", "enum opcode {", *opcodes, "};", ""),
             *("enum frame_type {", *frames, "};", ""),
+            *("enum item_kind {", *kinds, "};", ""),
+            *("enum why {", *whys, "};", ""),
             *("enum slot_kind {", *slots, "};", ""),
             *("enum depends {", *depends, "};", ""),
         ]

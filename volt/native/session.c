@@ -112,7 +112,7 @@ static _Noreturn void session_main(struct context *context, int socket, uint32_t
     bool loaded = load_program(context, context->inside, true) == 0;
     int32_t greeting = loaded ? prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) : -errno;
     if (send_answer(socket, 0, greeting) < 0 || !loaded) _exit(VOLT_FAILED);
-    if (kind == SESSION_COMMAND) command_session(context, socket);
+    if (kind != SESSION_ATTEMPTS) command_session(context, socket, kind == SESSION_COPY);
     while (receive_frame(socket, &frame) > 0 && frame.type == FRAME_ATTEMPT)
         if (answer(context, socket, &frame) < 0) break;
     _exit(0);
@@ -120,9 +120,9 @@ static _Noreturn void session_main(struct context *context, int socket, uint32_t
 
 // The asker hears of a failure by the end of its socket: no session may harm the payload.
 void start_session(struct context *context, int socket, uint32_t kind) {
-    bool known = kind == SESSION_ATTEMPTS || kind == SESSION_COMMAND;
+    bool known = kind == SESSION_ATTEMPTS || kind == SESSION_COMMAND || kind == SESSION_COPY;
     pid_t child = known ? fork_child() : -1;
     if (child == 0) session_main(context, socket, kind);
-    if (child < 0 && kind == SESSION_COMMAND) send_answer(socket, 0, -errno);
+    if (child < 0 && known && kind != SESSION_ATTEMPTS) send_answer(socket, 0, -errno);
     close_held(&socket);
 }

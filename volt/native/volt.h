@@ -82,6 +82,7 @@ struct events {
 struct asked {
     struct texts argv, defaults, env;
     const char *folder; // "": the payload's own
+    bool copies;        // no command: argv says what this program itself copies
     bool other;         // it runs as `uid`, not as the payload does
     uint32_t uid, gid;
     struct texts groups;
@@ -243,7 +244,10 @@ int send_answer(int socket, int status, int32_t result);
 void end_after(unsigned seconds);
 
 // command.c
-_Noreturn void command_session(struct context *context, int socket);
+_Noreturn void command_session(struct context *context, int socket, bool copies);
+
+// copy.c
+_Noreturn void copy_files(const struct texts *words);
 
 // supervise.c, init.c
 void signal_payload(const struct context *context, uint32_t number);

@@ -71,11 +71,13 @@ class Command:
             self._ended = _ended(kind, body)
 
 
-def begin(record: Record, asked: Asked, stdio: Sequence[int], *, terminal: bool = False) -> Command:
+def begin(
+    record: Record, asked: Asked, stdio: Sequence[int], *, terminal: bool = False, kind: int = SESSION_COMMAND
+) -> Command:
     """Start a command with three standard descriptors, which stay the caller's to close. Raises StateError."""
     _refuse_paused(record)
     try:
-        command = Command(record.name, open_session(record, SESSION_COMMAND))
+        command = Command(record.name, open_session(record, kind))
     except GONE as error:
         raise StateError(f"{record.name} has ended meanwhile") from error
     except OSError as error:
