@@ -35,6 +35,7 @@ from volt.model.steps import (
     FilterInit,
     KeepCapabilities,
     MakeCgroup,
+    MakeRuleset,
     Mask,
     NoNewPrivileges,
     Open,
@@ -202,6 +203,17 @@ def started(process, name):
         time.sleep(0.02)
 
 
+def namespace(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def numbers_of_processes():
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+
 def settles(holds):
     """Until the init has reaped what has ended."""
     deadline = time.monotonic() + SECONDS
@@ -330,7 +342,31 @@ def test_a_filter_that_kills(one):
 
 @pytest.mark.skipif(landlock_abi() < 1, reason=OLDER[1])
 def test_landlock_that_was_not_entered(one):
-    assert one().missing(without("init", RestrictSelf)) == {"landlock make_char /dev/shm"}
+    scopes = {"landlock signal", "landlock abstract_unix_socket"} if landlock_abi() >= 6 else set()
+    assert one().missing(without("init", RestrictSelf)) == {"landlock make_char /dev/shm"} | scopes
+
+
+@pytest.mark.skipif(landlock_abi() < 6, reason=OLDER[6])
+def test_scopes_that_landlock_does_not_close(one):
+    """One by one: the other stays closed."""
+    own = one()
+    for left, point in (("signal", "abstract_unix_socket"), ("abstract_unix_socket", "signal")):
+        assert own.missing(with_("init", MakeRuleset, scopes=(left,))) == {f"landlock {point}"}
+
+
+@pytest.mark.skipif(landlock_abi() < 6, reason=OLDER[6])
+def test_scopes_are_tried_by_any_user_and_leave_no_process_behind(one):
+    own = one(workload={"user": "user"})
+    with own.running(own.plan) as record:
+        before = tree_of(record)
+        points = {point.name: point.holds for point in compared(record, own.plan).points}
+        assert points["landlock signal"]
+        assert points["landlock abstract_unix_socket"]
+        settles(lambda: tree_of(record) == before)
+        inside = os.readlink(f"/proc/{before.init}/ns/pid")
+        assert [pid for pid in numbers_of_processes() if namespace(pid) == inside] == sorted(
+            (before.init, *before.inside)
+        )
 
 
 @pytest.mark.skipif(landlock_abi() < 4, reason=OLDER[4])

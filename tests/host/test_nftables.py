@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.living import until
+from volt.api.auditing import compared
+from volt.api.looking import running
 from volt.api.planning import planned, resolved
-from volt.errors import HostUnfit
+from volt.errors import HostUnfit, StateError
+from volt.host.facts import folders
 from volt.host.kernel import modules
 from volt.host.profiles import shipped_profile
 from volt.host.syscalls import landlock_abi
@@ -25,6 +29,7 @@ from volt.model.steps import BoundCapabilities, SendNetlink, SetCapabilities
 from volt.plan.assemble import make_plan
 from volt.plan.nftables import PROTOCOL
 from volt.plan.seccomp import filter_of
+from volt.runs.processes import tree_of
 
 pytestmark = pytest.mark.kernel
 
@@ -135,6 +140,50 @@ def test_each_right_is_held_by_itself_and_to_bind_port_0_is_to_be_given_one(old,
     security = old.ports(0, 80, 81, 82, access=[right])
     facts, plan = old.plan(*probe("4:81", "4:0", "4:83"), security=security)
     assert old(facts, plan) == ["done", picked, "ECONNREFUSED"]
+
+
+def other_ports(plan):
+    """The plan with port 8081 in the place of 8080."""
+    ports = [one.to_bytes(2, "big") + bytes(2) for one in (8080, 8081)]
+    assert any(ports[0] in step.request for step in plan.init if isinstance(step, SendNetlink))
+
+    def change(step):
+        return replace(step, request=step.request.replace(*ports)) if isinstance(step, SendNetlink) else step
+
+    return replace(plan, init=tuple(map(change, plan.init)))
+
+
+def test_audit_compares_the_rules_and_names_each_chain_that_is_not_there_or_another(old):
+    security = old.ports(8080)
+    facts, plan = old.plan("sleep", "60", security=security)
+    both = {"nftables input", "nftables output"}
+    _, input_alone = old.plan("sleep", "60", security=old.ports(8080, access=["bind_tcp"]))
+
+    def missing(launched):
+        process = handover.spawn(facts.program, launched, (-3, -3, -3), ())
+        try:
+            record = until(lambda: sleeping(plan.name), plan.name)
+            found = {point.name: point.holds for point in compared(record, plan).points}
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+        assert both <= found.keys()
+        return {name for name in both if not found[name]}
+
+    assert missing(plan) == set()
+    assert missing(without_rules(plan)) == both
+    assert missing(other_ports(plan)) == both
+    assert missing(replace(plan, init=input_alone.init)) == {"nftables output"}
+
+
+def sleeping(name):
+    """Its record, once its command runs."""
+    try:
+        record = running(folders(), name)
+        payload = tree_of(record).inside[0]
+    except StateError:
+        return None
+    return record if Path(f"/proc/{payload}/comm").read_text() == "sleep\n" else None
 
 
 def test_udp_and_sockets_by_path_are_left_alone(old):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 
 if TYPE_CHECKING:
-    from volt.model.audit import Audit
+    from volt.model.audit import Audit, Point
     from volt.model.folders import Folders
     from volt.model.plan import LaunchPlan
+    from volt.runs.processes import Tree
     from volt.runs.record import Record
 
 SETTLED = 0.3  # seconds
@@ -32,24 +33,35 @@ def compared(record: Record, plan: LaunchPlan) -> Audit:
     """A run compared with a plan."""
     from volt.model.audit import Audit
     from volt.plan.audit import paths_of_controls, points
-    from volt.plan.audit_inside import attempts, inside_points
     from volt.plan.audit_mounts import paths_of_mounts
+    from volt.plan.audit_network import firewall_planned
     from volt.runs.processes import tree_of
     from volt.runs.seen import look
-    from volt.runs.session import tried
-
-    wanted = attempts(plan, os.uname().machine)
 
     def look_again() -> Audit:
-        seen = look(tree_of(record), paths_of_mounts(plan), paths_of_controls(plan, record.id))
+        tree = tree_of(record)
+        paths, controls = paths_of_mounts(plan), paths_of_controls(plan, record.id)
+        seen = look(tree, paths, controls, nftables=firewall_planned(plan))
         outside = points(plan, record.id, record.uids, seen)
-        return Audit(record.name, record.id, (*outside, *inside_points(plan, wanted, tried(record, wanted))))
+        return Audit(record.name, record.id, (*outside, *_tried(record, plan, tree)))
 
     found = look_again()
     if not found.holds:  # the payload runs a moment before the init has let go of what it needed
         time.sleep(SETTLED)
         found = look_again()
     return found
+
+
+def _tried(record: Record, plan: LaunchPlan, tree: Tree) -> tuple[Point, ...]:
+    """The points that show from inside."""
+    from volt.plan.audit import first_user
+    from volt.plan.audit_inside import attempts, inside_points, scopes_of
+    from volt.runs.beside import beside
+    from volt.runs.session import tried
+
+    with beside(tree.init, record.uids + first_user(plan), scopes_of(plan)) as outside:
+        wanted = attempts(plan, os.uname().machine, outside)
+        return tuple(inside_points(plan, wanted, tried(record, wanted)))
 
 
 def found(folders: Folders, workload: str | int) -> Record:

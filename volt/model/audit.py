@@ -83,12 +83,21 @@ class Process(Value):
         return f"process {self.inside} ({self.name})"
 
 
+class Beside(Value):
+    """What stands in the namespaces of a run outside its Landlock domain: the abstract name of a socket with the zero
+    byte before it, b"" for none, and the number that a process has inside, 0 for none."""
+
+    abstract: bytes = b""
+    process: int = 0
+
+
 class Seen(Value):
     """All that was read of a run from outside.
 
     `inside` are the processes inside without the init, the payload first. `places` says of each path that was asked
     for where it really lies, links of the workload's own root followed inside; "" where there is nothing. `controls`
-    are the files of the run's cgroup that were asked for, None for one that is not there.
+    are the files of the run's cgroup that were asked for, None for one that is not there. `firewall` are the chains and
+    rules of nftables in its network namespace, if they were asked for: netlink messages, by type and attributes.
     """
 
     host: Mapping[str, str]  # namespaces of the supervisor
@@ -98,4 +107,5 @@ class Seen(Value):
     mounts: tuple[Mounted, ...]
     places: Mapping[str, str]
     controls: Mapping[str, str | None]
+    firewall: tuple[tuple[int, bytes], ...]
     page: int  # bytes

@@ -20,6 +20,7 @@ from volt.model.steps import (
     KeepCapabilities,
     MakeCgroup,
     NoNewPrivileges,
+    OpenTerminal,
     SealFile,
     SetCapabilities,
     SetControl,
@@ -30,13 +31,15 @@ from volt.model.steps import (
 )
 from volt.model.text import Slot, SlotKind, Text
 from volt.plan.audit_mounts import mount_points
+from volt.plan.audit_network import firewall_points
 
 IDS = 65536  # of each workload
 FILTERED = 2  # seccomp(2): a filter decides
 NONE = "none"
 # What the init keeps open, by the kind of its target: standard descriptors, control socket, signals, its program.
-ENV_FILE = "/memfd:volt-file"
-OF_INIT = ("/dev/null", "/memfd:volt-messages", "/memfd:volt-inside", "socket:", "anon_inode:[signalfd]", ENV_FILE)
+SOCKET, ENV_FILE, TERMINAL = "socket:", "/memfd:volt-file", "/dev/pts/"
+ALWAYS = ("/dev/null", "/memfd:volt-messages", "/memfd:volt-inside", "anon_inode:[signalfd]")
+OF_INIT = (*ALWAYS, SOCKET, ENV_FILE, TERMINAL)
 
 
 def points(plan: LaunchPlan, run: str, uids: int, seen: Seen) -> tuple[Point, ...]:
@@ -50,6 +53,7 @@ def points(plan: LaunchPlan, run: str, uids: int, seen: Seen) -> tuple[Point, ..
         *_descriptors(plan, seen),
         *_resources(plan, run, seen),
         *_limits(plan, seen),
+        *firewall_points(plan, seen),
     )
 
 
@@ -83,6 +87,12 @@ def _filled(part: str | Slot, run: str) -> str:
 
 
 # ── who
+
+
+def first_user(plan: LaunchPlan) -> int:
+    """The payload's own id inside."""
+    step = one(plan.payload, SetIdentity)
+    return step.uid if isinstance(step, SetIdentity) else 0
 
 
 def _among(name: str, planned: str, processes: tuple[Process, ...], wrong: Callable[[Process], str]) -> Point:
@@ -211,15 +221,25 @@ def _nspawn(plan: LaunchPlan) -> tuple[str, ...]:
 # ── with what
 
 
-def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
+def _init_descriptors(plan: LaunchPlan, seen: Seen) -> Point:
     strange = [f"{each.number} → {each.target}" for each in seen.init.descriptors if not _of_init(each.target)]
     files = sum(isinstance(step, SealFile) for step in plan.host)
-    for kind, words, most in (("socket:", "sockets", 1), (ENV_FILE, "env files", files)):
+    terminals = sum(isinstance(step, OpenTerminal) for step in plan.init)
+    for kind, words, most in (
+        (SOCKET, "sockets", 1),
+        (ENV_FILE, "env files", files),
+        (TERMINAL, "terminals", terminals),
+    ):
         count = sum(each.target.startswith(kind) for each in seen.init.descriptors)
         if count > most:
             strange.append(f"{count} {words}")
-    planned = "its standard ones, the control socket, its signals, its program" + ", env files" * bool(files)
-    yield Point("init.descriptors", planned, ", ".join(strange) or planned, not strange)
+    more = ", env files" * bool(files) + ", the terminal" * bool(terminals)
+    planned = f"its standard ones, the control socket, its signals, its program{more}"
+    return Point("init.descriptors", planned, ", ".join(strange) or planned, not strange)
+
+
+def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
+    yield _init_descriptors(plan, seen)
     handed = {name for name in ("stdin", "stdout", "stderr") if name in plan.inherited}
     known = {seen.standard.get(number) for number, name in enumerate(("stdin", "stdout", "stderr")) if name in handed}
     mounts = {mount.id for mount in seen.mounts}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from volt.errors import StateError
 from volt.model.attempts import Attempt, Invoked, Tried, Tries
-from volt.model.audit import Point
+from volt.model.audit import Beside, Point
 from volt.model.plan import LaunchPlan
 from volt.model.steps import AllowBeneath, AllowPorts, FilterCalls, MakeRuleset, Mask, ProtectInit
 from volt.plan.audit_mounts import plain
@@ -26,14 +26,16 @@ AT_FDCWD = -100
 ABIS = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 NUMBERS = {
     "x86_64": (
-        "read=0 ioctl=16 socket=41 connect=42 bind=49 ptrace=101 personality=135 reboot=169 init_module=175 mount=165 "
-        "swapon=167 kexec_load=246 add_key=248 keyctl=250 openat=257 mknodat=259 unshare=272 perf_event_open=298 "
-        "open_by_handle_at=304 setns=308 bpf=321 userfaultfd=323 io_uring_setup=425 fsopen=430 clone3=435 unknown=1000"
+        "read=0 ioctl=16 socket=41 connect=42 bind=49 kill=62 ptrace=101 personality=135 mount=165 swapon=167 "
+        "reboot=169 init_module=175 kexec_load=246 add_key=248 keyctl=250 openat=257 mknodat=259 unshare=272 "
+        "perf_event_open=298 open_by_handle_at=304 setns=308 bpf=321 userfaultfd=323 io_uring_setup=425 fsopen=430 "
+        "clone3=435 unknown=1000"
     ),
     "aarch64": (
-        "read=63 ioctl=29 socket=198 connect=203 bind=200 ptrace=117 personality=92 reboot=142 init_module=105 "
-        "mount=40 swapon=224 kexec_load=104 add_key=217 keyctl=219 openat=56 mknodat=33 unshare=97 perf_event_open=241 "
-        "open_by_handle_at=265 setns=268 bpf=280 userfaultfd=282 io_uring_setup=425 fsopen=430 clone3=435 unknown=1000"
+        "read=63 ioctl=29 socket=198 connect=203 bind=200 kill=129 ptrace=117 personality=92 mount=40 swapon=224 "
+        "reboot=142 init_module=105 kexec_load=104 add_key=217 keyctl=219 openat=56 mknodat=33 unshare=97 "
+        "perf_event_open=241 open_by_handle_at=265 setns=268 bpf=280 userfaultfd=282 io_uring_setup=425 fsopen=430 "
+        "clone3=435 unknown=1000"
     ),
 }
 # By class: modules and kernels, mounts, namespaces, other processes, key rings, terminals, sockets, large surfaces.
@@ -62,7 +64,7 @@ TRIED = {
 }
 CHARACTER = 0o020600
 NULL_DEVICE = 0x103  # 1:3; newer kernels take 0:0, which is a whiteout, for a regular file
-AF_INET, SOCK_STREAM = 2, 1
+AF_UNIX, AF_INET, SOCK_STREAM, SOCK_DGRAM = 1, 2, 1, 2
 ADDRESS = 16  # bytes of struct sockaddr_in
 WRITE_ONLY = 0o1
 # Files that everything has, opened for writing without changing anything.
@@ -92,10 +94,21 @@ class Machine:
         return all(self.answer(name, (AF_INET, SOCK_STREAM)) == ALLOW for name in names)
 
 
-def attempts(plan: LaunchPlan, architecture: str) -> tuple[Attempt, ...]:
+def scopes_of(plan: LaunchPlan) -> tuple[str, ...]:
+    """The scopes that Landlock closes by the plan: to try them something has to stand outside."""
+    return tuple(scope for step in plan.init if isinstance(step, MakeRuleset) for scope in step.scopes)
+
+
+def attempts(plan: LaunchPlan, architecture: str, outside: Beside) -> tuple[Attempt, ...]:
     """What is to be tried, in order. Raises StateError for an architecture that is not known."""
     machine = Machine(plan, architecture)
-    return (*_filtered(machine), *_files(plan, machine), *_ports(plan, machine), *_masks(plan, machine))
+    return (
+        *_filtered(machine),
+        *_files(plan, machine),
+        *_ports(plan, machine),
+        *_scopes(machine, outside),
+        *_masks(plan, machine),
+    )
 
 
 def inside_points(plan: LaunchPlan, wanted: tuple[Attempt, ...], tries: Tries) -> Iterator[Point]:
@@ -173,6 +186,21 @@ def _ports(plan: LaunchPlan, machine: Machine) -> Iterator[Attempt]:
             machine.call(name, 0, 0, ADDRESS, places=(1,), previous=(0,)),
         )
         yield Attempt(f"landlock {right} {port}", "EACCES", calls, address, (errno.EACCES,))
+
+
+def _scopes(machine: Machine, outside: Beside) -> Iterator[Attempt]:
+    """What is refused with the payload's own ids, and in its own namespaces, only Landlock refuses."""
+    if outside.process and machine.reaches("kill"):
+        call = machine.call("kill", outside.process, 0)
+        yield Attempt("landlock signal", "EPERM", (call,), refusals=(errno.EPERM,))
+    unix = machine.answer("socket", (AF_UNIX, SOCK_DGRAM)) == ALLOW
+    if outside.abstract and unix and machine.reaches("connect"):
+        address = struct.pack("<H", AF_UNIX) + outside.abstract
+        calls = (
+            machine.call("socket", AF_UNIX, SOCK_DGRAM, 0),
+            machine.call("connect", 0, 0, len(address), places=(1,), previous=(0,)),
+        )
+        yield Attempt("landlock abstract_unix_socket", "EPERM", calls, address, (errno.EPERM,))
 
 
 def _masks(plan: LaunchPlan, machine: Machine) -> Iterator[Attempt]:

@@ -12,14 +12,16 @@ from pathlib import Path
 from volt.errors import StateError
 from volt.model.audit import NAMESPACES, SETS, Mounted, Opened, Process, Seen
 from volt.model.steps import LIMITS, NO_LIMIT
+from volt.runs.network import firewall
 from volt.runs.processes import GONE, Tree, descriptors, status_of
 
 LINKS = 40  # as many as the kernel follows, path_resolution(7)
 SOFT, HARD = slice(26, 46), slice(47, 67)  # columns of /proc/PID/limits, whose names hold spaces
 
 
-def look(tree: Tree, paths: Iterable[str], controls: Iterable[str]) -> Seen:
-    """All that is asked of a run: the mounts at `paths` inside, the files `controls` of its cgroup.
+def look(tree: Tree, paths: Iterable[str], controls: Iterable[str], *, nftables: bool) -> Seen:
+    """All that is asked of a run: the mounts at `paths` inside, the files `controls` of its cgroup, the rules of its
+    network namespace.
 
     Raises StateError when it ends meanwhile, or the caller may not look.
     """
@@ -32,6 +34,7 @@ def look(tree: Tree, paths: Iterable[str], controls: Iterable[str]) -> Seen:
             mounts=_mounts(tree.init),
             places={path: _place(f"/proc/{tree.init}/root", path) for path in paths},
             controls={path: _read(path) for path in controls},
+            firewall=firewall(tree.init) if nftables else (),
             page=os.sysconf("SC_PAGESIZE"),
         )
     except GONE as error:

@@ -1,0 +1,91 @@
+"""The network namespace of a running workload, joined by one thread: what nftables holds there, and a socket in it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+_CLONE_NEWNET = 0x4000_0000
+_NETFILTER = 12  # NETLINK_NETFILTER
+_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP, linux/netlink.h
+_ERROR, _DONE = 2, 3  # NLMSG_
+_HEAD = struct.Struct("<IHHII")  # struct nlmsghdr
+_LISTED = (10 << 8 | 4, 10 << 8 | 7)  # NFT_MSG_GETCHAIN, NFT_MSG_GETRULE of NFNL_SUBSYS_NFTABLES
+_ANY = struct.pack(">BBH", 1, 0, 0)  # struct nfgenmsg: NFPROTO_INET
+_RECEIVED = 1 << 16  # bytes: the kernel's dumps are no longer
+_SECONDS = 10.0
+
+Given = TypeVar("Given")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def in_network(pid: int, act: Callable[[], Given]) -> Given:
+    """What `act` gives in the network namespace of a process: setns(2) is a thread's, and this thread ends. Raises
+    OSError, and what `act` raises."""
+    given: list[Given] = []
+    failed: list[BaseException] = []
+
+    def join() -> None:
+        try:
+            _enter(pid)
+            given.append(act())
+        except BaseException as error:  # noqa: BLE001 raised again where it was asked for
+            failed.append(error)
+
+    thread = threading.Thread(target=join)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return given[0]
+
+
+def _enter(pid: int) -> None:
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(namespace, _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(namespace)
+
+
+def abstract_socket(pid: int) -> socket.socket:
+    """One for datagrams in the network namespace of a process, by an abstract name that the kernel picked: unix(7).
+    Nobody reads from it."""
+
+    def bind() -> socket.socket:
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        one.bind("")
+        return one
+
+    return in_network(pid, bind)
+
+
+def firewall(pid: int) -> tuple[tuple[int, bytes], ...]:
+    """The chains and rules of nftables for IPv4 and IPv6 together in the network namespace of a process, each as the
+    type and the attributes of the kernel's message; none where there is no nftables. Raises OSError."""
+    return in_network(pid, lambda: tuple(message for kind in _LISTED for message in _listed(kind)))
+
+
+def _listed(kind: int) -> Iterator[tuple[int, bytes]]:
+    try:
+        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+    except OSError:  # this kernel has no netfilter
+        return
+    with netlink:
+        netlink.settimeout(_SECONDS)
+        netlink.send(_HEAD.pack(_HEAD.size + len(_ANY), kind, _DUMP, 1, 0) + _ANY)
+        while True:
+            data, at = netlink.recv(_RECEIVED), 0
+            while at < len(data):
+                length, answer = _HEAD.unpack_from(data, at)[:2]
+                if answer in (_ERROR, _DONE):
+                    return
+                yield answer, data[at + _HEAD.size + len(_ANY) : at + length]
+                at += -(-length // 4) * 4
