@@ -10,6 +10,7 @@ from tests.host.conftest import Volt
 from tests.host.test_terminal import Terminal
 from volt.plan.init_calls import OWN
 
+SECONDS = 120  # traced, and in a guest on an emulated processor
 # What this run does not come to: being frozen or traced while it waits. And of two names for one call, that which the
 # C library does not take here.
 UNSEEN = {"restart_syscall", "ppoll", "openat", "dup3"}
@@ -43,7 +44,7 @@ def calls(tmp_path_factory, busybox):
     )
     terminal = Terminal(volt, manifest, "sh", "-c", TERMINAL)
     try:
-        terminal.until(b"up")
+        terminal.until(b"up", SECONDS)
         done = volt("exec", "-u", "root", "watched", "--", "sh", "-c", "id -u; echo $A")
         assert done.stdout == b"0\n1\n", done.stderr
         assert volt("exec", "-w", "/nowhere", "watched", "--", "true").returncode != 0
@@ -51,7 +52,7 @@ def calls(tmp_path_factory, busybox):
         assert volt("audit", "watched").returncode == 0
     finally:
         volt("stop", "watched")
-        assert terminal.end() == 3, terminal.seen
+        assert terminal.end(SECONDS) == 3, terminal.seen
     return trace.read(volt.folder / "trace")
 
 
