@@ -53,6 +53,7 @@ STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each l
 WAITING = {"guard": ("supervisor",), "nspawn": ("supervisor",), "nspawn-outer": ("supervisor", "nspawn")}
 WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "nspawn")}
 WAITING |= {"coverer": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
+WAITING |= {"supervisor": ("starter",)}  # of a detached run
 STEP = re.compile(r"^volt: step \d+, [a-z-]+")
 
 
@@ -131,22 +132,22 @@ def child_role(parent, call):
         return {0x10000000: "mapper", 0x20000000: "guard"}.get(
             int(call.about, 16) & 0x30000000, "coverer"
         )  # CLONE_NEW…
-    return {"launcher": "helper", "nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "init": "payload"}.get(
+    return {"launcher": "helper", "starter": "supervisor", "nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "init": "payload"}.get(
         parent, "other"
     )
 
 
-def role_after_exec(role, program):
+def role_after_exec(role, program, *, detached):
     """The role of a process once it runs `program`."""
     name = program.rpartition("/")[2]
-    if role == "launcher":
-        return "supervisor" if name == "volt" else "launcher"
+    if role in ("launcher", "helper"):
+        return role if name != "volt" else "starter" if detached else "supervisor"
     if role in ("guard", "nspawn-inner"):
         return {"systemd-nspawn": "nspawn", "3": "init"}.get(name, role)
     return "command" if role == "payload" else role
 
 
-def read_log(path):
+def read_log(path, *, detached=False):
     log, role, last = Log(), {"1": "launcher"}, {}
     for line in path.read_text(errors="surrogateescape").splitlines():
         word, process, *rest = line.split(" ", 2)
@@ -162,7 +163,7 @@ def read_log(path):
         elif word == "born":
             role.setdefault(process, "other")
         elif word == "exec":
-            role[process] = role_after_exec(role[process], text)
+            role[process] = role_after_exec(role[process], text, detached=detached)
         elif word == "hit":
             log.hit = last[process]
         elif word == "ended":
@@ -181,7 +182,10 @@ class Verb:
     before: Callable | None = None  # of the stage
     roles: tuple[str, ...] = ()  # the only ones to look at; none: all
     about: str = ""  # only calls about what this expression finds
+    briefly: str = ""  # … in an ordinary run
     program: tuple[str, ...] = ()  # what runs it: Python, which plans anew, unless said
+    status: int = PAYLOAD  # how it ends
+    detached: bool = False
 
 
 def controllers(root):
@@ -229,6 +233,9 @@ LIMITS = (
     Verb("limits", **LIMITED),
     Verb("limits-cgroupfs", **LIMITED, program=(*UNSEEN, sys.executable, "-m", "volt.cli")),
 )
+# What a detached launch does besides: the log, what stays of the run, and who starts it.
+DETACHED = {"status": 0, "detached": True, "roles": ("starter", "supervisor")}
+DETACHING = r"/log|/ended|/outcome|/record|/runs/|^0"
 VERBS = (
     RUN,
     FRESH,
@@ -237,6 +244,8 @@ VERBS = (
     Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
     Verb("cached", ("run", "{host}"), again="host", finds=(b"",), before=remember, program=(STATIC_PROGRAM,)),
     Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
+    Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
+    Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
     *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 
@@ -299,14 +308,14 @@ class Stage:
         done = subprocess.run(
             argv, env=self.volt.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True
         )
-        return read_log(path), done.stderr.decode(errors="replace")
+        return read_log(path, detached=verb.detached), done.stderr.decode(errors="replace")
 
     def points(self, verb):
         """The verb's points, from a run that nothing happens to."""
         self.prepare(verb)
         log, said = self.inject(verb)
-        assert (log.status, log.left) == (PAYLOAD, []), said
-        self.run_again(verb)
+        assert (log.status, log.left) == (verb.status, []), said
+        assert self.told(log.runs) + self.run_again(verb) == []
         wanted = verb.roles or {point.role for point in log.points} - {"command", "other"}
         return [point for point in log.points if point.role in wanted and re.search(verb.about, point.about)]
 
@@ -346,7 +355,7 @@ class Stage:
         log, _ = self.inject(verb, f"{kill.point.process}:{kill.point.number}:kill:{kill.process}")
         (self.folder / "values").write_text(LEAVES)
         wrong = [f"lives on: {one}" for one in log.left if log.hit] + self.mounts()
-        wrong += self.run_again(verb) + self.left(log.runs | before)
+        wrong += self.told(log.runs) + self.run_again(verb) + self.left(log.runs | before)
         return wrong if wrong or (log.hit and log.hit.kind == kill.point.kind) else None
 
     def fail(self, verb, point, error):
@@ -355,16 +364,18 @@ class Stage:
         before, others, beside = self.tree(), self.runs_here(), self.beside()
         log, said = self.inject(verb, f"{point.process}:{point.number}:{error}")
         wrong = [f"lives on: {one}" for one in log.left] + self.mounts()
+        told = self.told(log.runs)
         if not log.hit or log.hit.kind != point.kind:
-            return wrong + self.run_again(verb) or None
+            return wrong + told + self.run_again(verb) or None
         clean = log.status == 125 and STEP.match(said)
         no_command = log.status == 126 and point.name == "execve" and "cannot run" in said
         if clean or no_command:
             wrong += changed(before, self.tree())
         else:
-            wrong += self.run_again(verb)  # it sweeps what could not be released
+            wrong += told + self.run_again(verb)  # it sweeps what could not be released
+            api.gc(older_than=0)  # a log that could not be removed has no record any more
             tried_again = (error, point.name) == (errno.EINTR, "write")
-            if log.status != PAYLOAD or not (log.hit.begun or tried_again):
+            if log.status != verb.status or not (log.hit.begun or tried_again):
                 wrong.append(f"status {log.status}: {said!r}")
         return wrong + self.left(log.runs | others) + [f"left: {name}" for name in self.beside() - beside]
 
@@ -380,6 +391,18 @@ class Stage:
         if outcome.status != 0:
             return [f"the next run ended with {outcome.status}: {err.decode(errors='replace')} {outcome.message}"]
         return [] if out in verb.finds else [f"the next run found in its layer {out!r}"]
+
+    def told(self, runs):
+        """What `ps -a` says of these runs, which have ended, and what is wrong with it; what is kept of them is removed."""
+        found = api.ps(ended=True)
+        wrong = [f"ps: {problem}" for problem in found.problems]
+        for one in found.runs:
+            if one.id not in runs:
+                continue
+            wrong += [f"ps: {one.name} {one.id} is {one.state}"] if one.lives or not one.kept else []
+            wrong += [f"ps: it ended with {one.status}: {one.message}"] if one.status not in (PAYLOAD, 125) else []
+            api.rm(one.id)
+        return wrong
 
     # ── what is left
 
@@ -401,7 +424,7 @@ class Stage:
     def left(self, runs):
         """What a finished run must not leave; of what all volts of the machine share only that of `runs`."""
         state = self.volt.state
-        found = [*state.glob("run/*/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
+        found = [*state.glob("run/*/*"), *state.glob("log/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
         found += state.glob("state/plans/.*")
         found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
         for claim in Path("/run/volt/uids").iterdir():
