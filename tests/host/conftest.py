@@ -76,8 +76,9 @@ class Volt:
 
 
 def cgroups():
-    """Every cgroup of a run, wherever below."""
-    return [str(path) for root in CGROUPS for path in root.rglob("volt-*") if path.is_dir()]
+    """Every cgroup of a run, wherever below; others may go meanwhile."""
+    walks = [os.walk(root) for root in CGROUPS]
+    return [f"{here}/{name}" for walk in walks for here, below, _ in walk for name in below if name.startswith("volt-")]
 
 
 def without_scopes(before):

@@ -54,6 +54,8 @@ WAITING = {"guard": ("supervisor",), "nspawn": ("supervisor",), "nspawn-outer": 
 WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "nspawn")}
 WAITING |= {"coverer": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
 WAITING |= {"supervisor": ("starter",)}  # of a detached run
+CHILDREN = {"launcher": "helper", "starter": "supervisor", "init": "payload"}
+CHILDREN |= {"nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner"}
 STEP = re.compile(r"^volt: step \d+, [a-z-]+")
 
 
@@ -132,9 +134,7 @@ def child_role(parent, call):
         return {0x10000000: "mapper", 0x20000000: "guard"}.get(
             int(call.about, 16) & 0x30000000, "coverer"
         )  # CLONE_NEW…
-    return {"launcher": "helper", "starter": "supervisor", "nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "init": "payload"}.get(
-        parent, "other"
-    )
+    return CHILDREN.get(parent, "other")
 
 
 def role_after_exec(role, program, *, detached):
@@ -393,7 +393,7 @@ class Stage:
         return [] if out in verb.finds else [f"the next run found in its layer {out!r}"]
 
     def told(self, runs):
-        """What `ps -a` says of these runs, which have ended, and what is wrong with it; what is kept of them is removed."""
+        """What is wrong with what `ps -a` says of these runs, which have ended; what is kept of them is removed."""
         found = api.ps(ended=True)
         wrong = [f"ps: {problem}" for problem in found.problems]
         for one in found.runs:

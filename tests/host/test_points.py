@@ -62,7 +62,7 @@ def ending(point):
 
 def wanted(verb, point):
     if ONLY:
-        return ONLY == f"{point.process}:{point.number}"
+        return f"{point.process}:{point.number}" == ONLY
     return EXHAUSTIVE or bool(re.search(verb.briefly, point.about))
 
 
