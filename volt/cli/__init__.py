@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Mapping
+from gc import disable  # by its name: there is a verb called gc in this package
 from importlib import import_module
 
 __all__ = ["main"]
@@ -39,7 +39,7 @@ def _main(arguments: list[str]) -> int:
     """A plain call of some verbs is read here, since typer and what it imports take longer than the verb itself."""
     module = PLAIN.get(arguments[0]) if arguments else None
     if module:
-        gc.disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
+        disable()  # this process soon becomes the launch, or ends: nothing is worth being collected
         status: int | None = import_module(module).plain(arguments)
         if status is not None:
             return status

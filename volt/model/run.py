@@ -12,7 +12,9 @@ State = Literal["running", "paused", "exited", "failed", "lost"]
 STATES: tuple[State, ...] = ("running", "paused", "exited", "failed", "lost")
 LIVING: frozenset[State] = frozenset(("running", "paused"))
 # The outcome that volt writes in the place of a supervisor that was killed.
+# Nobody was left to say how such a run ended.
 LOST = "its supervisor was killed, and all of the run with it"
+RESTARTED = "the machine was started anew while it ran"
 
 
 class Events(Value):

@@ -8,19 +8,26 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from volt.model.run import LOST, Outcome
+from volt.model.run import LOST, RESTARTED, Outcome
 from volt.model.values import kinds
+from volt.runs.boot import is_of_this_boot
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
     from volt.runs.record import Record
 
 OUTCOME = "outcome.json"
-KILLED = Outcome(by="volt", status=125, message=LOST)
+VOLT_FAILED = 125
 
 
 def ended_folder(folders: Folders, run: str) -> str:
     return f"{folders.run}/ended/{run}"
+
+
+def lost(record: Record) -> Outcome:
+    """The outcome of a run whose supervisor did not come to write one. Raises OSError."""
+    message = LOST if is_of_this_boot(record) else RESTARTED
+    return Outcome(by="volt", status=VOLT_FAILED, message=message)
 
 
 def end_kept(folders: Folders, record: Record) -> None:
@@ -28,9 +35,9 @@ def end_kept(folders: Folders, record: Record) -> None:
     folder = f"{folders.run}/runs/{record.id}"
     path = f"{folder}/{OUTCOME}"
     if not os.path.lexists(path):
-        temporary = f"{path}.new"
+        temporary, outcome = f"{path}.new", lost(record)
         with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123 (as above)
-            file.write(json.dumps({"version": 1, **{name: getattr(KILLED, name) for name in kinds(Outcome)}}) + "\n")
+            file.write(json.dumps({"version": 1, **{name: getattr(outcome, name) for name in kinds(Outcome)}}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)  # noqa: PTH104 (as above)

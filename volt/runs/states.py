@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
-from volt.model.run import LOST, Outcome, Runs, RunState, State, read_outcome
+from volt.model.run import LOST, RESTARTED, Outcome, Runs, RunState, State, read_outcome
 from volt.model.values import replace
 from volt.runs.claims import is_held
 from volt.runs.record import Record, parse_record
@@ -25,7 +25,6 @@ USUAL = 1 << 14  # bytes of a record, or of an outcome
 MOST = 1 << 20
 ID_LENGTH = 12
 HEX = frozenset("0123456789abcdef")
-VOLT_FAILED = 125
 Lock = tuple[str, int | None]  # its path, and who holds it where that is known already
 
 
@@ -113,9 +112,13 @@ def read_end(folder: str, run: str) -> tuple[Outcome, int] | None:
 
 
 def ended(record: Record, outcome: Outcome | None, when: int | None) -> RunState:
-    """A run that has ended, by its outcome; without one it is lost."""
-    outcome = outcome or Outcome("volt", VOLT_FAILED, message=LOST)
-    state: State = "exited" if outcome.by == "payload" else "lost" if outcome.message == LOST else "failed"
+    """A run that has ended, by its outcome; without one it is lost. Raises OSError."""
+    if outcome is None:
+        from volt.runs.ended import lost
+
+        outcome = lost(record)
+    unknown = outcome.message in (LOST, RESTARTED)
+    state: State = "exited" if outcome.by == "payload" else "lost" if unknown else "failed"
     return _told(record, state, outcome, when)
 
 

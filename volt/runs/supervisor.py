@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from volt.errors import HostUnfit, StateError
 from volt.model.protocol import Frame
 from volt.model.run import Outcome, RunState, read_outcome
+from volt.runs.boot import is_of_this_boot
 from volt.runs.processes import GONE
 from volt.runs.session import send_number
 from volt.runs.states import ended, read_end, read_record
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from volt.runs.record import Record
 
 START_CLOCK = 22  # proc_pid_stat(5): the field's number
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # What the supervisor itself passes on, from before its control socket is there.
 PASSED_ON = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2))
 
@@ -144,8 +144,6 @@ def _is_supervisor(record: Record) -> bool:
         with open(f"/proc/{record.pid}/stat", encoding="utf-8", errors="replace") as file:
             # The name before it is in parentheses, and may hold anything.
             clock = int(file.read().rpartition(")")[2].split()[START_CLOCK - 3])
-        with open(BOOT_ID, encoding="ascii") as file:
-            boot = file.read().strip()
+        return clock == record.clock and is_of_this_boot(record)
     except GONE:
         return False
-    return clock == record.clock and record.boot_id in (boot, "")
