@@ -40,9 +40,10 @@ class LifeVerb:
 
 
 def run(stage):
-    """A workload that runs."""
+    """A workload that runs, and has said so."""
     stage.values(STAYS)
     stage.run = api.detach(stage.paths["subject"])
+    until(stage.is_up, "the workload")
 
 
 def pause(stage):
@@ -129,7 +130,6 @@ class LifeStage(Stage):
 
     def begin(self, verb):
         verb.before(self)
-        until(self.is_up, "the workload")
         self.values(LEAVES)  # for what the verb launches
 
     def is_up(self):
