@@ -46,7 +46,8 @@ class _Stopping:
         return limit if self._send(self.supervisor.record.stop_signal, signal.SIGTERM) else 0.0
 
     def _kill_payload(self) -> float:
-        return KILLED if self._send(signal.SIGKILL) else 0.0
+        # Where there is no init any more SIGTERM makes the supervisor give up what a terminal does not take.
+        return KILLED if self._send(signal.SIGKILL, signal.SIGTERM) else 0.0
 
     def _kill_supervisor(self) -> float:
         self.supervisor.kill()
