@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.conftest import Volt, cgroups, left_empty
 from tests.host.living import until
 from tests.host.mixes_model import NOTHING, VERBS, after
 from tests.host.test_kill import descendants, gone, start_time
@@ -268,12 +269,14 @@ def _subreaper():
 
 
 @pytest.fixture
-def mix_of(volt, busybox, monkeypatch):
+def mix_of(tmp_path, busybox, monkeypatch):
+    volt, before = Volt(tmp_path), set(cgroups())
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))
     app.command_line  # noqa: B018 (imported here, and by no command)
     yield lambda seed: Mix(volt, busybox, seed)
     with suppress(api.VoltError):  # what a test that failed has left
         api.rm(every=True, force=True, timeout=0)
+    assert left_empty(before) == set()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,6 +2,11 @@
 
 A frame is one message of a seqpacket socket: `magic`, `version`, `type`, `length` (little-endian u32,
 u16, u16, u32), then `length` bytes. A frame with another magic, version or length ends the run.
+
+A run outlives the volt that began it, and another version may ask its init. A run's record has the version that its
+init speaks; frames to it, and within its sessions, are of that version. What changes a frame that an asker sends or is
+sent, or adds one to the control socket, raises VERSION; OLDEST is the oldest that askers still write. A new kind of
+session does not: an init that does not know it closes its socket.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 MAGIC = 0x544C4F56  # "VOLT"
+OLDEST = 2
 VERSION = 2  # part of the table's own version, volt/model/steps.py: both sides come with one table
 FRAME_LIMIT = 4096  # bytes of a frame's body
 # Signal 0 answers TERMINAL: the window has its size, and COVER: it is done. The init goes on.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from volt.model.facts import Call, Facts
+from volt.model.protocol import VERSION as PROTOCOL
 from volt.model.signals import signal_number
 from volt.model.steps import StopBy
 from volt.model.workload import Workload
@@ -19,6 +20,7 @@ def known_of(workload: Workload, facts: Facts, call: Call, waived: tuple[str, ..
     return {
         "name": workload.name,
         "mode": str(workload.mode),
+        "protocol": PROTOCOL,
         "boot_id": facts.boot_id,
         "description": workload.description or "",
         "labels": {**workload.labels, **dict(call.labels)},

@@ -30,8 +30,9 @@ FULL_HINT = "its pids_max is used up: volt update --pids-max raises it"
 class Command:
     """One that was started, or refused. Not for several threads at once."""
 
-    def __init__(self, name: str, session: socket.socket) -> None:
-        self.name = name
+    def __init__(self, record: Record, session: socket.socket) -> None:
+        self.name = record.name
+        self._version = record.protocol
         self._session = session
         self._ended: Ended | None = None
 
@@ -42,7 +43,7 @@ class Command:
     def signal(self, number: int) -> None:
         """To the command: INT, QUIT, HUP, STOP and CONT to its process group. Nothing where it has ended."""
         try:
-            self._session.send(frame_of(Frame.SIGNAL, struct.pack("<I", number)))
+            self._session.send(frame_of(Frame.SIGNAL, struct.pack("<I", number), self._version))
         except OSError:
             return
 
@@ -52,7 +53,7 @@ class Command:
         if self._ended is None:
             self._session.settimeout(seconds)
             try:
-                self._ended = _ended(*receive(self._session))
+                self._ended = _ended(*receive(self._session, self._version))
             except (TimeoutError, BlockingIOError):
                 return None
             except (OSError, EOFError) as error:
@@ -66,7 +67,7 @@ class Command:
     def await_start(self) -> None:
         """Until its exec has succeeded, or has not. Raises StateError, OSError, EOFError."""
         self._session.settimeout(SECONDS)
-        kind, body = receive(self._session)
+        kind, body = receive(self._session, self._version)
         if kind != Frame.STARTED:
             self._ended = _ended(kind, body)
 
@@ -77,7 +78,7 @@ def begin(
     """Start a command with three standard descriptors, which stay the caller's to close. Raises StateError."""
     _refuse_paused(record)
     try:
-        command = Command(record.name, open_session(record, kind))
+        command = Command(record, open_session(record, kind))
     except GONE as error:
         raise StateError(f"{record.name} has ended meanwhile") from error
     except OSError as error:
@@ -94,12 +95,12 @@ def _ask(record: Record, command: Command, asked: Asked, stdio: Sequence[int], t
     session = command._session  # noqa: SLF001 (made here, and used by nobody else yet)
     session.settimeout(SECONDS)
     try:
-        first = greeting(session)
+        first = greeting(session, record.protocol)
         if first < 0:
             raise StateError(
                 f"{record.name}: {FULL}: {os.strerror(-first)}", hint=FULL_HINT if first == -errno.EAGAIN else ""
             )
-        _send_words(session, asked, stdio, terminal)
+        _send_words(record, session, asked, stdio, terminal)
         command.await_start()
     except TimeoutError as error:
         raise StateError(f"{record.name}: its init does not answer within {SECONDS:.0f} seconds") from error
@@ -108,14 +109,15 @@ def _ask(record: Record, command: Command, asked: Asked, stdio: Sequence[int], t
         raise StateError(f"{record.name}: its init has closed the session", hint=hint) from error
 
 
-def _send_words(session: socket.socket, asked: Asked, stdio: Sequence[int], terminal: bool) -> None:
+def _send_words(record: Record, session: socket.socket, asked: Asked, stdio: Sequence[int], terminal: bool) -> None:
     words = os.memfd_create("volt-command")
     try:
         with os.fdopen(os.dup(words), "wb") as file:
             file.write(encode(asked))
         handed = array.array("i", [words, *stdio])
         flags = struct.pack("<I", ON_TERMINAL if terminal else 0)
-        session.sendmsg([frame_of(Frame.EXECUTE, flags)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
+        frame = frame_of(Frame.EXECUTE, flags, record.protocol)
+        session.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handed)])
     finally:
         os.close(words)
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 
 from volt.errors import StateError
 from volt.model.attempts import Attempt, Tried, Tries
-from volt.model.protocol import FRAME_LIMIT, MAGIC, SESSION_ATTEMPTS, VERSION, Frame
+from volt.model.protocol import FRAME_LIMIT, MAGIC, OLDEST, SESSION_ATTEMPTS, VERSION, Frame
 from volt.runs.processes import GONE, descriptors
 
 if TYPE_CHECKING:
     from volt.runs.record import Record
 
+UNSPOKEN_HINT = "volt stop ends it all the same; volt restart launches it with this version"
 SECONDS = 10.0  # that an answer may take: an attempt is ended after five
 _PIDFD_GETFD = 438  # asm-generic/unistd.h
 _HEAD = struct.Struct("<IHHI")
@@ -39,10 +40,10 @@ def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
     """What comes of each attempt. Raises StateError where the init does not answer in time."""
     try:
         with closing(open_session(record, SESSION_ATTEMPTS)) as session:
-            dumpable = greeting(session)
+            dumpable = greeting(session, record.protocol)
             if dumpable < 0:
                 raise StateError(f"{record.name}: its init cannot read its plan again: {os.strerror(-dumpable)}")
-            found = tuple(_try(session, attempt) for attempt in attempts)
+            found = tuple(_try(session, attempt, record.protocol) for attempt in attempts)
             session.shutdown(socket.SHUT_WR)
             session.recv(1)  # nothing: it has closed its end
             return Tries(dumpable, found)
@@ -57,8 +58,24 @@ def tried(record: Record, attempts: Iterable[Attempt]) -> Tries:
 
 def send_number(record: Record, kind: Frame, number: int) -> None:
     """A frame with one number for the init of a run, as its supervisor sends them. Raises StateError, OSError."""
+    _require_spoken(record)
     with closing(_control(record)) as control:
-        control.send(frame_of(kind, struct.pack("<I", number)), socket.MSG_DONTWAIT)
+        control.send(frame_of(kind, struct.pack("<I", number), record.protocol), socket.MSG_DONTWAIT)
+
+
+def unspoken(record: Record) -> str:
+    """Why nothing can be said to the init of a run, in words; "" where it can."""
+    if OLDEST <= record.protocol <= VERSION:
+        return ""
+    theirs = f"speaks protocol {record.protocol}" if record.protocol else "does not say which protocol it speaks"
+    known = f"{OLDEST} to {VERSION}" if OLDEST < VERSION else VERSION
+    return f"{record.name} was started by another version of volt: its supervisor {theirs}, this one knows {known}"
+
+
+def _require_spoken(record: Record) -> None:
+    """An init that meets a frame of another version ends its run. Raises StateError."""
+    if reason := unspoken(record):
+        raise StateError(reason, hint=UNSPOKEN_HINT)
 
 
 def _control(record: Record) -> socket.socket:
@@ -95,32 +112,33 @@ def _is_control(one: socket.socket, pid: int) -> bool:
 
 def open_session(record: Record, kind: int) -> socket.socket:
     """Our end of a new session's socket; the init has the other. Raises StateError, OSError."""
+    _require_spoken(record)
     with closing(_control(record)) as control:
-        return _session(control, kind)
+        return _session(control, kind, record.protocol)
 
 
-def greeting(session: socket.socket) -> int:
+def greeting(session: socket.socket, version: int = VERSION) -> int:
     """The first answer of a session: PR_GET_DUMPABLE of the init, or an error, negative. Raises OSError, EOFError."""
-    return _answer(session).result
+    return _answer(session, version).result
 
 
-def _session(control: socket.socket, kind: int) -> socket.socket:
+def _session(control: socket.socket, kind: int, version: int) -> socket.socket:
     own, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with far:
         handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))]
-        control.sendmsg([frame_of(Frame.SESSION, struct.pack("<I", kind))], handed, socket.MSG_DONTWAIT)
+        control.sendmsg([frame_of(Frame.SESSION, struct.pack("<I", kind), version)], handed, socket.MSG_DONTWAIT)
     own.settimeout(SECONDS)
     return own
 
 
-def frame_of(kind: Frame, body: bytes) -> bytes:
+def frame_of(kind: Frame, body: bytes, version: int = VERSION) -> bytes:
     """A frame as it is sent."""
-    return _HEAD.pack(MAGIC, VERSION, kind, len(body)) + body
+    return _HEAD.pack(MAGIC, version, kind, len(body)) + body
 
 
-def _try(session: socket.socket, attempt: Attempt) -> Tried:
-    session.send(frame_of(Frame.ATTEMPT, encode(attempt)))
-    return _answer(session)
+def _try(session: socket.socket, attempt: Attempt, version: int) -> Tried:
+    session.send(frame_of(Frame.ATTEMPT, encode(attempt), version))
+    return _answer(session, version)
 
 
 def encode(attempt: Attempt) -> bytes:
@@ -140,19 +158,19 @@ def _bits(positions: tuple[int, ...]) -> int:
     return sum(1 << position for position in positions)
 
 
-def receive(session: socket.socket) -> tuple[int, bytes]:
+def receive(session: socket.socket, version: int = VERSION) -> tuple[int, bytes]:
     """The type and the body of the next frame. Raises StateError, OSError, EOFError where the session was ended."""
     data = session.recv(_HEAD.size + FRAME_LIMIT)
     if not data:
         raise EOFError("the session was ended")
-    magic, version, kind, length = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (0, 0, 0, 0)
-    if (magic, version, length) != (MAGIC, VERSION, len(data) - _HEAD.size):
+    magic, theirs, kind, length = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (0, 0, 0, 0)
+    if (magic, theirs, length) != (MAGIC, version, len(data) - _HEAD.size):
         raise StateError("an answer of the init is damaged")
     return kind, data[_HEAD.size :]
 
 
-def _answer(session: socket.socket) -> Tried:
-    kind, body = receive(session)
+def _answer(session: socket.socket, version: int) -> Tried:
+    kind, body = receive(session, version)
     if kind != Frame.ANSWER or len(body) != 8:
         raise StateError("an answer of the init is damaged")
     return Tried(*struct.unpack("<Ii", body))

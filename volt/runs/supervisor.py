@@ -18,7 +18,7 @@ from volt.model.protocol import Frame
 from volt.model.run import Outcome, RunState, read_outcome
 from volt.runs.boot import is_of_this_boot
 from volt.runs.processes import GONE
-from volt.runs.session import send_number
+from volt.runs.session import send_number, unspoken
 from volt.runs.states import ended, read_end, read_record
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Supervisor:
             if self.wait(0):
                 raise StateError(f"{self.record.name} has ended meanwhile") from error
             if number not in PASSED_ON:
-                raise StateError(f"{self.record.name} takes no such signal before it has started") from error
+                reason = unspoken(self.record) or f"{self.record.name} takes no such signal before it has started"
+                raise StateError(reason) from error
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
