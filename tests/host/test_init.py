@@ -48,6 +48,7 @@ def calls(tmp_path_factory, busybox):
         done = volt("exec", "-u", "root", "watched", "--", "sh", "-c", "id -u; echo $A")
         assert done.stdout == b"0\n1\n", done.stderr
         assert volt("exec", "-w", "/nowhere", "watched", "--", "true").returncode != 0
+        assert volt("cp", "watched:/etc/hostname", volt.folder).returncode == 0
         abandon(volt, "watched")
         assert volt("audit", "watched").returncode == 0
     finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from volt.errors import HostUnfit, ManifestError
 from volt.model.filter import Filter
+from volt.plan.bpf_smaller import smaller
 from volt.plan.init_calls import OWN, lenient
 from volt.plan.seccomp_bound import ARCHITECTURES, bound_rules, read_profile, remarks
 from volt.plan.seccomp_check import refused
@@ -116,7 +117,7 @@ def compile_rules(rules: Rules, architecture: str) -> bytes:
     for layer, default in (*((each, _NEXT_LIST) for each in before), (last, rules.default)):
         behind = tuple(entry for entry in layer if entry.call not in _DOORS)
         programs.append(_program(library, dict.fromkeys(kinds, behind), default))
-    return _joined(programs)
+    return smaller(_joined(programs))
 
 
 def init_filter(program: bytes, architecture: str) -> bytes:
@@ -126,7 +127,7 @@ def init_filter(program: bytes, architecture: str) -> bytes:
     library = _library()
     native, compat = (getattr(library.Arch, name) for name in ARCHITECTURES[architecture])
     own = _program(library, {native: OWN, compat: ()}, _NEXT_LIST)
-    return lenient(_joined((own, program)))
+    return smaller(lenient(_joined((own, program))))
 
 
 def filter_of(text: bytes, capabilities: Collection[str], facts: Facts) -> Filter:

@@ -375,7 +375,7 @@ def test_the_filter_fits_the_kernel_with_room(default):
         machine: instructions(compile_filter(default, capabilities=DEFAULT, architecture=machine))
         for machine in ("x86_64", "aarch64")
     }
-    assert all(500 < size < 1500 for size in sizes.values()), sizes
+    assert all(200 < size < 400 for size in sizes.values()), sizes
 
 
 def test_the_same_profile_gives_the_same_bytes(default):
