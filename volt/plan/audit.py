@@ -53,7 +53,7 @@ def points(plan: LaunchPlan, run: str, uids: int, seen: Seen) -> tuple[Point, ..
         *_descriptors(plan, seen),
         *_resources(plan, run, seen),
         *_limits(plan, seen),
-        *firewall_points(plan, seen),
+        *firewall_points(plan, seen.firewall),
     )
 
 

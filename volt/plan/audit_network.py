@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
-from volt.model.audit import Point, Seen
+from volt.model.audit import Point
 from volt.model.plan import LaunchPlan
 from volt.model.steps import SendNetlink
 from volt.plan.nftables import PROTOCOL, TABLE
@@ -19,7 +19,7 @@ _NEWCHAIN, _NEWRULE = (10 << 8 | message for message in (3, 6))  # NFT_MSG_ of N
 _NESTED, _KIND = 0x8000, 0x3FFF  # NLA_F_NESTED, NLA_TYPE_MASK
 # linux/netfilter/nf_tables.h: NFTA_CHAIN_TABLE and NFTA_RULE_TABLE, NFTA_CHAIN_NAME, NFTA_RULE_CHAIN.
 _TABLE, _NAME, _CHAIN = 1, 3, 2
-_Message = tuple[int, bytes]
+Message = tuple[int, bytes]
 _Attribute = tuple[int, bool, bytes]
 
 
@@ -28,17 +28,18 @@ def firewall_planned(plan: LaunchPlan) -> bool:
     return any(_requests(plan))
 
 
-def firewall_points(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
-    """A point for each chain that the plan makes."""
-    sent = tuple(_sent(plan))
+def firewall_points(plan: LaunchPlan, listed: Iterable[Message]) -> Iterator[Point]:
+    """A point for each chain that the plan makes; `listed` are those that there are, and their rules, by type and
+    attributes."""
+    sent, there = tuple(sent_messages(plan)), tuple(listed)
     for name in (_text(body, _NAME) for kind, body in sent if kind == _NEWCHAIN):
-        own, found = _of_chain(name, sent), _of_chain(name, seen.firewall)
+        own, found = _of_chain(name, sent), _of_chain(name, there)
         planned = f"{len(own) - 1} rules, and all else is dropped"
         wrong = _difference(own, found)
         yield Point(f"nftables {name}", planned, wrong or planned, not wrong)
 
 
-def _of_chain(name: str, messages: Iterable[_Message]) -> list[bytes]:
+def _of_chain(name: str, messages: Iterable[Message]) -> list[bytes]:
     """The chain of that name in volt's table, and its rules in their order."""
     own = [(kind, body) for kind, body in messages if _text(body, _TABLE) == TABLE]
     chain = [body for kind, body in own if kind == _NEWCHAIN and _text(body, _NAME) == name]
@@ -61,7 +62,7 @@ def _requests(plan: LaunchPlan) -> Iterator[bytes]:
     yield from (one.request for one in plan.init if isinstance(one, SendNetlink) and one.protocol == PROTOCOL)
 
 
-def _sent(plan: LaunchPlan) -> Iterator[_Message]:
+def sent_messages(plan: LaunchPlan) -> Iterator[Message]:
     """Each message of the plan's batches: its type, and its attributes."""
     for request in _requests(plan):
         at = 0

@@ -28,12 +28,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @contextmanager
 def beside(init: int, user: int, scopes: Collection[str]) -> Iterator[Beside]:
     """What these of Landlock's scopes withhold, beside the run whose init has this number: a process with the id `user`
-    of the host's, and an abstract socket. Raises OSError, StateError."""
+    of the host's, and an abstract socket. Raises StateError."""
     with ExitStack() as held:
-        process = held.enter_context(_dead(init, user)) if "signal" in scopes else 0
-        abstract = b""
-        if "abstract_unix_socket" in scopes:
-            abstract = held.enter_context(abstract_socket(init)).getsockname()
+        try:
+            process = held.enter_context(_dead(init, user)) if "signal" in scopes else 0
+            abstract = b""
+            if "abstract_unix_socket" in scopes:
+                abstract = held.enter_context(abstract_socket(init)).getsockname()
+        except OSError as error:
+            raise StateError(f"nothing can be placed beside it: {error}") from error
         yield Beside(abstract, process)
 
 
