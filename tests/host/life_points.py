@@ -35,6 +35,7 @@ class LifeVerb:
     again: str = "^$"  # what it may complain of once more
     status: int = 0
     detached: bool = False  # whether it launches
+    whole: tuple[str, str] = ("", "")  # the second is the first as a whole, or is not there
     like: str = ""  # another verb, whose points are not tried again in an ordinary run
     program: tuple[str, ...] = ()
 
@@ -79,6 +80,7 @@ def states(*names):
 
 
 ENDING = states("running", "exited")
+RUNS = states("running")
 GONE = "no workload called"
 ONE = "{name}"
 LIFE = (
@@ -94,9 +96,9 @@ LIFE = (
     LifeVerb("rm-force", ("rm", "--force", ONE), ENDING, run, again=GONE, like="rm"),
     LifeVerb("gc", ("gc", "--older-than", "0"), OUTCOMES, litter),
     LifeVerb("sweep", ("ps", "-a"), states("lost"), lose),
-    LifeVerb(
-        "exec", ("exec", ONE, "--", "sh", "-c", "sleep $0; exit 7", "{seconds}"), states("running"), run, status=7
-    ),
+    LifeVerb("exec", ("exec", ONE, "--", "sh", "-c", "sleep $0; exit 7", "{seconds}"), RUNS, run, status=7),
+    LifeVerb("cp-out", ("cp", "{name}:/srv/up", "{out}"), RUNS, run, whole=("upper", "out")),
+    LifeVerb("cp-in", ("cp", "{given}", "{name}:/srv/in"), RUNS, run, whole=("given", "in")),
 )
 # They change nothing outside their process, so there is no point to be killed at.
 LOOKING = (
@@ -122,7 +124,10 @@ class LifeStage(Stage):
             workload={"name": self.name, "env_file": str(folder / "values"), "command": ["/bin/sh", "-c", script]},
             storage={"rootfs": str(folder / "root"), "writable_layer": "overlay"},
         )
-        self.paths |= {"name": self.name, "seconds": "0"}
+        layer = self.volt.state / "state/layers" / self.name / "upper/srv"
+        self.paths |= {"name": self.name, "seconds": "0", "given": folder / "given", "out": folder / "out"}
+        self.paths |= {"upper": layer / "up", "in": layer / "in"}
+        self.paths["given"].write_bytes(os.urandom(1 << 20))
         self.run = ""
 
     def values(self, text):
@@ -157,7 +162,7 @@ class LifeStage(Stage):
         wrong = [f"lives on: {one}" for one in log.left if log.hit] + self.mounts()
         wrong += ["a traceback: " + said] if "Traceback" in said else []
         then = verb.then | {"lost"} if error else verb.then  # where nothing can be sent the supervisor is killed
-        wrong += self.truth(then) + self.once_more(verb) + self.clear()
+        wrong += self.truth(then) + self.copied(verb) + self.once_more(verb) + self.clear()
         return wrong if wrong or (log.hit and log.hit.name == point.name) else None
 
     # ── what has to hold
@@ -184,6 +189,17 @@ class LifeStage(Stage):
             if any(one.id == state.id for one in api.ps().runs):  # else it has ended since
                 return [f"{state.id} is {state.state}, they say: {error}"]
         return []
+
+    def copied(self, verb):
+        """Under its name there is all of a copy or nothing; what it was called before is removed here."""
+        source, target = (self.paths.get(one) for one in verb.whole)
+        for one in self.folder.glob(".volt-cp-*"):
+            one.unlink()
+        if not target or not target.exists():
+            return []
+        wrong = [] if target.read_bytes() == source.read_bytes() else [f"not whole: {target}"]
+        target.unlink()
+        return wrong
 
     def once_more(self, verb):
         """The next command of the same words works, or has nothing left to do."""
