@@ -7,6 +7,8 @@ VoltError                what went wrong, and what to do next
 ├── LaunchError          a step of the launch failed; names the step and the cause
 ├── StateError           volt's own files are unreadable, foreign or from another version
 │   └── NoSuchRun        no workload is called so, and no run
+├── StoreError           the store cannot take, give or trust something: which, and why
+│   └── NoSuchImage      no image of this machine is called so
 └── SomeFailed           of several workloads that were named: what was done, and what failed
 """
 
@@ -72,6 +74,14 @@ class StateError(VoltError):
 
 class NoSuchRun(StateError):
     """Nothing that runs, or has run and was kept, is called so."""
+
+
+class StoreError(VoltError):
+    """The store cannot take, give or trust an object, a tree or an image."""
+
+
+class NoSuchImage(StoreError):
+    """No image of this machine is called so, and no tree."""
 
 
 class SomeFailed(VoltError):
