@@ -1,0 +1,175 @@
+"""A folder of the host as a tree. It may be written to meanwhile, and by somebody hostile: each name is opened below
+the folder that it lies in, no link is followed, and a file that changes while it is read is refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from volt.errors import StoreError
+from volt.model.values import Value
+from volt.store.intake import CHUNK, SMALL, Intake, attributes_of, refused
+from volt.store.transaction import ZEROS
+from volt.store.tree import DEEPEST, Node
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_Files = dict[tuple[int, int], Node]
+
+
+class _Level(Value):
+    """An open folder, and the names in it that are still to be looked at."""
+
+    descriptor: int
+    node: Node
+    path: bytes
+    names: Iterator[str]
+
+
+def read_folder(path: str, intake: Intake) -> Node:
+    """The tree of a folder, its content added to the transaction. What is mounted below it is not part of it: that is
+    refused. Raises StoreError, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    levels: list[_Level] = []
+    try:
+        status = os.fstat(descriptor)
+        levels.append(_level(descriptor, status, b"", intake))
+        root, files = levels[0].node, _Files()
+        while levels:
+            name = next(levels[-1].names, None)
+            if name is None:
+                os.close(levels.pop().descriptor)
+            elif below := _entry(levels[-1], name, status.st_dev, files, intake):
+                levels.append(below)
+    except BaseException:
+        for level in levels:
+            os.close(level.descriptor)
+        raise
+    return root
+
+
+def _level(descriptor: int, status: os.stat_result, path: bytes, intake: Intake) -> _Level:
+    node = _node(status)
+    intake.entry(path, node)
+    node.xattrs = intake.attributes(path, attributes_of(descriptor))
+    return _Level(descriptor, node, path, iter(sorted(os.listdir(descriptor))))
+
+
+def _node(status: os.stat_result) -> Node:
+    node = Node(status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns // 10**9)
+    node.device = status.st_rdev
+    return node
+
+
+def _entry(level: _Level, name: str, device: int, files: _Files, intake: Intake) -> _Level | None:
+    """Put one name into the tree; a folder is what comes next."""
+    encoded = os.fsencode(name)
+    path = level.path + b"/" + encoded if level.path else encoded
+    status = os.stat(name, dir_fd=level.descriptor, follow_symlinks=False)
+    children = level.node.children
+    assert children is not None
+    if stat.S_ISDIR(status.st_mode):
+        below = _open_folder(level, name, path, device, intake)
+        children[encoded] = below.node
+        return below
+    known = files.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
+    if known is None:
+        known = _file(level, name, path, status, intake)
+        if status.st_nlink > 1:
+            files[status.st_dev, status.st_ino] = known
+    children[encoded] = known
+    return None
+
+
+def _open_folder(level: _Level, name: str, path: bytes, device: int, intake: Intake) -> _Level:
+    if path.count(b"/") >= DEEPEST:
+        raise refused(path, f"it lies in more than {DEEPEST} folders")
+    descriptor = os.open(name, _FOLDER, dir_fd=level.descriptor)
+    try:
+        status = os.fstat(descriptor)
+        _require_same(status, device, path)
+        return _level(descriptor, status, path, intake)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_same(status: os.stat_result, device: int, path: bytes) -> None:
+    """Of files the device says nothing: overlayfs shows those of its layers."""
+    if status.st_dev != device:
+        raise refused(path, "another file system is mounted there", "unmount it, or import a copy without it")
+
+
+def _file(level: _Level, name: str, path: bytes, status: os.stat_result, intake: Intake) -> Node:
+    if stat.S_ISREG(status.st_mode):
+        return _regular(level, name, path, intake)
+    node = _node(status)
+    intake.entry(path, node)
+    if stat.S_ISLNK(node.mode):
+        node.target = os.fsencode(os.readlink(name, dir_fd=level.descriptor))
+    node.xattrs = intake.attributes(path, attributes_of(f"/proc/self/fd/{level.descriptor}/{name}"))
+    return node
+
+
+def _regular(level: _Level, name: str, path: bytes, intake: Intake) -> Node:
+    descriptor = os.open(name, _FILE, dir_fd=level.descriptor)
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise _changed(path)
+        node = _node(before)
+        node.device = 0
+        intake.entry(path, node)
+        intake.size(path, before.st_size)
+        node.xattrs = intake.attributes(path, attributes_of(descriptor))
+        if before.st_size > SMALL:
+            node.digest, node.size = intake.transaction.put_chunks(_pieces(descriptor, before.st_size))
+        elif before.st_size:
+            data = _read(descriptor, before.st_size)
+            node.digest, node.size = intake.transaction.put(data), len(data)
+        after = os.fstat(descriptor)
+        if node.size != before.st_size or _version(before) != _version(after):
+            raise _changed(path)
+    finally:
+        os.close(descriptor)
+    return node
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _changed(path: bytes) -> StoreError:
+    return refused(path, "it was changed while it was read", "import it while nothing writes to it, or a copy of it")
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """At most one byte more than `size`."""
+    data = os.read(descriptor, size + 1)
+    while 0 < len(data) <= size and (more := os.read(descriptor, size + 1 - len(data))):
+        data += more
+    return data
+
+
+def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """The content of a large file, its holes without reading them: lseek(2), SEEK_DATA."""
+    at = 0
+    while at < size:
+        try:
+            data = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size
+        for start in range(at, data, len(ZEROS)):
+            yield ZEROS[: data - start]
+        end = os.lseek(descriptor, data, os.SEEK_HOLE) if data < size else size
+        os.lseek(descriptor, data, os.SEEK_SET)
+        at = data
+        while at < min(end, size) and (piece := os.read(descriptor, min(CHUNK, end - at))):
+            yield piece
+            at += len(piece)
+        if at < min(end, size):
+            return  # it has become shorter, as its size will tell
