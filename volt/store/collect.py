@@ -1,0 +1,124 @@
+"""Removing what nothing needs any more: trees that no name, no kept layer and no run holds, and their objects.
+
+A launch takes its lease first and opens the image then. So images go first here, and who holds what is looked at
+once more: whoever had a lease by then has its tree kept, and whoever comes later finds no image, and says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from volt.errors import StoreError
+from volt.model.values import Value
+from volt.store.locks import collecting
+from volt.store.place import PREFIX, Store, is_digest
+
+Wanted = Callable[[], set[str]]
+_DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+_SUFFIX = ".erofs"
+
+
+class Collected(Value):
+    """What was removed, or would be: files, and their bytes on disk. `kept` are the objects that stay."""
+
+    trees: tuple[str, ...] = ()
+    objects: int = 0
+    bytes: int = 0
+    kept: int = 0
+
+
+def collect(store: Store, named: Wanted, *, dry_run: bool = False) -> Collected:
+    """Remove what nothing needs. `named` gives the trees that have a name or a kept layer; it is asked after the
+    leases, since a run writes down its layer while it holds one. Raises StoreError, OSError; then nothing that is
+    needed is gone."""
+    with collecting(store.path):
+        wanted = _wanted(store, named)
+        unused = sorted({digest for digest in image_digests(store) if digest not in wanted})
+        freed = 0
+        for digest in unused:
+            freed += _on_disk(store.image(digest))
+            if not dry_run:
+                os.unlink(store.image(digest))
+        marked = mark(store, _wanted(store, named))
+        removed, kept = 0, 0
+        for digest in object_digests(store):
+            if digest in marked:
+                kept += 1
+                continue
+            removed, freed = removed + 1, freed + _on_disk(store.object(digest))
+            if not dry_run:
+                os.unlink(store.object(digest))
+        if not dry_run:
+            _clear(store)
+    return Collected(tuple(unused), removed, freed, kept)
+
+
+def _wanted(store: Store, named: Wanted) -> set[str]:
+    return leased(store) | named()
+
+
+def mark(store: Store, trees: set[str]) -> set[str]:
+    """The trees, and every object that they could mean: whatever looks like a digest in one counts. A tree that is
+    not there holds nothing. Raises StoreError for one that is damaged: who knows what it would have held."""
+    marked = set(trees)
+    for tree in trees:
+        if store.has(tree):
+            marked |= {found.decode() for found in _DIGEST.findall(store.read(tree))}
+    return marked
+
+
+def leased(store: Store) -> set[str]:
+    """The trees of runs that live; leases of dead ones are removed."""
+    return {tree for _, tree in leases(store)}
+
+
+def leases(store: Store) -> Iterator[tuple[str, str]]:
+    """(run, tree) of each run that lives. flock(2): its supervisor holds the lock of its lease."""
+    for name in sorted(os.listdir(store.leases)):
+        path = f"{store.leases}/{name}"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                    os.unlink(path)
+        except BlockingIOError:
+            tree = os.read(descriptor, 128).decode("ascii", "replace").strip().removeprefix(PREFIX)
+            if not is_digest(tree):
+                raise StoreError(f"{path} is no lease that this version of volt knows") from None
+            yield name, tree
+        finally:
+            os.close(descriptor)
+
+
+def image_digests(store: Store) -> Iterator[str]:
+    """The trees that have an image."""
+    for name in os.listdir(f"{store.path}/images"):
+        digest = name.removesuffix(_SUFFIX)
+        if is_digest(digest):
+            yield digest
+
+
+def object_digests(store: Store) -> Iterator[str]:
+    """Every object."""
+    for folder in sorted(os.listdir(store.objects)):
+        for name in sorted(os.listdir(f"{store.objects}/{folder}")):
+            yield folder + name
+
+
+def _on_disk(path: str) -> int:
+    return os.lstat(path).st_blocks * 512
+
+
+def _clear(store: Store) -> None:
+    """Nothing is being added now: what lies there is a crash's."""
+    for name in os.listdir(f"{store.path}/tmp"):
+        shutil.rmtree(f"{store.path}/tmp/{name}", ignore_errors=True)

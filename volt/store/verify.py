@@ -1,0 +1,117 @@
+"""Looking at every byte of the store: what does not hash to its name, is missing, or is no image of its tree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from volt.errors import StoreError
+from volt.model.values import Value, replace
+from volt.store.collect import image_digests, object_digests
+from volt.store.erofs import image
+from volt.store.locks import adding
+from volt.store.place import PREFIX, Store
+from volt.store.transaction import Transaction
+from volt.store.tree import is_tree, objects
+
+_PIECE = 1 << 20
+_START = 256
+
+
+class Damage(Value):
+    """One thing that is wrong: of an object, of a tree, or of a tree's image. `mended` says that it is right again, or
+    out of the way so that importing the same again brings it back."""
+
+    kind: str
+    digest: str
+    problem: str
+    mended: bool = False
+
+
+class Verified(Value):
+    """How much was looked at, and what is wrong."""
+
+    objects: int = 0
+    bytes: int = 0
+    damage: tuple[Damage, ...] = ()
+
+
+def verify(
+    store: Store, trees: set[str], *, repair: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Verified:
+    """Look at all objects, all images, and the trees that ought to be there. With `repair` images are made again, and
+    damaged objects taken out of the store. Raises StoreError, OSError."""
+    damage: list[Damage] = []
+    count = size = 0
+    with adding(store.path):
+        for digest in object_digests(store):
+            path = store.object(digest)
+            found, more = _hash(path)
+            count, size = count + 1, size + more
+            if found != digest:
+                damage.append(_object(store, digest, repair=repair))
+            if progress:
+                progress(count, size)
+        known = {one.digest for one in damage if one.kind == "object"}
+        for digest in sorted({*trees, *image_digests(store), *_trees(store)} - known):
+            damage += _tree(store, digest, known)
+    if repair:
+        damage = [_mended(store, one) for one in damage]
+    return Verified(count, size, tuple(damage))
+
+
+def _hash(path: str) -> tuple[str, int]:
+    known, size = hashlib.sha256(), 0
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            known.update(piece)
+            size += len(piece)
+    return known.hexdigest(), size
+
+
+def _object(store: Store, digest: str, *, repair: bool) -> Damage:
+    """A process that has it open keeps it; others get an error instead of wrong bytes."""
+    if repair:
+        os.unlink(store.object(digest))
+    return Damage("object", digest, "its content is not what its name says", repair)
+
+
+def _trees(store: Store) -> Iterator[str]:
+    for digest in object_digests(store):
+        with open(store.object(digest), "rb") as file:
+            if is_tree(file.read(_START)):
+                yield digest
+
+
+def _mended(store: Store, one: Damage) -> Damage:
+    """An image is made again from its tree."""
+    if one.kind != "image":
+        return one
+    with suppress(FileNotFoundError):
+        os.unlink(store.image(one.digest))
+    with Transaction(store) as transaction:
+        transaction.put_image(one.digest, store.tree(one.digest))
+        transaction.commit()
+    return replace(one, mended=True)
+
+
+def _tree(store: Store, digest: str, damaged: set[str]) -> Iterator[Damage]:
+    try:
+        root = store.tree(digest)
+    except StoreError as error:
+        yield Damage("tree", digest, error.message)
+        return
+    for missing in sorted(one for one in objects(root) if one not in damaged and not store.has(one)):
+        yield Damage("object", missing, f"it is missing, and {PREFIX}{digest} needs it")
+    if problem := _image(store.image(digest), image(root)):
+        yield Damage("image", digest, problem)
+
+
+def _image(path: str, made: bytes) -> str:
+    try:
+        with open(path, "rb") as file:
+            return "" if file.read(len(made) + 1) == made else "it is not the image of its tree"
+    except FileNotFoundError:
+        return "it is missing"
