@@ -35,6 +35,15 @@ def words(parameter: Any) -> str:
     return ", ".join([*parameter.opts, *parameter.secondary_opts]) + value
 
 
+def verbs(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb with its name, those of nouns too: `image import`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
 def command_section(name: str, command: Any) -> Iterator[str]:
     arguments = " ".join(words(each) for each in command.params if each.param_type_name == "argument")
     yield from (f"## volt {name}", "", "```", f"volt {name} [OPTION]... {arguments}".rstrip(), "```", "")
@@ -63,7 +72,7 @@ def cli_page() -> str:
         "Exit statuses and JSON documents: [json.md](json.md). `volt VERB --help` prints the same text.",
         "",
     ]
-    for name, command in group.commands.items():
+    for name, command in verbs(group):
         lines += command_section(name, command)
     return "\n".join(lines).rstrip() + "\n"
 

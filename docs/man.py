@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from generate import words
+from generate import verbs, words
 
 SOURCE = '.\\" Written by scripts/docs from volt/cli; change it there.'
 _CODE = re.compile(r"`([^`]+)`")
@@ -76,13 +76,13 @@ def header(name: str, does: str) -> Iterator[str]:
 
 
 def verb_page(name: str, command: Any, others: list[str]) -> str:
-    lines = [*header(f"volt-{name}", first(command)), ".SH SYNOPSIS", synopsis(name, command)]
+    lines = [*header(f"volt-{page(name)}", first(command)), ".SH SYNOPSIS", synopsis(name, command)]
     lines += [".SH DESCRIPTION", *paragraphs(command.help or "")]
     for title, kind in (("ARGUMENTS", "argument"), ("OPTIONS", "option")):
         rows = [each for each in visible(command) if each.param_type_name == kind]
         lines += [f".SH {title}"] if rows else []
         lines += tagged((f"\\fB{escape(words(each))}\\fP", prose(each.help or "")) for each in rows)
-    lines += [".SH SEE ALSO", see(["volt", *(f"volt-{other}" for other in others if other != name)])]
+    lines += [".SH SEE ALSO", see(["volt", *(f"volt-{page(other)}" for other in others if other != name)])]
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +94,7 @@ def main_page(group: Any) -> str:
     lines = [*header("volt", first(group)), ".SH SYNOPSIS", ".B volt", "\\fICOMMAND\\fP [\\fIOPTION\\fP]..."]
     lines += [".SH DESCRIPTION", *paragraphs(group.help or "")]
     lines += [".PP", prose("Each command has a page of its own, and prints the same with `--help`."), ".SH COMMANDS"]
-    commands = ((f"\\fBvolt\\-{escape(name)}\\fP(1)", prose(first(one) + ".")) for name, one in group.commands.items())
+    commands = ((f"\\fBvolt\\-{escape(page(name))}\\fP(1)", prose(first(one) + ".")) for name, one in verbs(group))
     lines += [*tagged(commands), ".SH OPTIONS"]
     lines += tagged((f"\\fB{escape(words(each))}\\fP", prose(each.help or "")) for each in visible(group))
     lines += [
@@ -103,7 +103,7 @@ def main_page(group: Any) -> str:
     ]
     for title, entries in (("FILES", FILES), ("ENVIRONMENT", ENVIRONMENT)):
         lines += [f".SH {title}", *tagged((f"\\fB{escape(name)}\\fP", prose(said)) for name, said in entries.items())]
-    lines += [".SH SEE ALSO", see([f"volt-{name}" for name in group.commands])]
+    lines += [".SH SEE ALSO", see([f"volt-{page(name)}" for name, _ in verbs(group)])]
     return "\n".join(lines) + "\n"
 
 
@@ -114,8 +114,13 @@ def pages() -> dict[str, str]:
     from volt.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    commands = {name: one for name, one in group.commands.items() if not one.hidden}
+    commands = {name: one for name, one in verbs(group) if not one.hidden}
     names = list(commands)
     return {"volt.1": main_page(group)} | {
-        f"volt-{name}.1": verb_page(name, one, names) for name, one in commands.items()
+        f"volt-{page(name)}.1": verb_page(name, one, names) for name, one in commands.items()
     }
+
+
+def page(name: str) -> str:
+    """A verb as it stands in the name of its page: image-import."""
+    return name.replace(" ", "-")

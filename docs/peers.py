@@ -4,11 +4,11 @@ data, docs/peers.toml; volt's is what its command definitions have of it."""
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from generate import cell
+from generate import cell, verbs
 
 TABLE = Path(__file__).parent / "peers.toml"
 INTRODUCTION = """\
@@ -21,10 +21,10 @@ not listed; what is listed is only said to be there, not to be alike.
 class Verbs:
     """The options of each verb of volt, each as all of its spellings; and which of them a row has asked for."""
 
-    def __init__(self, commands: Mapping[str, Any]) -> None:
+    def __init__(self, commands: Iterable[tuple[str, Any]]) -> None:
         self.options = {
             name: [(*one.opts, *one.secondary_opts) for one in command.params if one.param_type_name == "option"]
-            for name, command in commands.items()
+            for name, command in commands
             if not command.hidden
         }
         self.asked: set[tuple[str, ...]] = set()
@@ -34,7 +34,8 @@ class Verbs:
         return ", ".join(filter(None, (self._has(one) for one in wanted.split(", "))))
 
     def _has(self, wanted: str) -> str:
-        verb, _, spelled = wanted.partition(" ")
+        verb, option, spelled = wanted.partition(" -")
+        spelled = option.lstrip() + spelled
         if verb not in self.options:
             return ""
         self.asked.add((verb,))
@@ -62,7 +63,7 @@ def table_lines(table: Mapping[str, Any], verbs: Verbs) -> Iterator[str]:
     yield ""
 
 
-def peers_lines(table: Mapping[str, Any], commands: Mapping[str, Any]) -> Iterator[str]:
+def peers_lines(table: Mapping[str, Any], commands: Iterable[tuple[str, Any]]) -> Iterator[str]:
     verbs = Verbs(commands)
     yield from (INTRODUCTION, *table_lines(table, verbs))
     yield from (
@@ -81,4 +82,4 @@ def peers_page() -> str:
     from volt.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    return "\n".join(peers_lines(tomllib.loads(TABLE.read_text()), group.commands))
+    return "\n".join(peers_lines(tomllib.loads(TABLE.read_text()), verbs(group)))

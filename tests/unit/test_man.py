@@ -23,6 +23,16 @@ def group():
     return typer.main.get_command(app)
 
 
+def commands():
+    """Verbs by the name of their page: image-import."""
+    from generate import verbs
+
+    return {name.replace(" ", "-"): command for name, command in verbs(group())}
+
+
+COMMANDS = commands()
+
+
 def rendered(page: Path) -> str:
     """The page as plain text, without line breaks and hyphenation; the warnings are an error."""
     if not shutil.which("groff"):
@@ -47,18 +57,18 @@ def test_man_shows_the_page_without_a_warning(page):
 
 
 def test_every_verb_has_a_page_and_no_page_is_of_a_verb_that_is_none():
-    verbs = [name for name, command in group().commands.items() if not command.hidden]
+    verbs = [name for name, command in COMMANDS.items() if not command.hidden]
     assert {page.name for page in PAGES} == {"volt.1", *(f"volt-{name}.1" for name in verbs)}
     main = rendered(TOP / "docs/man/volt.1")
     assert [name for name in verbs if f"volt-{name}(1)" not in main] == []
 
 
-@pytest.mark.parametrize("verb", group().commands)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_option_and_argument_of_a_verb_is_in_its_page_with_its_help(verb):
     from generate import words
 
     shown = rendered(TOP / f"docs/man/volt-{verb}.1")
-    for each in group().commands[verb].params:
+    for each in COMMANDS[verb].params:
         assert words(each) in shown
         assert " ".join((each.help or "").replace("`", "").split()) in shown
 

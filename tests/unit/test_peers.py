@@ -23,7 +23,7 @@ def lines(rows, **verbs) -> str:
         name: SimpleNamespace(hidden=False, params=[option(*one) for one in options]) for name, options in verbs.items()
     }
     peers = {"podman": {"title": "podman", "source": "its help"}}
-    return "\n".join(peers_lines({"peers": peers, "row": rows}, commands))
+    return "\n".join(peers_lines({"peers": peers, "row": rows}, commands.items()))
 
 
 def row(volt: str, podman: str = "") -> dict[str, str]:

@@ -22,10 +22,12 @@ from volt.errors import (
     HostUnfit,
     LaunchError,
     ManifestError,
+    NoSuchImage,
     NoSuchRun,
     PolicyError,
     SomeFailed,
     StateError,
+    StoreError,
     VoltError,
 )
 
@@ -38,6 +40,18 @@ if TYPE_CHECKING:
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
     from volt.api.executing import Execution, execute
+    from volt.api.imaging import (
+        collect_store,
+        export_image,
+        image,
+        image_users,
+        images,
+        import_image,
+        remove_image,
+        store_usage,
+        tag_image,
+        verify_store,
+    )
     from volt.api.learning import learn
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
@@ -45,6 +59,7 @@ if TYPE_CHECKING:
     from volt.api.updating import update
     from volt.api.watching import stats, top
     from volt.host.settings import span
+    from volt.images.records import Image
     from volt.launch.running import Run
     from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
     from volt.model.audit import Audit
@@ -61,6 +76,9 @@ if TYPE_CHECKING:
     from volt.model.run import Cleared, Outcome, Removed, Rubbish, Runs, RunState
     from volt.model.usage import RunProcess, RunProcesses, Usage
     from volt.runs.logs import Log
+    from volt.store.collect import Collected
+    from volt.store.usage import StoreUsage, TreeUsage
+    from volt.store.verify import Damage, Verified
 
 __all__ = [
     "DEVNULL",
@@ -70,12 +88,15 @@ __all__ = [
     "Change",
     "Check",
     "Cleared",
+    "Collected",
     "Copied",
+    "Damage",
     "Diff",
     "Execution",
     "Explanation",
     "Finding",
     "HostUnfit",
+    "Image",
     "LaunchError",
     "LaunchPlan",
     "Learned",
@@ -84,6 +105,7 @@ __all__ = [
     "LogPiece",
     "Manifest",
     "ManifestError",
+    "NoSuchImage",
     "NoSuchRun",
     "Outcome",
     "PolicyError",
@@ -98,10 +120,15 @@ __all__ = [
     "Shown",
     "SomeFailed",
     "StateError",
+    "StoreError",
+    "StoreUsage",
+    "TreeUsage",
     "Usage",
+    "Verified",
     "VoltError",
     "audit",
     "become",
+    "collect_store",
     "copy_in",
     "copy_out",
     "detach",
@@ -110,8 +137,13 @@ __all__ = [
     "encode",
     "execute",
     "explain",
+    "export_image",
     "from_json",
     "gc",
+    "image",
+    "image_users",
+    "images",
+    "import_image",
     "inspect",
     "kill",
     "launch",
@@ -122,6 +154,7 @@ __all__ = [
     "pause",
     "plan",
     "ps",
+    "remove_image",
     "resolve",
     "restart",
     "rm",
@@ -131,18 +164,20 @@ __all__ = [
     "span",
     "stats",
     "stop",
+    "store_usage",
     "sweep",
+    "tag_image",
     "to_json",
     "top",
     "unpause",
     "update",
     "validate",
+    "verify_store",
     "wait",
 ]
 
 VOLT_FAILED = 125
 STDIN = "-"
-PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
 
 # subprocess.PIPE and subprocess.DEVNULL, whose import a launch can do without.
 PIPE = -1
@@ -305,7 +340,7 @@ def become(
     the same words are answered without Python as long as nothing has changed that the plan was made from. Raises
     ManifestError, HostUnfit, LaunchError; does not return.
     """
-    from volt.api.planning import planned, require
+    from volt.api.planning import planned, question_of, require, shown_terminal
     from volt.host.facts import folders
     from volt.host.watch import Watch, watch_code
     from volt.launch import handover
@@ -316,7 +351,7 @@ def become(
 
     sweep()
     wanted = call or Call()
-    wanted = replace(wanted, terminal=_terminal(wanted), term=os.environ.get("TERM", ""))
+    wanted = replace(wanted, terminal=shown_terminal(wanted), term=os.environ.get("TERM", ""))
     cache = open_cache(folders()) if words and manifest != STDIN else None
     keeping = (Watch(cache.key), cache) if cache else None
     made, facts = planned(manifest, variables, base, wanted, keeping)
@@ -326,39 +361,11 @@ def become(
         watch, cache = keeping
         watch_code(watch)
         if watch.certain:
-            cache.keep(_question(words or (), facts.program), watch.dependencies(), plan)
+            cache.keep(question_of(words or (), facts.program), watch.dependencies(), plan)
     try:
         handover.become(facts.program, plan)
     except OSError as error:
         raise LaunchError(f"the static program cannot be started: {error}") from error
-
-
-def _terminal(call: Call) -> int:
-    """The standard descriptors that are terminals inside: the caller's, and those asked for. A detached run has no
-    share in the caller's."""
-    from volt.api.planning import terminals
-
-    return call.terminal if call.detach else call.terminal | terminals(0, 1, 2)
-
-
-def _question(words: Sequence[str], program: str) -> bytes:
-    """The command line as the static program asks for its plan: it lies beside `volt-python`, or in the package."""
-    from pathlib import Path
-
-    from volt.api.planning import terminals
-    from volt.host.facts import folders
-    from volt.model.entry import question
-
-    started = Path(words[0] if Path(words[0]).name == PYTHON_ENTRY else program)
-    return question(
-        [os.fsencode(word) for word in words[1:]],
-        program=os.fsencode(started.parent.resolve()),
-        path=os.environb.get(b"PYTHONPATH", b""),
-        folder=os.fsencode(Path.cwd()),
-        root=os.fsencode(folders().root),
-        terminal=terminals(0, 1, 2),
-        term=os.environb.get(b"TERM", b""),
-    )
 
 
 def sweep() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Source = str | Path | bytes | Mapping[str, Any]
 Stream = int | None
+PYTHON_ENTRY = "volt-python"  # what an installed `volt` starts
 
 
 def resolved(
@@ -183,3 +184,26 @@ def terminals(*streams: Stream) -> int:
         if descriptor >= 0 and os.isatty(descriptor):
             bits |= 1 << number
     return bits
+
+
+def shown_terminal(call: Call) -> int:
+    """The standard descriptors that are terminals inside: the caller's, and those asked for. A detached run has no
+    share in the caller's."""
+    return call.terminal if call.detach else call.terminal | terminals(0, 1, 2)
+
+
+def question_of(words: Sequence[str], program: str) -> bytes:
+    """The command line as the static program asks for its plan: it lies beside `volt-python`, or in the package."""
+    from volt.host.facts import folders
+    from volt.model.entry import question
+
+    started = Path(words[0] if Path(words[0]).name == PYTHON_ENTRY else program)
+    return question(
+        [os.fsencode(word) for word in words[1:]],
+        program=os.fsencode(started.parent.resolve()),
+        path=os.environb.get(b"PYTHONPATH", b""),
+        folder=os.fsencode(Path.cwd()),
+        root=os.fsencode(folders().root),
+        terminal=terminals(0, 1, 2),
+        term=os.environb.get(b"TERM", b""),
+    )

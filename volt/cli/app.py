@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from volt import __version__
+from volt.cli import image, store
 from volt.cli.audit import audit
 from volt.cli.completion import completion
 from volt.cli.cp import cp
@@ -62,6 +64,12 @@ app = typer.Typer(
 )
 
 
+SUMMARY = {
+    "image": "Bring in, name, list and bring out images: file trees that workloads have as their root.",
+    "store": "Look after the store, which holds the images: what it takes, whether it is sound, what can go.",
+}
+
+
 @app.callback()
 def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
@@ -93,6 +101,18 @@ for verb in (*OF_MANIFESTS, *OF_RUNS, completion):
     # The words of a command in a workload are its own, whatever they begin with.
     settings = {"allow_interspersed_args": verb is not exec_}
     app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
+
+# Nouns, whose verbs are words of their own.
+OF_IMAGES = (image.import_, image.ls, image.inspect, image.tag, image.export, image.rm)
+OF_THE_STORE = (store.df, store.verify, store.gc)
+
+NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "store": OF_THE_STORE}
+
+for noun, of_noun in NOUNS.items():
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=SUMMARY[noun])
+    for one in of_noun:
+        group.command(one.__name__.rstrip("_"))(one)
+    app.add_typer(group, name=noun)
 
 
 def command_line(arguments: list[str]) -> int:

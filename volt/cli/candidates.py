@@ -107,3 +107,15 @@ def _paths(incomplete: str) -> Iterator[str]:
     for entry, folder in found:
         if entry.startswith(name) and entry.isprintable() and (name or not entry.startswith(".")):
             yield f"{shown}{entry}{'/' * folder}"
+
+
+def image_name(incomplete: str) -> Candidates:
+    """Images by name and version; their digests once one is begun."""
+    from volt.api.imaging import images
+
+    try:
+        known = images()
+    except VoltError:
+        return []
+    found = _begun(((one.reference, one.digest[:12]) for one in known if one.name), incomplete)
+    return found or _begun(((one.tree, one.reference) for one in known), incomplete)

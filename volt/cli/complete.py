@@ -62,14 +62,19 @@ def candidates(words: list[str]) -> Candidates:
 
     Read from the verbs' own definitions: typer's parser, which would know them too, loads pydantic.
     """
-    from volt.cli.app import app
+    from volt.cli.app import SUMMARY, app
 
-    verbs = {str(one.name): one.callback for one in app.registered_commands if one.callback and not one.hidden}
     *before, incomplete = words or [""]
     if "--" in before:
         return []  # the payload's command
+    nouns = {str(one.name): one for one in app.registered_groups}
+    noun = nouns.get(before[0]) if before else None
+    commands = (noun.typer_instance if noun and noun.typer_instance else app).registered_commands
+    before = before[1:] if noun else before
+    verbs = {str(one.name): one.callback for one in commands if one.callback and not one.hidden}
     if not before:
-        said = ((name, _first_line(verb.__doc__)) for name, verb in verbs.items())
+        said = [(name, _first_line(verb.__doc__)) for name, verb in verbs.items()]
+        said += [] if noun else [(name, _first_line(SUMMARY[name])) for name in nouns]
         found = [*said, *(_GENERAL if incomplete.startswith("-") else ())]
     elif before[0] in verbs:
         parameters = [completed(one, before[0]) for one in _parameters(verbs[before[0]])]

@@ -47,6 +47,10 @@ def take_terminal() -> None:
 COMPLETED = {
     "volt val": ["volt", "validate"],
     "volt run hel": ["volt", "run", "hello world.toml"],  # not hello.txt
+    "volt stor": ["volt", "store"],
+    "volt image im": ["volt", "image", "import"],
+    "volt image import hello.tx": ["volt", "image", "import", "hello.txt"],
+    "volt store verify --re": ["volt", "store", "verify", "--repair"],
     "volt run deep/": ["volt", "run", "deep/inner.toml"],
     "volt run --outc": ["volt", "run", "--outcome"],
     "volt run --outcome hello.": ["volt", "run", "--outcome", "hello.txt"],

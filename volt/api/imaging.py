@@ -1,0 +1,260 @@
+"""Images and the store that holds them: bringing in, naming, bringing out, looking after."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from volt.errors import HostUnfit, NoSuchImage, StoreError, VoltError
+from volt.host.folders import folders
+from volt.images import records
+from volt.images.records import Image
+from volt.images.reference import URL, Reference, name
+from volt.store.collect import Collected, collect, leased, leases
+from volt.store.intake import Intake
+from volt.store.place import PREFIX, Store, make_store, open_store
+from volt.store.transaction import Transaction
+from volt.store.tree import Node, entries, text
+from volt.store.usage import StoreUsage, usage
+from volt.store.verify import Verified, verify
+
+Progress = Callable[[int, int], None]
+Source = str | Path | BinaryIO
+_STDIO = "-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What says that an archive or a folder is not a file tree but holds the layers of one.
+_LAYOUT, _SAVED = b"oci-layout", b"manifest.json"
+_CONFIG = re.compile(rb"[0-9a-f]{64}\.json")
+
+
+def import_image(
+    source: Source, reference: str | None = None, *, devices: bool = False, progress: Progress | None = None
+) -> Image:
+    """Bring in the file tree of a folder, or of a tar archive, plain or compressed with gzip, bzip2 or xz: by its path,
+    `-` for standard input, or an open binary file. It gets the name `reference`, which then is no other tree's.
+
+    `devices` takes devices and sockets over, which are refused by name otherwise. `progress` is called with the
+    numbers of files and bytes so far. Raises StoreError, HostUnfit without root.
+    """
+    from volt.store.archive import read_archive
+    from volt.store.folder import read_folder
+
+    _require_root()
+    named = name(reference) if reference else Reference()
+    shown = _STDIO if not isinstance(source, (str, Path)) else str(source)
+    state = folders().state
+    with _told(f"{shown} cannot be imported"):
+        store = make_store(state)
+        with Transaction(store) as transaction:
+            intake = Intake(transaction, devices=devices, progress=progress)
+            if isinstance(source, (str, Path)) and Path(source).is_dir():
+                root = read_folder(str(source), intake)
+            else:
+                with _opened(source) as file:
+                    root = read_archive(file, intake)
+            _require_tree(root, shown)
+            image = _image(named, transaction.put_tree(root), root, shown, dict(intake.left_out))
+            transaction.commit()
+            records.write(state, image)
+    return image
+
+
+def _image(named: Reference, digest: str, root: Node, source: str, left_out: dict[str, int]) -> Image:
+    found = {id(node): node.size for _, node in entries(root)}
+    files = sum(1 for _ in entries(root))
+    shown = str(Path(source).absolute()) if source != _STDIO else source
+    tree = f"{PREFIX}{digest}"
+    return Image(named.name, named.version, tree, time.time(), shown, files, sum(found.values()), left_out)
+
+
+def _require_tree(root: Node, shown: str) -> None:
+    """Layers are not unpacked in this version, and as files of a root they would be of no use. Raises StoreError."""
+    children = root.children or {}
+    saved = _SAVED in children and (b"repositories" in children or any(map(_CONFIG.fullmatch, children)))
+    if _LAYOUT in children or saved:
+        kind = "an OCI layout" if _LAYOUT in children else "an archive of docker save"
+        hint = "unpack it first, for example with umoci unpack, or export a container: docker export NAME"
+        raise StoreError(f"{shown} is {kind}, which is not in this version", hint=hint)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    if not isinstance(source, (str, Path)):
+        yield source
+    elif str(source) == _STDIO:
+        yield sys.stdin.buffer
+    else:
+        with Path(source).open("rb") as file:
+            yield file
+
+
+def images() -> tuple[Image, ...]:
+    """Every image of this machine. Raises StoreError, HostUnfit without root."""
+    _require_root()
+    return records.images(folders().state)
+
+
+def image(word: str) -> Image:
+    """The image that is called so: `name`, `name:version`, `sha256:…` or the beginning of that. Raises NoSuchImage,
+    StoreError, HostUnfit without root."""
+    _require_root()
+    return records.find(folders().state, word)
+
+
+def tag_image(word: str, reference: str) -> Image:
+    """Give an image one more name. Raises NoSuchImage, StoreError, HostUnfit without root."""
+    from volt.model.values import replace
+    from volt.store.locks import adding
+
+    _require_root()
+    named, state = name(reference), folders().state
+    store = _store(state)
+    with _told(f"{word} cannot be named {named}"), adding(store.path):
+        made = replace(records.find(state, word), name=named.name, version=named.version)
+        records.write(state, made)
+    return made
+
+
+def remove_image(word: str) -> Image:
+    """Take an image's name away. What nothing else needs of it goes with the next `collect_store`; a workload that
+    runs keeps it till then. Raises NoSuchImage, StoreError, HostUnfit without root."""
+    _require_root()
+    state = folders().state
+    found = records.find(state, word)
+    with _told(f"{word} cannot be removed"):
+        records.remove(_store(state), state, found)
+    return found
+
+
+def export_image(word: str, target: Source) -> Image:
+    """Write an image as a tar archive in the pax format, to a path, `-` for standard output, or an open binary file.
+    Importing that gives the same digest. Raises NoSuchImage, StoreError, HostUnfit without root."""
+    from volt.store.export import write_archive
+    from volt.store.locks import adding
+
+    _require_root()
+    state = folders().state
+    found, store = records.find(state, word), _store(state)
+    with _told(f"{word} cannot be exported"), adding(store.path):
+        root = store.tree(found.digest)
+        if not isinstance(target, (str, Path)):
+            write_archive(root, store, target)
+        elif str(target) == _STDIO:
+            write_archive(root, store, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            _write_whole(Path(target), lambda file: write_archive(root, store, file))
+    return found
+
+
+def _write_whole(target: Path, write: Callable[[BinaryIO], None]) -> None:
+    """To a file that gets its name when it is whole."""
+    temporary = target.with_name(f".{target.name}.new-{os.getpid()}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+        temporary.rename(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def verify_store(*, repair: bool = False, progress: Progress | None = None) -> Verified:
+    """Look at every byte of the store. With `repair` damaged objects are taken out of it, so that importing the same
+    again brings them back, and what can be made again is. Raises StoreError, HostUnfit without root."""
+    _require_root()
+    state = folders().state
+    store = open_store(state)
+    if store is None:
+        return Verified()
+    with _told("the store cannot be looked at"):
+        return verify(store, _held(state), repair=repair, progress=progress)
+
+
+def collect_store(*, dry_run: bool = False) -> Collected:
+    """Remove what no image, no kept layer and no running workload needs; with `dry_run` nothing is removed. Raises
+    StoreError, HostUnfit without root."""
+    _require_root()
+    state = folders().state
+    store = open_store(state)
+    if store is None:
+        return Collected()
+    with _told("the store cannot be cleared"):
+        return collect(store, lambda: _held(state), dry_run=dry_run)
+
+
+def store_usage() -> StoreUsage:
+    """What the store takes on disk. Raises StoreError, HostUnfit without root."""
+    _require_root()
+    state = folders().state
+    store = open_store(state)
+    if store is None:
+        return StoreUsage(0, 0, 0, 0, 0)
+    with _told("the store cannot be looked at"):
+        named = records.trees(state)
+        return usage(store, named, _held(state) | leased(store))
+
+
+def image_users(found: Image) -> tuple[str, ...]:
+    """The ids of the runs that use an image's tree now, and the workloads whose kept layer was made on it. Raises
+    StoreError, HostUnfit without root."""
+    _require_root()
+    state = folders().state
+    store = open_store(state)
+    runs = [run for run, tree in leases(store) if tree == found.digest] if store else []
+    return (*runs, *(layer for layer, tree in _layers(state) if tree == found.digest))
+
+
+def _store(state: str) -> Store:
+    store = open_store(state)
+    if store is None:
+        raise NoSuchImage("there are no images", hint="volt image import DIR|TAR NAME brings one in")
+    return store
+
+
+def _held(state: str) -> set[str]:
+    """The trees of images, and those that kept layers were made on: over another one they would show nonsense."""
+    return records.trees(state) | {tree for _, tree in _layers(state)}
+
+
+def _layers(state: str) -> Iterator[tuple[str, str]]:
+    """(workload, tree) of each kept layer on an image: volt/plan/root.py writes what it was made on."""
+    with suppress(FileNotFoundError):
+        for layer in Path(state, "layers").iterdir():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                base = _base(layer / "root")
+                if base.startswith(f"{URL}{PREFIX}"):
+                    yield layer.name, base.removeprefix(f"{URL}{PREFIX}")
+
+
+def _base(record: Path) -> str:
+    try:
+        return str(json.loads(record.read_bytes())["root"])
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "volt run --fresh discards that layer"
+        raise StoreError(f"{record} does not say what its layer was made on", hint=hint) from error
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the system refuses as a StoreError."""
+    try:
+        yield
+    except VoltError:
+        raise
+    except OSError as error:
+        hint = "volt store gc frees what nothing needs" if error.errno in _FULL else ""
+        where = f": {text(os.fsencode(error.filename))}" if error.filename else ""
+        raise StoreError(f"{what}: {error.strerror or error}{where}", hint=hint) from error
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise HostUnfit("images are root's alone", hint="run it with sudo")

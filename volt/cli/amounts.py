@@ -1,0 +1,46 @@
+"""Sizes and counts in print, and how far something has come, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_EVERY = 0.1  # seconds between two lines on a terminal
+_CLEAR = "\r\x1b[K"  # to the start of the line, and nothing in it: ECMA-48
+
+
+def size(count: int) -> str:
+    """Bytes with three digits and their unit, base 1024."""
+    amount, unit = float(count), UNITS[0]
+    for one in UNITS:
+        unit = one
+        if amount < 1000:
+            break
+        amount /= 1024
+    return f"{count} B" if unit == "B" else f"{amount:.3g} {unit}"
+
+
+@contextmanager
+def progress(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """What tells how far it is, on standard error where that is a terminal; the line is gone in the end."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    last = 0.0
+
+    def tell(count: int, amount: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _EVERY:
+            last = now
+            sys.stderr.write(f"{_CLEAR}{what}: {count:,}, {size(amount)}")
+            sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write(_CLEAR)
+        sys.stderr.flush()

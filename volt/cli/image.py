@@ -1,0 +1,164 @@
+"""volt image: file trees that workloads have as their root, by name and version."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from volt import api
+from volt.cli.amounts import progress, size
+from volt.cli.candidates import any_file, image_name
+from volt.cli.columns import columns
+from volt.cli.failure import FAILED, failing
+from volt.cli.findings import printable
+from volt.cli.naming import tell
+from volt.cli.options import Json
+from volt.cli.states import age, document
+from volt.errors import VoltError
+
+SHORT = 12  # digits of a digest in a table
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|TAR",
+        help="A folder, or a tar archive, plain or compressed with gzip, bzip2 or xz; - for standard input.",
+        show_default=False,
+        autocompletion=any_file,
+    ),
+]
+NewName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME[:VERSION]]",
+        help="What to call it; the version is latest by default.",
+        autocompletion=image_name,
+    ),
+]
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        help="NAME, NAME:VERSION, sha256:DIGEST, or the beginning of a digest.",
+        show_default=False,
+        autocompletion=image_name,
+    ),
+]
+Several = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="NAME, NAME:VERSION, sha256:DIGEST, or the beginning of a digest.",
+        show_default=False,
+        autocompletion=image_name,
+    ),
+]
+Alias = Annotated[
+    str,
+    typer.Argument(metavar="NAME[:VERSION]", help="The further name.", show_default=False, autocompletion=image_name),
+]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="Where the archive goes; - for standard output.", autocompletion=any_file),
+]
+Devices = Annotated[bool, typer.Option("--allow-devices", help="Take over devices and sockets, which are refused.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the digests alone.")]
+
+
+@failing(FAILED)
+def import_(source: Source, name: NewName = None, devices: Devices = False, json_: Json = False) -> int:
+    """Bring in the file tree of a folder or of a tar archive, and print its digest.
+
+    A workload has it as its root by `workload.image = "NAME:VERSION"`, or by `storage.rootfs = "cas://sha256:DIGEST"`.
+    What is in the store already takes no further space. What could do harm is refused by name: devices, paths that
+    lead out, attributes that speak to the kernel.
+    """
+    with progress("files", wanted=not json_) as say:
+        found = api.import_image(source, name, devices=devices, progress=say)
+    if json_:
+        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
+        return 0
+    for attribute, count in found.left_out.items():
+        print(f"volt: {printable(attribute)} of {count} files was not taken over", file=sys.stderr)
+    print(found.tree)
+    return 0
+
+
+@failing(FAILED)
+def ls(quiet: Quiet = False, json_: Json = False) -> int:
+    """List the images of this machine."""
+    found = api.images()
+    if json_:
+        print(json.dumps({"version": 1, "images": [document(one) for one in found]}, indent=2))
+    elif quiet:
+        print("".join(f"{one.tree}\n" for one in found), end="")
+    else:
+        print(
+            columns([("NAME", "VERSION", "DIGEST", "CREATED", "FILES", "SIZE"), *map(_row, found)], (0, 1, 2)), end=""
+        )
+    return 0
+
+
+def _row(one: api.Image) -> tuple[str, ...]:
+    when = f"{age(time.time() - one.created)} ago"
+    return one.name or "-", one.version or "-", one.digest[:SHORT], when, str(one.files), size(one.bytes)
+
+
+@failing(FAILED)
+def inspect(images: Several, json_: Json = False) -> int:
+    """Print all that is known of images, and who uses them."""
+
+    def lines(one: api.Image) -> str:
+        known = {**document(one), "used_by": api.image_users(one)}
+        shown = {key: value for key, value in known.items() if value not in ("", (), {})}
+        return "".join(f"{key} = {printable(json.dumps(value, ensure_ascii=False))}\n" for key, value in shown.items())
+
+    return tell(lambda: _each(images, api.image), json_=json_, line=lines, key="images")
+
+
+@failing(FAILED)
+def rm(images: Several, json_: Json = False) -> int:
+    """Take the names of images away.
+
+    `volt store gc` frees what nothing needs any more then. A workload that runs keeps what it uses until it ends.
+    """
+    return tell(lambda: _each(images, api.remove_image), json_=json_, line=_reference, key="removed")
+
+
+@failing(FAILED)
+def tag(image: Which, name: Alias, json_: Json = False) -> int:
+    """Give an image a further name."""
+    return tell(lambda: [api.tag_image(image, name)], json_=json_, line=_reference, key="images")
+
+
+@failing(FAILED)
+def export(image: Which, file: Target = "-") -> int:
+    """Write an image as a tar archive, which imports as the same digest."""
+    if file == "-" and sys.stdout.isatty():
+        raise VoltError("an archive is nothing for a terminal", hint="give a FILE, or redirect standard output")
+    api.export_image(image, file)
+    return 0
+
+
+def _reference(one: api.Image) -> str:
+    return printable(one.reference)
+
+
+def _each(words: list[str], act: Callable[[str], api.Image]) -> list[api.Image]:
+    """Raises VoltError where one was named and failed, SomeFailed of several."""
+    done, failed = [], []
+    for word in words:
+        try:
+            done.append(act(word))
+        except VoltError as error:
+            failed.append((word, error))
+    if failed and len(words) == 1:
+        raise failed[0][1]
+    if failed:
+        raise api.SomeFailed(done, failed)
+    return done

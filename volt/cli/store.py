@@ -1,0 +1,77 @@
+"""volt store: what holds the images, looked after."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from volt import api
+from volt.cli.amounts import progress, size
+from volt.cli.columns import columns
+from volt.cli.failure import FAILED, failing
+from volt.cli.findings import printable
+from volt.cli.options import Json
+from volt.cli.states import document
+
+SHORT = 12  # digits of a digest in a table
+
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair", help="Take damaged content out, so that importing the same again brings it back; mend the rest."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and say what would be.")]
+
+
+@failing(FAILED)
+def verify(repair: Repair = False, json_: Json = False) -> int:
+    """Look at every byte of the store, and name what is not what its digest says.
+
+    Ends with 1 where something is damaged or missing, mended or not.
+    """
+    with progress("objects", wanted=not json_) as say:
+        found = api.verify_store(repair=repair, progress=say)
+    if json_:
+        damage = [document(one) for one in found.damage]
+        known = {"objects": found.objects, "bytes": found.bytes, "damage": damage}
+        print(json.dumps({"version": 1, **known}, indent=2))
+    else:
+        for one in found.damage:
+            print(f"{one.kind:6}  sha256:{one.digest}: {printable(one.problem)}{'; mended' if one.mended else ''}")
+        print(f"{found.objects} objects, {size(found.bytes)}: {len(found.damage) or 'nothing'} damaged")
+    return FAILED if found.damage else 0
+
+
+@failing(FAILED)
+def gc(dry_run: DryRun = False, json_: Json = False) -> int:
+    """Remove what no image, no kept layer and no workload that runs needs."""
+    found = api.collect_store(dry_run=dry_run)
+    if json_:
+        print(json.dumps({"version": 1, "dry_run": dry_run, **document(found)}, indent=2))
+    else:
+        verb = "would be freed" if dry_run else "freed"
+        print(f"{len(found.trees)} trees, {found.objects} objects, {size(found.bytes)} {verb}")
+    return 0
+
+
+@failing(FAILED)
+def df(json_: Json = False) -> int:
+    """Show what the store takes on disk, and what its images share."""
+    found, names = api.store_usage(), api.images()
+    if json_:
+        print(json.dumps({"version": 1, **document(found), "trees": [document(one) for one in found.trees]}, indent=2))
+        return 0
+    called: dict[str, list[str]] = {}
+    for one in names:
+        called.setdefault(one.digest, []).append(one.reference if one.name else "-")
+    rows = [
+        (each.tree[:SHORT], size(each.bytes), size(each.own), ", ".join(called.get(each.tree, ["-"])))
+        for each in found.trees
+    ]
+    print(columns([("DIGEST", "SIZE", "OWN", "IMAGE"), *rows], (0, 3)), end="")
+    taken = f"{found.objects} objects: {size(found.bytes)}, and {size(found.images)} to mount them by"
+    print(f"{taken}; unused: {size(found.unused)}; free on the disk: {size(found.free)}")
+    return 0

@@ -1,0 +1,133 @@
+"""The images of this machine: for each a record, whose file is named after it. A tree with a record is never
+collected."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from volt.errors import NoSuchImage, StoreError
+from volt.images.reference import Reference, parse
+from volt.model.values import Value, kinds
+from volt.store.locks import adding
+from volt.store.place import PREFIX, Store, is_digest
+from volt.store.transaction import sync_folder, write_whole
+
+VERSION = 1
+_MOST = 1 << 16
+_SHORTEST = 6  # digits of a digest that are enough
+
+
+class Image(Value):
+    """One image of this machine. `name` and `version` are "" where it was imported without a name; `tree` is
+    `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
+    those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
+    with the number of files that had them."""
+
+    name: str
+    version: str
+    tree: str
+    created: float
+    source: str
+    files: int
+    bytes: int
+    left_out: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        return self.tree.removeprefix(PREFIX)
+
+    @property
+    def reference(self) -> str:
+        """What it is called."""
+        return f"{self.name}:{self.version}" if self.name else self.tree
+
+
+def folder(state: str) -> str:
+    """Where the records lie."""
+    return f"{state}/images"
+
+
+def path(state: str, reference: Reference) -> str:
+    """The record of an image, if it is there."""
+    return f"{folder(state)}/{str(reference).replace('/', '%2F')}"
+
+
+def images(state: str) -> tuple[Image, ...]:
+    """Every image, by name and version. Raises StoreError for a record that is none."""
+    return tuple(sorted(_images(state), key=lambda one: (not one.name, one.name, one.version, one.tree)))
+
+
+def _images(state: str) -> Iterator[Image]:
+    with suppress(FileNotFoundError):
+        for file in sorted(os.listdir(folder(state))):
+            if ".new-" not in file:  # as transaction.write_whole calls what it has not finished
+                with suppress(FileNotFoundError):
+                    yield _read(f"{folder(state)}/{file}")
+
+
+def _read(where: str) -> Image:
+    with open(where, "rb") as file:
+        data = file.read(_MOST)
+    try:
+        known = json.loads(data)
+        version = known["record"]
+        image = Image(**{name: known[name] for name in kinds(Image)})
+        sound = is_digest(image.digest)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{where} is damaged", hint="remove it and import the image again") from error
+    if version != VERSION or not sound:
+        raise StoreError(f"{where} was written by another version of volt", hint="import the image again")
+    return image
+
+
+def write(state: str, image: Image) -> None:
+    """Give a tree this record. The caller holds the store as `adding` does. Raises OSError."""
+    with suppress(FileExistsError):
+        os.mkdir(folder(state), 0o700)
+    known = {"record": VERSION, **{name: getattr(image, name) for name in kinds(Image)}}
+    reference = Reference(image.name, image.version, image.digest)
+    write_whole(path(state, reference), json.dumps(known, indent=1).encode() + b"\n")
+
+
+def find(state: str, word: str) -> Image:
+    """The image that is called so: by name and version, by the digest of its tree or its beginning. With
+    `name@sha256:…` both have to hold. Raises NoSuchImage, StoreError."""
+    known = images(state)
+    if begun := _begun(word, known):
+        return begun
+    wanted = parse(word)
+    for image in known:
+        if wanted.name and (image.name, image.version) == (wanted.name, wanted.version):
+            if wanted.digest and image.digest != wanted.digest:
+                raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}")
+            return image
+        if not wanted.name and image.digest == wanted.digest:
+            return image
+    hint = "volt image ls lists what there is; volt image import DIR|TAR NAME brings one in"
+    raise NoSuchImage(f"there is no image {word}", hint=hint)
+
+
+def _begun(word: str, known: tuple[Image, ...]) -> Image | None:
+    """The image whose digest begins so, if it is one tree alone."""
+    begun = word.removeprefix(PREFIX)
+    if len(begun) < _SHORTEST or begun.strip("0123456789abcdef"):
+        return None
+    found = [image for image in known if image.digest.startswith(begun)]
+    trees = {image.tree for image in found}
+    return found[0] if len(trees) == 1 else None
+
+
+def remove(store: Store, state: str, image: Image) -> None:
+    """Take the record away; the tree goes when it is collected, if nothing else holds it. Raises OSError."""
+    with adding(store.path):
+        with suppress(FileNotFoundError):
+            os.unlink(path(state, Reference(image.name, image.version, image.digest)))
+        sync_folder(folder(state))
+
+
+def trees(state: str) -> set[str]:
+    """The digests of the trees that have a record."""
+    return {image.digest for image in _images(state)}

@@ -1,0 +1,53 @@
+"""What an image is called: [registry/]name[:version], or a tree by its digest."""
+
+from __future__ import annotations
+
+import re
+
+from volt.errors import StoreError
+from volt.model.values import Value
+from volt.store.place import PREFIX, is_digest
+
+LATEST = "latest"
+URL = "cas://"
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*(?::\d+)?/)?{_PART}(?:/{_PART})*", re.ASCII)
+_VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_MOST = 255
+_HINT = "write [REGISTRY/]NAME[:VERSION] in lower-case letters, digits and -._/"
+
+
+class Reference(Value):
+    """A name with its version, both "" for none; the digest that it was pinned to, "" for none."""
+
+    name: str = ""
+    version: str = ""
+    digest: str = ""
+
+    def __str__(self) -> str:
+        """As it is written; an image without a name is its digest."""
+        return f"{self.name}:{self.version}" if self.name else f"{PREFIX}{self.digest}"
+
+
+def parse(written: str) -> Reference:
+    """`name`, `name:version`, `name:version@sha256:…`, `sha256:…` or `cas://sha256:…`. Raises StoreError."""
+    plain = written.removeprefix(URL)
+    front, _, digest = plain.rpartition(PREFIX)
+    if digest and (front in ("", "@") or front.endswith("@")) and PREFIX in plain:
+        if not is_digest(digest):
+            raise StoreError(f"{written}: a digest has 64 lower-case hex digits", hint=f"write {PREFIX} and 64 digits")
+        if not front:
+            return Reference(digest=digest)
+        named = name(front.removesuffix("@"))
+        return Reference(named.name, named.version, digest)
+    return name(written)
+
+
+def name(written: str) -> Reference:
+    """`name` or `name:version`. Raises StoreError."""
+    head, colon, version = written.rpartition(":")
+    if not colon or "/" in version:  # a port is before a slash
+        head, version = written, LATEST
+    if not _NAME.fullmatch(head) or not _VERSION.fullmatch(version) or len(written) > _MOST - len(LATEST) - 1:
+        raise StoreError(f"{written!r} is no name of an image", hint=_HINT)
+    return Reference(head, version)
