@@ -9,9 +9,10 @@ from pathlib import Path
 from volt.host.policy import not_roots
 from volt.manifest import locate, locate_in, resolve
 from volt.manifest.policy import read_policy
-from volt.model.facts import Call, Cgroup, Control, Facts, Folders, PathFact, ProfileText
+from volt.model.facts import Call, Cgroup, Control, Facts, Folders, ImageFact, PathFact, ProfileText
 from volt.model.findings import Finding
 from volt.model.policy import POLICY
+from volt.model.workload import Workload
 from volt.plan.check import Accounts, check
 
 TABLE = Path(__file__).parent / "findings.toml"
@@ -27,6 +28,18 @@ PATHS = {
 }
 CONTROL = Control(own=Cgroup("/"), top=Cgroup("/", ("cpu", "cpuset", "io", "memory", "pids"), free=True), cores=(0, 1))
 LAYERS = {"moved": '{"version": 1, "root": "/srv/before", "inode": 42}\n'}
+
+
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # an object of no bytes, and so no tree
+
+
+def image_of(workload: Workload) -> ImageFact | None:
+    """What planning finds where there is no image."""
+    root = workload.storage.rootfs or ""
+    if root.startswith("cas://"):
+        whole = len(root) == len(f"cas://sha256:{EMPTY}")
+        return ImageFact("storage.rootfs", state="no-tree" if EMPTY in root else "absent" if whole else "malformed")
+    return ImageFact("workload.image", state="absent") if workload.image else None
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ class Example:
             policy=read.policy,
             seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
             landlock=self.landlock(workload.security.landlock_policy),
+            image=image_of(workload),
         )
         refused = read.locate(check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", "")))
         policy = facts.landlock

@@ -5,6 +5,7 @@ from __future__ import annotations
 from volt.host.doctor import KERNEL, NSPAWN
 from volt.host.idmap import NEVER, SINCE, idmappable
 from volt.host.limits import FIELDS
+from volt.plan.image import KERNEL as IMAGES
 
 # Debian's release → its kernel and its systemd: both are tested, in guests.
 RELEASES = {"Debian 12": ((6, 1), 252), "Debian 13": ((6, 12), 257)}
@@ -38,6 +39,8 @@ def rows() -> list[str]:
         found.append(
             f"| {fields} | the {controller} controller of cgroup v2 | {' | '.join('holds' for _ in RELEASES)} |"
         )
+    states = ("holds" if kernel >= IMAGES else "refused" for kernel, _ in RELEASES.values())
+    found.append(f"| images as roots | Linux {number(IMAGES)} | {' | '.join(states)} |")
     for kind in SINCE:
         states = ("holds" if idmappable(kind, kernel) else "refused" for kernel, _ in RELEASES.values())
         found.append(f"| ids kept on {kind} | Linux {number(SINCE[kind])} | {' | '.join(states)} |")

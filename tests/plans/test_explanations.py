@@ -12,7 +12,7 @@ from volt.host.profiles import shipped_profile
 from volt.plan.explain import explain, profile_of
 
 HERE = Path(__file__).parent
-CASES = ("capabilities", "hello", "landlock-custom", "landlock-strict", "landlock-waived", "limits", "volumes")
+CASES = ("capabilities", "hello", "image", "landlock-custom", "landlock-strict", "landlock-waived", "limits", "volumes")
 
 
 def explained(name):

@@ -116,14 +116,27 @@ def _lower(folder: Path, opened: ExitStack) -> tuple[tuple[int, ...], frozenset[
     if path == root.HOST:
         return (), GENERATED | FRESH, ()
     try:
-        lower = _open(path, opened)
+        lower = _open(path, opened) if path.startswith("/") else _open_image(path, opened)
     except OSError as error:
         problem = f"{path}, on which the layer was made: {error.strerror}; what was changed counts as added"
         return (), GENERATED, (problem,)
-    if os.fstat(lower).st_ino != inode:
+    if path.startswith("/") and os.fstat(lower).st_ino != inode:
         problem = f"{path} is not the folder on which the layer was made; what was changed counts as added"
         return (), GENERATED, (problem,)
     return (lower,), GENERATED, ()
+
+
+def _open_image(named: str, opened: ExitStack) -> int:
+    """The tree of an image, without what its files hold, which nobody asks for here. Raises OSError."""
+    from volt.host.syscalls import mount_image
+    from volt.store.place import Store
+
+    store = Store(f"{folders().state}/store")
+    descriptor = mount_image(store.image(named.rpartition(":")[2]))
+    opened.callback(os.close, descriptor)
+    folder = os.open(".", _FLAGS, dir_fd=descriptor)
+    opened.callback(os.close, folder)
+    return folder
 
 
 def _open(path: str, opened: ExitStack) -> int:

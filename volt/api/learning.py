@@ -77,6 +77,7 @@ def learn(
     read = resolved(manifest, variables, base, None)
     if read.workload is None or any(finding.severity == "error" for finding in read.findings):
         raise ManifestError(read.findings)
+    _require_folder(read.workload)
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
     tracer = _tracer(facts)
     for folder in whole:
@@ -91,6 +92,13 @@ def learn(
     except ManifestError as error:
         found = policy.locate(error.findings) if policy else error.findings
         raise ManifestError(locate(found, read)) from None
+
+
+def _require_folder(workload: Workload) -> None:
+    """What programs are, and need to be run, is looked for in a folder. Raises VoltError."""
+    if workload.image or (workload.storage.rootfs or "").startswith("cas://"):
+        hint = "learn from a folder of the same: volt image export NAME | tar -C DIR -xp, and storage.rootfs = DIR"
+        raise VoltError("learning from an image is not in this version", hint=hint)
 
 
 def _tracer(facts: Facts) -> str:

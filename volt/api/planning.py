@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from volt.api.landlock import located, policy_of
 from volt.api.policy import machine_policy
 from volt.errors import HostUnfit, ManifestError, VoltError
-from volt.model.facts import Call, Facts
+from volt.model.facts import Call, Facts, ImageFact
 from volt.model.plan import LaunchPlan
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from volt.launch.cache import PlanCache
     from volt.manifest import Resolved
     from volt.model.filter import Filter
+    from volt.model.workload import Workload
 
     # What a plan is made from is noted, and where it is kept.
     Keeping = tuple[Watch, PlanCache]
@@ -56,6 +57,7 @@ def planned(
     from volt.manifest import locate
     from volt.model.values import replace
     from volt.plan.assemble import make_plan
+    from volt.plan.image import require_mountable
 
     watch = keeping[0] if keeping else None
     if watch:
@@ -68,20 +70,33 @@ def planned(
     if read.workload is None or errors:
         raise ManifestError(read.findings)
     filters = read.workload.security.seccomp_profile or "default"
+    workload, image = pinned(read.workload, facts, watch)
     if watch:
         watch_facts(watch, facts)
         profile = filters if "/" in filters else profile_path("seccomp", filters)
-        watch_workload(watch, read.workload, facts, profile, fresh=call.fresh)
-    landlock = policy_of(read.workload, watch)
-    facts = replace(probe(read.workload, facts, fresh=call.fresh), landlock=landlock)
+        watch_workload(watch, workload, facts, profile, fresh=call.fresh)
+    landlock = policy_of(workload, watch)
+    require_mountable(replace(facts, image=image))
+    facts = replace(probe(workload, replace(facts, image=image), fresh=call.fresh), landlock=landlock)
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
     try:
-        made = make_plan(read.workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
+        made = make_plan(workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
         found = policy.locate(error.findings) if policy else error.findings
         found = located(found, landlock) if landlock else found
         raise ManifestError(locate(found, read)) from None
     return made, facts
+
+
+def pinned(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload, ImageFact | None]:
+    """The workload with its root by the digest of a tree, and that tree, where it names an image: by its name and
+    version, which may be another tree's tomorrow, or by digest. Raises StoreError, HostUnfit without root."""
+    root = workload.storage.rootfs or ""
+    if workload.image is None and not root.startswith("cas://"):
+        return workload, None
+    from volt.api.pinning import pin
+
+    return pin(workload, facts, watch)
 
 
 def asked(

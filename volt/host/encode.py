@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Cgroup, Control, Facts, PathFact, ProfileText
+from volt.model.facts import Cgroup, Control, Facts, ImageFact, PathFact, ProfileText
 from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.sizes import Size
@@ -46,6 +46,7 @@ def _facts(values: dict[str, Any]) -> Facts:
         "policy": values.get("policy") and _policy(values["policy"]),
         "seccomp": values.get("seccomp") and ProfileText(**values["seccomp"]),
         "landlock": values.get("landlock") and ProfileText(**values["landlock"]),
+        "image": values.get("image") and ImageFact(**values["image"]),
     }
     return Facts(**{**values, **typed})
 

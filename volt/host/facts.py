@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from volt.errors import HostUnfit
 from volt.host import etc, ids, kernel, tools
 from volt.host.cgroups import probe_cgroups
 from volt.host.files import read_text
@@ -12,8 +15,8 @@ from volt.host.folders import folders
 from volt.host.inside import read_inside
 from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
-from volt.host.syscalls import landlock_abi
-from volt.model.facts import Facts, PathFact, ProfileText
+from volt.host.syscalls import landlock_abi, mount_image
+from volt.model.facts import Facts, ImageFact, PathFact, ProfileText
 from volt.model.folders import Folders
 from volt.model.landlock import PORTS_ABI
 from volt.model.values import replace
@@ -73,15 +76,34 @@ def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
     folder = root if root and root != HOST and not root.startswith(STORE) else None
     layer = f"{machine.folders.state}/layers/{workload.name}" if workload.kept and not fresh else None
     upper = layer and f"{layer}/upper"
+    with _root_of(machine.image, folder) as (folder, objects):
+        passwd, group = (read_inside(f"etc/{name}", folder, upper, objects) for name in ("passwd", "group"))
     return replace(
         machine,
         control=probe_cgroups(found)[1] if workload.resources != Resources() else machine.control,
         paths=_paths(workload, machine, found),
-        passwd=read_inside("etc/passwd", folder, upper),
-        group=read_inside("etc/group", folder, upper),
+        passwd=passwd,
+        group=group,
         layer=(layer and read_text(f"{layer}/root", _RECORD)) or None,
         seccomp=_profile(workload.security.seccomp_profile),
     )
+
+
+@contextmanager
+def _root_of(image: ImageFact | None, folder: str | None) -> Iterator[tuple[str | None, str | None]]:
+    """The root's folder, and of an image the folder of its objects. Raises HostUnfit."""
+    if image is None or not image.there:
+        yield folder, None
+        return
+    try:
+        descriptor = mount_image(image.file)
+    except OSError as error:
+        message = f"the image {image.file} cannot be mounted: {error.strerror}"
+        raise HostUnfit(message, hint="volt doctor tells what this machine lacks") from error
+    try:
+        yield f"/proc/self/fd/{descriptor}", image.objects
+    finally:
+        os.close(descriptor)
 
 
 def _profile(named: str | None) -> ProfileText | None:

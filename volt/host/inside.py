@@ -39,8 +39,9 @@ class _Entry(Value):
 class _Tree:
     """The merged tree, and the descriptors that looking around in it has opened."""
 
-    def __init__(self, root: str | None, upper: str | None, opened: ExitStack) -> None:
+    def __init__(self, root: str | None, upper: str | None, opened: ExitStack, objects: str | None = None) -> None:
         self._opened = opened
+        self._objects = objects
         self.top = _Entry(self._open(upper), self._open(root))
 
     def _open(self, name: str | None, folder: int | None = None) -> int | None:
@@ -76,16 +77,36 @@ class _Tree:
         status = os.fstat(above)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             return None
+        if stat.S_ISREG(status.st_mode) and self._objects and _has_attribute(above, "metacopy"):
+            return _Entry(above, self._file_under(folder, name, _attribute(above, "redirect")))
         if not stat.S_ISDIR(status.st_mode) or _attribute(above, "opaque") == "y":
             return _Entry(above, None)
         return _Entry(above, self._under(folder, name, _attribute(above, "redirect")))
 
     def _under(self, folder: _Entry, name: str, redirect: str) -> int | None:
         """The root's folder below an upper one; a renamed folder says where it was."""
+        start = self._lower_of(folder, name, redirect)
+        return start if start is not None and stat.S_ISDIR(os.fstat(start).st_mode) else None
+
+    def _file_under(self, folder: _Entry, name: str, redirect: str) -> int | None:
+        """The root's file below an upper one of which only its status was copied up: metacopy."""
+        start = self._lower_of(folder, name, redirect)
+        return start if start is not None and stat.S_ISREG(os.fstat(start).st_mode) else None
+
+    def _lower_of(self, folder: _Entry, name: str, redirect: str) -> int | None:
         start = self.top.lower if redirect.startswith("/") else folder.lower
         for part in (redirect or name).strip("/").split("/"):
             start = None if part == ".." else self._below(start, part)
-        return start if start is not None and stat.S_ISDIR(os.fstat(start).st_mode) else None
+        return start
+
+    def content(self, found: _Entry) -> str | None:
+        """Where a regular file's content can be read: its own, or the object of a file of an image; None for none."""
+        holder = found.upper if found.upper is not None and found.lower is None else found.lower
+        if holder is None:
+            return None
+        if holder == found.lower and self._objects and _has_attribute(holder, "metacopy"):
+            return f"{self._objects}{_attribute(holder, 'redirect')}"
+        return f"/proc/self/fd/{holder}"
 
     def resolve(self, path: str) -> _Entry | None:
         """Follow a path from the top of the merged tree."""
@@ -122,27 +143,39 @@ def _attribute(descriptor: int, name: str) -> str:
         return ""
 
 
-def read_inside(path: str, root: str | None, upper: str | None) -> str:
+def _has_attribute(descriptor: int, name: str) -> bool:
+    try:
+        os.getxattr(f"/proc/self/fd/{descriptor}", f"trusted.overlay.{name}")
+    except OSError:
+        return False
+    return True
+
+
+def read_inside(path: str, root: str | None, upper: str | None, objects: str | None = None) -> str:
     """The text of the regular file `path`, at most 1 MiB, as inside; "" when there is none.
 
     `root` is the folder of the root file system, None for a fresh one; `upper` the kept layer's upper
-    folder, None without one. Bytes that are no UTF-8, and NUL, become U+FFFD.
+    folder, None without one; `objects` the folder with the content of the files of an image, whose root `root` is then.
+    Bytes that are no UTF-8, and NUL, become U+FFFD.
     """
-    data = head_inside(path, root, upper, MOST + 1)
+    data = head_inside(path, root, upper, MOST + 1, objects)
     return "" if len(data) > MOST else data.decode(errors="replace").replace("\0", "\ufffd")
 
 
-def head_inside(path: str, root: str | None, upper: str | None, most: int) -> bytes:
+def head_inside(path: str, root: str | None, upper: str | None, most: int, objects: str | None = None) -> bytes:
     """The first bytes of the regular file `path`, as read_inside has it; none when there is none."""
     with ExitStack() as opened:
         try:
-            tree = _Tree(root, upper, opened)
+            tree = _Tree(root, upper, opened, objects)
             if tree.top == _Entry(None, None):
                 return b""
             found = tree.resolve(path)
             if found is None or not stat.S_ISREG(found.mode):
                 return b""
-            with Path(f"/proc/self/fd/{found.descriptor}").open("rb") as file:
+            where = tree.content(found)
+            if where is None:
+                return b""
+            with Path(where).open("rb") as file:
                 return file.read(most)
         except OSError:
             return b""

@@ -149,7 +149,7 @@ def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: st
     where = machine.folders
     watch.file(profile)
     root = workload.storage.rootfs or ""
-    single = [root] if root.startswith("/") else ["/usr", "/usr/local"]
+    single = [root] if root.startswith("/") else ["/usr", "/usr/local"] if root == "host" else []
     for path in (*single, *(volume.host for volume in workload.storage.volumes), workload.env_file):
         if path:
             watch.place(path)

@@ -17,6 +17,7 @@ from volt.store.transaction import sync_folder, write_whole
 
 VERSION = 1
 _MOST = 1 << 16
+HINT = "volt image ls lists what there is; volt image import DIR|TAR NAME brings one in"
 _SHORTEST = 6  # digits of a digest that are enough
 
 
@@ -96,18 +97,27 @@ def find(state: str, word: str) -> Image:
     """The image that is called so: by name and version, by the digest of its tree or its beginning. With
     `name@sha256:…` both have to hold. Raises NoSuchImage, StoreError."""
     known = images(state)
-    if begun := _begun(word, known):
+    if word.startswith(PREFIX) and (begun := _begun(word, known)):
         return begun
     wanted = parse(word)
-    for image in known:
-        if wanted.name and (image.name, image.version) == (wanted.name, wanted.version):
-            if wanted.digest and image.digest != wanted.digest:
-                raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}")
-            return image
-        if not wanted.name and image.digest == wanted.digest:
-            return image
-    hint = "volt image ls lists what there is; volt image import DIR|TAR NAME brings one in"
-    raise NoSuchImage(f"there is no image {word}", hint=hint)
+    if found := exact(state, wanted) if wanted.name else None:
+        return found
+    same = (image for image in known if not wanted.name and image.digest == wanted.digest)
+    if found := next(same, None) or _begun(word, known):
+        return found
+    raise NoSuchImage(f"there is no image {word}", hint=HINT)
+
+
+def exact(state: str, wanted: Reference) -> Image | None:
+    """The image of this name and version, None without one. Raises NoSuchImage where it is another tree than the
+    reference says, StoreError."""
+    try:
+        image = _read(path(state, wanted))
+    except FileNotFoundError:
+        return None
+    if wanted.digest and image.digest != wanted.digest:
+        raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}", hint=HINT)
+    return image
 
 
 def _begun(word: str, known: tuple[Image, ...]) -> Image | None:

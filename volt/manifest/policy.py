@@ -203,9 +203,13 @@ BOUNDS: Mapping[str, BoundField] = {
     ),
     "storage.rootfs": BoundField(
         "rootfs",
-        listed("bad-bound", one_word("host", folders=True), "write host, or the folder that roots lie below"),
+        listed(
+            "bad-bound",
+            one_word("host", "image", folders=True),
+            "write host, image, or the folder that roots lie below",
+        ),
         WORDS_OR_FOLDERS,
-        "The roots that may be used: host, or a folder below which they lie.",
+        "The roots that may be used: host, image (any of this machine's), or a folder below which they lie.",
     ),
     "storage.volumes.host": BoundField(
         "volume_host", FOLDERS, "list of folders", "Below which folders every volume lies, read-only ones too."

@@ -9,6 +9,7 @@ from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
+ImageState = Literal["there", "absent", "malformed", "no-tree"]
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
 
 
@@ -39,6 +40,25 @@ class ProfileText(Value):
     problem: str = ""
     quotable: bool = True
     real: str = ""
+
+
+class ImageFact(Value):
+    """The image that a workload names at `key` of its manifest: the `digest` of its tree; where the `file` lies that
+    is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where it is not
+    `there`, `problem` says more than the state does, or is empty."""
+
+    key: str
+    digest: str = ""
+    file: str = ""
+    objects: str = ""
+    leases: str = ""
+    filesystem: str = ""
+    state: ImageState = "there"
+    problem: str = ""
+
+    @property
+    def there(self) -> bool:
+        return self.state == "there"
 
 
 class Cgroup(Value):
@@ -85,6 +105,7 @@ class Facts(Value):
     root it was made on, None without a layer. `policy` is the most that this machine allows, None where it
     bounds nothing. `seccomp` is the profile that the workload names by its path. `landlock` is the policy
     that it names or has by default, None where it names none that could be looked for.
+    `image` is the image that it names, None without one.
     `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none.
     """
 
@@ -117,6 +138,7 @@ class Facts(Value):
     seccomp: ProfileText | None = None
     landlock: ProfileText | None = None
     nftables: bool = False
+    image: ImageFact | None = None
 
 
 class Call(Value):

@@ -33,6 +33,7 @@ class Part(Value):
 STAGE = "/run"
 ROOT = f"{STAGE}/root"
 LOWER = f"{STAGE}/lower"
+OBJECTS = f"{STAGE}/objects"
 LAYER = f"{STAGE}/layer"
 SKELETON = f"{STAGE}/skeleton"
 EMPTY = f"{STAGE}/empty"

@@ -49,6 +49,7 @@ from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
 from volt.plan.confinement import below_part, init_part, inside_part, payload_part, raised_limits
 from volt.plan.detached import apart, detach_part, log_folder, log_part, standard
+from volt.plan.image import require_mountable
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
@@ -79,6 +80,7 @@ def make_plan(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         raise ManifestError(findings)
     if not facts.cgroup_root:
         raise HostUnfit("cgroup v2 is not mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    require_mountable(facts)
     return _assemble(workload, facts, call, filter_for, accounts)
 
 

@@ -131,7 +131,12 @@ def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
 
 def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:
     root = workload.storage.rootfs
-    if root:
+    if facts.image or (root or "").startswith("cas://") or workload.image:
+        if policy.rootfs is not None and "image" not in policy.rootfs:
+            key = facts.image.key if facts.image else "storage.rootfs" if root else "workload.image"
+            message = "no image may be used on this machine"
+            yield _beyond(policy, key, "storage.rootfs", message, _one_of(policy.rootfs))
+    elif root:
         asked = Asked("storage.rootfs", "storage.rootfs", root)
         yield from _place(asked, policy.rootfs, _opened_at(root, facts), policy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from volt.model.facts import Call, Facts
+from volt.model.facts import Call, Facts, ImageFact
 from volt.model.findings import Finding
 from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
@@ -21,7 +21,6 @@ from volt.plan.users import UnknownUserError, identify
 # One row goes when its feature comes.
 LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.mode", lambda w: w.mode != Mode.CONTAINER),
-    ("workload.image", lambda w: w.image is not None),
     ("workload.platform", lambda w: w.platform is not None),
     ("workload.boot", lambda w: bool(w.boot)),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
@@ -29,7 +28,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("network.name", lambda w: w.network.name is not None),
     ("network.address", lambda w: w.network.address is not None),
     ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
-    ("storage.rootfs", lambda w: (w.storage.rootfs or "").startswith("cas://")),
     ("service.restart", lambda w: w.service.restart is not None),
     ("service.restart_sec", lambda w: w.service.restart_sec is not None),
     ("service.ready", lambda w: w.service.ready is not None),
@@ -49,11 +47,10 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
 # What to write today instead, where there is something.
 INSTEAD: Mapping[str, str] = {
     "workload.mode": 'write mode = "container"',
-    "workload.image": 'unpack the image and name its folder in storage.rootfs, or write rootfs = "host"',
     "network.mode": 'write mode = "none" or mode = "host"',
-    "storage.rootfs": 'name a folder, or write rootfs = "host"',
 }
 
+STORE = "cas://"
 CAP_SYS_RESOURCE = 1 << CAPABILITIES.index("SYS_RESOURCE")
 
 
@@ -83,7 +80,7 @@ def _root(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[
     if not root and not workload.image:
         hint = 'add to [storage]: rootfs = "/path/of/a/root", or rootfs = "host" for the host\'s programs'
         yield Finding("no-root", "storage", "there is no root file system", hint)
-    if not root or root == HOST or root.startswith("cas://"):
+    if not root or root == HOST or root.startswith(STORE):
         return
     fact = facts.paths[root]
     if fact.kind != "folder":
@@ -91,6 +88,23 @@ def _root(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[
         yield Finding("bad-rootfs", "storage.rootfs", f"{root} {what}", "name the folder that holds the root")
     elif not fact.idmappable:
         yield _no_idmap("storage.rootfs", root, fact.filesystem)
+
+
+def _image(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    root = workload.storage.rootfs or ""
+    if bool(root) == bool(workload.image) or (root and not root.startswith(STORE)):
+        return  # a folder, or what is found as no root and as two
+    found = facts.image or ImageFact("workload.image" if workload.image else "storage.rootfs", state="absent")
+    written = root or workload.image
+    if found.state == "malformed":
+        hint = f"write {STORE}sha256: and 64 hex digits in lower case, as volt image import prints them"
+        yield Finding("bad-digest", found.key, f"{written} is no digest of a tree", hint)
+    elif found.state == "absent":
+        hint = "volt image ls lists what there is; volt image import DIR|TAR NAME brings one in"
+        yield Finding("no-image", found.key, found.problem or f"{written} is not in the store of this machine", hint)
+    elif found.state == "no-tree":
+        hint = "volt image ls lists the digests of trees; volt store verify looks whether they are whole"
+        yield Finding("no-tree", found.key, found.problem or f"{written} is no tree", hint)
 
 
 def _no_idmap(key: str, path: str, filesystem: str) -> Finding:
@@ -179,12 +193,13 @@ def _writes_as_root(volume: Volume, facts: Facts) -> bool:
 
 def _layer(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
     root = workload.storage.rootfs
-    if not root or root.startswith("cas://") or not workload.kept or call.fresh or facts.layer is None:
+    if not root or not workload.kept or call.fresh or facts.layer is None or (facts.image and not facts.image.there):
         return
     if facts.layer != layer_base(workload, facts):
         message = f"the kept layer of '{workload.name}' was made on another root"
         hint = "discard the layer with --fresh, or choose another name"
-        yield Finding("other-root", "storage.rootfs", message, hint)
+        key = facts.image.key if facts.image else "storage.rootfs"
+        yield Finding("other-root", key, message, hint)
 
 
 def _resources(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
@@ -224,6 +239,7 @@ def _policy(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Itera
 RULES = (
     _later,
     _root,
+    _image,
     _network,
     _landlock,
     _capabilities,

@@ -49,6 +49,11 @@ def _root(plan: LaunchPlan) -> Iterator[Statement]:
         host = known["lower"]
         claim = SharedClaim(host, "/", readonly=True)
         yield Statement(f"{host} is its root, read-only: what it changes is not written there.", (MOUNTS,), (claim,))
+    for one in plan.host:
+        if isinstance(one, MakeFilesystem) and one.to == "lower":
+            yield Statement(
+                f"{one.note.capitalize()} is its root: nothing changes what is in the store.", (MOUNTS,), ()
+            )
     if "layer" in known:
         yield Statement(f"{known['layer']} keeps what it changes in its root.", (), ())
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import PurePosixPath
 
-from volt.model.facts import Call, Facts
-from volt.model.part import EMPTY, LAYER, LOWER, ROOT, SKELETON, Part
+from volt.model.facts import Call, Facts, ImageFact
+from volt.model.part import EMPTY, LAYER, LOWER, OBJECTS, ROOT, SKELETON, Part
 from volt.model.steps import (
     ActAs,
     Attach,
+    ClaimName,
     CloneMount,
     MakeFile,
     MakeFilesystem,
@@ -45,7 +46,7 @@ def layer_base(workload: Workload, facts: Facts) -> str:
     """What a kept layer records of the root it was made on: its path and inode (device numbers change
     with a reboot)."""
     root = workload.storage.rootfs or ""
-    inode = 0 if root == HOST else facts.paths[root].inode
+    inode = 0 if root == HOST or facts.image else facts.paths[root].inode
     return json.dumps({"version": 1, "root": root, "inode": inode}) + "\n"
 
 
@@ -62,12 +63,12 @@ def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, b
         *(_open_layer(workload, facts, call) if workload.kept else ()),
     )
     guard = (
-        *_attach_lower(workload),
+        *_attach_lower(workload, facts),
         *_attach_layer(workload, facts),
         ActAs(uid=text(UIDS), note="the root of the workload makes its root"),
         *_skeleton(workload, mount_points),
         *_upper(workload),
-        _overlay(workload),
+        _overlay(workload, facts),
     )
     return Part(host=host, guard=guard)
 
@@ -84,11 +85,28 @@ def _open_root(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     root = workload.storage.rootfs or ""
     if root == HOST:
         return ()
+    if facts.image:
+        return _open_image(facts.image)
     fact = facts.paths[root]
     return (
         Open(path=text(root), device=fact.device, inode=fact.inode, to="root-folder", note="storage.rootfs"),
         CloneMount(source="root-folder", to="lower", note="storage.rootfs"),
         SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note="storage.rootfs"),
+    )
+
+
+def _open_image(image: ImageFact) -> tuple[Step, ...]:
+    """The tree from its image, and the folder that has the content of its files. The lease comes first: collecting
+    removes images before it looks at leases again, so what can be mounted now stays as long as the lease is held."""
+    tree, note = f"sha256:{image.digest}", f"the tree sha256:{image.digest}"
+    source = text(f"source={image.file}")
+    return (
+        ClaimName(folder=text(image.leases), label=text(RUN), content=text(f"{tree}\n"), note="nothing of it goes"),
+        MakeFilesystem(type=text("erofs"), options=(source,), attrs=("ro", "nodev"), to="lower", note=note),
+        SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note=image.key),
+        Open(path=text(image.objects), to="objects-folder"),
+        CloneMount(source="objects-folder", to="objects"),
+        SetMount(mount="objects", attrs=("ro", "nosuid", "nodev", "noexec"), note="what its files hold"),
     )
 
 
@@ -115,10 +133,13 @@ def _open_layer(workload: Workload, facts: Facts, call: Call) -> tuple[Step, ...
     )
 
 
-def _attach_lower(workload: Workload) -> tuple[Step, ...]:
+def _attach_lower(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     if workload.storage.rootfs == HOST:
         return ()
-    return (MakeFolder(path=text(LOWER)), Attach(mount="lower", path=text(LOWER)))
+    lower = (MakeFolder(path=text(LOWER)), Attach(mount="lower", path=text(LOWER)))
+    if not facts.image:
+        return lower
+    return (*lower, MakeFolder(path=text(OBJECTS)), Attach(mount="objects", path=text(OBJECTS)))
 
 
 def _attach_layer(workload: Workload, facts: Facts) -> tuple[Step, ...]:
@@ -189,14 +210,19 @@ def _file(name: str, content: str = "") -> MakeFile:
     return MakeFile(path=text(f"{SKELETON}/{name}"), content=text(content))
 
 
-def _overlay(workload: Workload) -> MakeFilesystem:
+def _overlay(workload: Workload, facts: Facts) -> MakeFilesystem:
     """overlayfs: Documentation/filesystems/overlayfs.rst. Two lower layers, since a mount without an
-    upper one needs two; metadata-only copies and an index would tie a kept upper layer to its lowers."""
+    upper one needs two; metadata-only copies and an index would tie a kept upper layer to its lowers. An image is
+    made of such copies, of what lies in a data-only layer; and of a layer on it the digest says which it is tied to."""
     lowers = [SKELETON, EMPTY] if workload.storage.rootfs == HOST else [LOWER, SKELETON]
-    options: list[Text] = [text(f"lowerdir={':'.join(lowers)}")]
+    data = f"::{OBJECTS}" if facts.image else ""
+    options: list[Text] = [text(f"lowerdir={':'.join(lowers)}{data}")]
     if workload.writable:
         options += [text(f"upperdir={LAYER}/upper"), text(f"workdir={LAYER}/work")]
-        options += [text("redirect_dir=on"), text("index=off")]
-    options += [text("metacopy=off")]
+    if workload.writable or data:
+        options += [text("redirect_dir=on")]
+    if workload.writable:
+        options += [text("index=off")]
+    options += [text("metacopy=on" if data else "metacopy=off")]
     attrs = ("nodev",) if workload.writable else ("ro", "nodev")
     return MakeFilesystem(type=text("overlay"), options=tuple(options), attrs=attrs, to="merged", note="the root")

@@ -55,6 +55,7 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER) -> Swept:
             problems.append(f"run {run}: what is left of it cannot be removed: {_cause(error)}")
     for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids):
         problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
+    problems += _sweep_claims(f"{folders.state}/store/leases", named=True)
     _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
 

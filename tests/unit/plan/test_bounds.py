@@ -123,7 +123,8 @@ CASES = {
     "storage.rootfs": (
         Policy(rootfs=("host", "/srv/data")),
         [rooted("host"), rooted("/srv/data"), rooted("/srv/data/deep"), rooted(None)],
-        [(rooted(root), "storage.rootfs") for root in ("/", "/etc", "/srv", "/srv/link", "cas://sha256:0")],
+        [(rooted(root), "storage.rootfs") for root in ("/", "/etc", "/srv", "/srv/link", "cas://sha256:0")]
+        + [(replace(rooted(None), image="debian"), "workload.image")],
     ),
     "storage.volumes.host": (
         Policy(volume_host=("/srv",)),
@@ -321,3 +322,11 @@ def test_asking_for_less_is_never_refused_for_it(workload, policy, name):
     less = tuple(replace(one, **{name: name == "readonly"}) for one in workload.storage.volumes)
     asked = replace(workload, storage=replace(workload.storage, volumes=less))
     assert set(beyond(asked, policy)) <= set(beyond(workload, policy))
+
+
+def test_images_are_allowed_by_one_word():
+    policy = Policy(rootfs=("image", "/srv/data"))
+    for workload in (rooted("cas://sha256:0"), replace(rooted(None), image="debian"), rooted("/srv/data")):
+        assert beyond(workload, policy) == []
+    for root in ("/srv", "host"):
+        assert beyond(rooted(root), policy) == [("storage.rootfs", "storage.rootfs")]

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from volt.model.facts import Call, Facts, Folders, PathFact, ProfileText
+from volt.errors import HostUnfit
+from volt.model.facts import Call, Facts, Folders, ImageFact, PathFact, ProfileText
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Port, Security, Storage, User, Volume, Workload
 from volt.plan.check import LATER, Accounts, check
+from volt.plan.image import require_mountable
 
 FOLDER = PathFact("folder", 1, 42, 1000, 1000, "ext4", idmappable=True)
 FACTS = Facts(
@@ -151,11 +153,57 @@ def test_every_later_field_is_refused_by_its_own_name():
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE, ports=(Port(80),))), "network.ports"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE)), "network.mode"),
-        (stored(rootfs="cas://sha256:0"), "storage.rootfs"),
     ],
 )
 def test_a_later_field_is_a_finding_and_never_ignored(workload, key):
     assert ("not-in-this-version", key) in codes(workload)
+
+
+DIGEST = "ab" * 32
+TREE = f"cas://sha256:{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (ImageFact("storage.rootfs", DIGEST, "/i", "/o", "/l", "ext4"), []),
+        (ImageFact("storage.rootfs", state="malformed"), [("bad-digest", "storage.rootfs")]),
+        (ImageFact("storage.rootfs", state="absent"), [("no-image", "storage.rootfs")]),
+        (ImageFact("storage.rootfs", state="no-tree"), [("no-tree", "storage.rootfs")]),
+        (None, [("no-image", "storage.rootfs")]),
+    ],
+)
+def test_an_image_that_is_not_there_is_a_finding_where_it_is_named(image, found):
+    assert codes(stored(rootfs=TREE), at(image=image)) == found
+    by_name = replace(stored(rootfs=None), image="web:1")
+    image = image and replace(image, key="workload.image")
+    assert codes(by_name, at(image=image)) == [(code, "workload.image") for code, _ in found]
+
+
+def test_a_layer_of_another_tree_is_a_finding():
+    image = ImageFact("storage.rootfs", DIGEST, "/i", "/o", "/l", "ext4")
+    same = f'{{"version": 1, "root": "{TREE}", "inode": 0}}\n'
+    assert codes(stored(rootfs=TREE), at(image=image, layer=same)) == []
+    for other in (same.replace("ab", "cd"), '{"version": 1, "root": "/srv/root", "inode": 42}\n'):
+        assert codes(stored(rootfs=TREE), at(image=image, layer=other)) == [("other-root", "storage.rootfs")]
+    assert codes(stored(), at(layer=same)) == [("other-root", "storage.rootfs")]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "filesystem", "message"),
+    [
+        ((6, 11), "ext4", "an image as root needs Linux 6.12, and this is 6.11"),
+        ((6, 1), "ext4", "needs Linux 6.12, and this is 6.1"),
+        ((6, 12), "tmpfs", "the store lies on tmpfs"),
+        ((6, 12), "overlay", "the store lies on overlay"),
+    ],
+)
+def test_a_machine_that_cannot_mount_an_image_is_named(kernel, filesystem, message):
+    image = ImageFact("storage.rootfs", DIGEST, "/i", "/o", "/l", filesystem)
+    with pytest.raises(HostUnfit, match=message):
+        require_mountable(at(image=image, kernel=kernel))
+    require_mountable(at(image=replace(image, filesystem="ext4"), kernel=(6, 12)))
+    require_mountable(at(kernel=kernel))  # without one nothing is asked
 
 
 @pytest.mark.parametrize("name", ["default", "strict", "unconfined"])

@@ -1,0 +1,95 @@
+"""From what a manifest names as its image to one tree of the store: found once, while planning."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from volt.errors import HostUnfit, NoSuchImage, StoreError
+from volt.images import records
+from volt.images.reference import URL, parse
+from volt.model.facts import Facts, ImageFact
+from volt.model.values import replace
+from volt.store.place import PREFIX, Store, is_digest, open_store
+
+if TYPE_CHECKING:
+    from volt.host.watch import Watch
+    from volt.model.workload import Workload
+
+BY_DIGEST, BY_NAME = "storage.rootfs", "workload.image"
+
+
+def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload, ImageFact | None]:
+    """The workload with the digest of its image's tree as its root, and what is known of that. `watch` notes what
+    decided. Raises StoreError for a store that is damaged or not root's, HostUnfit without root."""
+    written = workload.storage.rootfs or ""
+    if workload.image and written:
+        return workload, None  # two roots, which is a finding
+    if os.geteuid() != 0:
+        raise HostUnfit("images are root's alone", hint="run it with sudo")
+    state = facts.folders.state
+    found = _by_name(workload.image, state, watch) if workload.image else _by_digest(written)
+    if not found.there:
+        return workload, found
+    store = open_store(state)
+    if watch:
+        watch.place(f"{state}/store")
+    found = _image(found, store, facts, watch) if store else replace(found, state="absent")
+    root = f"{URL}{PREFIX}{found.digest}"
+    pinned = replace(workload, image=None, storage=replace(workload.storage, rootfs=root))
+    return (pinned if found.there else workload), found
+
+
+def _by_digest(written: str) -> ImageFact:
+    digest = written.removeprefix(URL).removeprefix(PREFIX)
+    if written != f"{URL}{PREFIX}{digest}" or not is_digest(digest):
+        return ImageFact(BY_DIGEST, state="malformed")
+    return ImageFact(BY_DIGEST, digest)
+
+
+def _by_name(written: str, state: str, watch: Watch | None) -> ImageFact:
+    try:
+        named = parse(written)
+    except StoreError as error:  # a name that a registry may have, and that no import takes
+        return ImageFact(BY_NAME, state="absent", problem=error.message)
+    if watch:
+        watch.link(records.path(state, named))
+    try:
+        image = records.exact(state, named)
+    except NoSuchImage as error:
+        return ImageFact(BY_NAME, state="absent", problem=error.message)
+    return ImageFact(BY_NAME, image.digest) if image else ImageFact(BY_NAME, state="absent")
+
+
+def _image(found: ImageFact, store: Store, facts: Facts, watch: Watch | None) -> ImageFact:
+    """The image by which the tree is mounted, made again where it is missing."""
+    file = store.image(found.digest)
+    if not os.path.lexists(file):
+        if not store.has(found.digest):
+            return replace(found, state="absent")
+        try:
+            _make_again(store, found.digest)
+        except StoreError as error:
+            return replace(found, state="no-tree", problem=error.message)
+    if watch:
+        watch.file(file)
+    return replace(
+        found, file=file, objects=store.objects, leases=store.leases, filesystem=_filesystem(store.path, facts.kernel)
+    )
+
+
+def _make_again(store: Store, digest: str) -> None:
+    """Raises StoreError for what is no tree, or damaged."""
+    from volt.store.transaction import Transaction
+
+    root = store.tree(digest)
+    with Transaction(store) as transaction:
+        transaction.put_image(digest, root)
+        transaction.commit()
+
+
+def _filesystem(path: str, kernel: tuple[int, int]) -> str:
+    from volt.host.mounts import mounts
+    from volt.host.paths import path_fact
+
+    return path_fact(path, mounts(), kernel).filesystem
