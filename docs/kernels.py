@@ -5,7 +5,7 @@ from __future__ import annotations
 from volt.host.doctor import KERNEL, NSPAWN
 from volt.host.idmap import NEVER, SINCE, idmappable
 from volt.host.limits import FIELDS
-from volt.plan.image import KERNEL as IMAGES
+from volt.model.facts import IMAGE_KERNEL as IMAGES
 
 # Debian's release → its kernel and its systemd: both are tested, in guests.
 RELEASES = {"Debian 12": ((6, 1), 252), "Debian 13": ((6, 12), 257)}

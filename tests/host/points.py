@@ -27,8 +27,10 @@ from tests.host.conftest import CGROUPS, UNSEEN, Volt, cgroups, without_scopes
 from tests.host.test_undo import tree
 from volt import api
 from volt.host import watch
+from volt.host.kernel import version
 from volt.host.tools import static_program
 from volt.launch.cache import FILTER
+from volt.model.facts import IMAGE_KERNEL as KERNEL
 
 SOURCE = Path(__file__).with_name("inject.c")
 SECONDS = 20  # that a run may take to end after the hit: the machine may be busy
@@ -219,6 +221,13 @@ def remember(stage):
         assert len(kept_plans(plans)) == 1
 
 
+def bring(stage):
+    """The root as an image of the stage's volt."""
+    if not (stage.volt.state / "state/images/points:1").exists():
+        done = stage.volt("image", "import", stage.folder / "root", "points:1")
+        assert done.returncode == 0, done.stderr
+
+
 RUN = Verb("run", ("run", "{work}"))
 FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
 # Where there are controllers, as in a guest: limits, in systemd's scope and in a folder of volt's own.
@@ -236,6 +245,15 @@ LIMITS = (
 # What a detached launch does besides: the log, what stays of the run, and who starts it.
 DETACHED = {"status": 0, "detached": True, "roles": ("starter", "supervisor")}
 DETACHING = r"/log|/ended|/outcome|/record|/runs/|^0"
+IMAGE = Verb(
+    "image",
+    ("run", "{image}"),
+    again="image",
+    finds=(b"", WHOLE),
+    before=bring,
+    roles=("supervisor", "guard"),
+    about="leases|objects|store|/run/lower",
+)
 VERBS = (
     RUN,
     FRESH,
@@ -246,6 +264,7 @@ VERBS = (
     Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
     Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
     Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
+    *((IMAGE,) if version(os.uname().release) >= KERNEL else ()),
     *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 
@@ -277,6 +296,10 @@ class Stage:
             ),
             "again": self.volt.manifest(workload=work, storage=everything),  # its user may write the marks
             "host": self.volt.manifest(workload={**work, "name": f"{name}h"}, network={"mode": "host"}),
+            "image": self.volt.manifest(
+                workload={**work, "name": f"{name}i", "image": "points:1"},
+                storage={"rootfs": "", "writable_layer": "overlay"},
+            ),
             "limited": self.volt.manifest(
                 workload={**work, "name": f"{name}l"},
                 resources={"memory_limit": "200M", "cpu_weight": 200, "cpu_set": "0", "pids_max": 50},
@@ -426,6 +449,7 @@ class Stage:
         state = self.volt.state
         found = [*state.glob("run/*/*"), *state.glob("log/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
         found += state.glob("state/plans/.*")
+        found += state.glob("state/store/leases/*")
         found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
         for claim in Path("/run/volt/uids").iterdir():
             try:

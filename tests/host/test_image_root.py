@@ -15,7 +15,7 @@ from tests.host.living import living
 from volt import api
 from volt.host import kernel
 from volt.host.inside import read_inside
-from volt.plan.image import KERNEL
+from volt.model.facts import IMAGE_KERNEL as KERNEL
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 

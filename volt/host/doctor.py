@@ -13,7 +13,7 @@ from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.host.tools import find_program
 from volt.model.doctor import Check
-from volt.model.facts import Facts
+from volt.model.facts import IMAGE_KERNEL, Facts
 from volt.model.landlock import KERNELS, PORTS_ABI
 from volt.model.steps import CAPABILITIES
 
@@ -40,6 +40,7 @@ def examine(machine: Facts, *, proc: str = "/proc", modules: str = "/lib/modules
         _kernel(machine),
         _user_namespaces(f"{proc}/sys/user/max_user_namespaces"),
         _overlay(f"{proc}/filesystems", f"{modules}/{machine.kernel_release}"),
+        _images(machine, f"{proc}/filesystems", f"{modules}/{machine.kernel_release}"),
         _cgroup(machine),
         *limit_checks(machine),
         _nspawn(machine),
@@ -105,13 +106,30 @@ def _user_namespaces(path: str) -> Check:
 
 
 def _overlay(filesystems: str, modules: str) -> Check:
-    if "overlay" in read_text(filesystems).split():
-        return Check("overlayfs", "ok", EVERY_LAUNCH, "in the kernel")
-    lists = (read_text(f"{modules}/{name}", 1 << 24) for name in ("modules.dep", "modules.builtin"))
-    if any("/overlay.ko" in text for text in lists):
-        # A mount by fsopen(2) loads the module too, but not where loading has been locked.
-        return Check("overlayfs", "ok", EVERY_LAUNCH, "as a module, loaded when needed")
+    found = _filesystem("overlay", filesystems, modules)
+    if found:
+        return Check("overlayfs", "ok", EVERY_LAUNCH, found)
     return Check("overlayfs", "missing", EVERY_LAUNCH, "not there", "modprobe overlay")
+
+
+def _filesystem(name: str, filesystems: str, modules: str) -> str:
+    """Where the kernel has a file system, "" where it has it not."""
+    if name in read_text(filesystems).split():
+        return "in the kernel"
+    lists = (read_text(f"{modules}/{one}", 1 << 24) for one in ("modules.dep", "modules.builtin"))
+    # A mount by fsopen(2) loads the module too, but not where loading has been locked.
+    return "as a module, loaded when needed" if any(f"/{name}.ko" in text for text in lists) else ""
+
+
+def _images(machine: Facts, filesystems: str, modules: str) -> Check:
+    needed = "workload.image, and storage.rootfs by digest"
+    if machine.kernel < IMAGE_KERNEL:
+        mend = "boot Linux {}.{} or newer".format(*IMAGE_KERNEL)
+        return Check("images", "degraded", needed, machine.kernel_release, mend)
+    found = _filesystem("erofs", filesystems, modules)
+    if not found:
+        return Check("images", "degraded", needed, "without EROFS", "modprobe erofs")
+    return Check("images", "ok", needed, f"EROFS {found}")
 
 
 def _cgroup(machine: Facts) -> Check:

@@ -9,6 +9,7 @@ from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
+IMAGE_KERNEL = (6, 12)  # EROFS from a file and not from a disk; overlayfs has data-only layers since 6.5
 ImageState = Literal["there", "absent", "malformed", "no-tree"]
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
 

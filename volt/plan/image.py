@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from volt.errors import HostUnfit
-from volt.model.facts import Facts
+from volt.model.facts import IMAGE_KERNEL, Facts
 
-# EROFS from a file and not from a disk; overlayfs has data-only layers since 6.5.
-KERNEL = (6, 12)
 # File systems whose files the kernel takes for no image: ENOTBLK, fs/erofs/super.c.
 UNFIT = ("tmpfs", "ramfs", "overlay")
 
@@ -16,8 +14,8 @@ def require_mountable(facts: Facts) -> None:
     image = facts.image
     if image is None or not image.there:
         return
-    if facts.kernel < KERNEL:
-        found, needed = (".".join(map(str, version)) for version in (facts.kernel, KERNEL))
+    if facts.kernel < IMAGE_KERNEL:
+        found, needed = (".".join(map(str, version)) for version in (facts.kernel, IMAGE_KERNEL))
         hint = "unpack the image and name its folder in storage.rootfs: volt image export NAME | tar -C DIR -xp"
         raise HostUnfit(f"an image as root needs Linux {needed}, and this is {found}", hint=hint)
     if image.filesystem in UNFIT:

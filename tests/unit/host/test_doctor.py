@@ -23,12 +23,12 @@ def world(tmp_path):
     files = {
         "proc/self/uid_map": "0 0 4294967295\n",
         "proc/sys/user/max_user_namespaces": "1000\n",
-        "proc/filesystems": "nodev\tproc\nnodev\toverlay\n\text4\n",
+        "proc/filesystems": "nodev\tproc\nnodev\toverlay\n\text4\n\terofs\n",
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
-    for name in ("cgroup", "modules/6.1.0", "state"):
+    for name in ("cgroup", "modules/6.12.0", "state"):
         (tmp_path / name).mkdir(parents=True)
     return tmp_path
 
@@ -37,8 +37,8 @@ def world(tmp_path):
 def fit(world):
     return Facts(
         architecture="x86_64",
-        kernel=(6, 1),
-        kernel_release="6.1.0",
+        kernel=(6, 12),
+        kernel_release="6.12.0",
         root=True,
         capabilities=ALL,
         nspawn="/usr/bin/systemd-nspawn",
@@ -70,6 +70,7 @@ NAMES = (
     "kernel",
     "user namespaces",
     "overlayfs",
+    "images",
     "cgroup v2",
     "cgroup controllers",
     "cgroup driver",
@@ -96,6 +97,7 @@ def test_a_machine_that_lacks_nothing_needs_no_mending(world, fit):
     [
         ("root", {"root": False}, "missing", "sudo"),
         ("kernel", {"kernel": (KERNEL[0], KERNEL[1] - 1)}, "missing", "boot Linux 5.19"),
+        ("images", {"kernel": (6, 11)}, "degraded", "boot Linux 6.12"),
         ("cgroup v2", {"cgroup_root": ""}, "missing", "mount -t cgroup2"),
         ("cgroup controllers", {"control": replace(CONTROL, top=Cgroup("/"))}, "degraded", "boot a kernel"),
         ("cgroup controllers", {"control": Control(legacy=("memory",))}, "degraded", "unified_cgroup_hierarchy=1"),
@@ -142,8 +144,15 @@ def test_user_namespaces_that_are_forbidden_or_not_built(look, world, written, m
 def test_overlayfs_may_be_a_module(look, world, name):
     (world / "proc/filesystems").write_text("\text4\n")
     assert look("overlayfs").state == "missing"
-    (world / "modules/6.1.0" / name).write_text("kernel/fs/overlayfs/overlay.ko.xz:\n")
+    (world / "modules/6.12.0" / name).write_text("kernel/fs/overlayfs/overlay.ko.xz:\n")
     assert look("overlayfs").state == "ok"
+
+
+def test_images_take_erofs(look, world):
+    (world / "proc/filesystems").write_text("nodev\toverlay\n")
+    assert (look("images").state, look("images").mend) == ("degraded", "modprobe erofs")
+    (world / "modules/6.12.0/modules.dep").write_text("kernel/fs/erofs/erofs.ko.xz:\n")
+    assert look("images").state == "ok"
 
 
 def test_a_cgroup_that_cannot_be_written_is_missing(look, world):
