@@ -5,12 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import tomli_w
+
+from volt.host.mounts import mounts
+from volt.host.paths import path_fact
+from volt.plan.image import UNFIT
 
 CGROUPS = [
     Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line
@@ -140,6 +145,21 @@ def volt(tmp_path):
     """A volt of this test's own."""
     with leaving_nothing(Volt(tmp_path)) as one:
         yield one
+
+
+def in_memory(folder):
+    """Whether a folder lies where the kernel mounts no image from."""
+    return path_fact(str(folder), mounts(), (6, 12)).filesystem in UNFIT
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder of this test's own that lies on a disk, wherever pytest's lies."""
+    if not in_memory(tmp_path):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="volt-test-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

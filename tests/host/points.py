@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import CGROUPS, UNSEEN, Volt, cgroups, without_scopes
+from tests.host.conftest import CGROUPS, UNSEEN, Volt, cgroups, in_memory, without_scopes
 from tests.host.test_undo import tree
 from volt import api
 from volt.host import watch
@@ -264,7 +265,7 @@ VERBS = (
     Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
     Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
     Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
-    *((IMAGE,) if version(os.uname().release) >= KERNEL else ()),
+    *((IMAGE,) if version(os.uname().release) >= KERNEL and not in_memory(tempfile.gettempdir()) else ()),
     *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 

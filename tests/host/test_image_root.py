@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.host import front
+from tests.host.conftest import Volt, leaving_nothing
 from tests.host.living import living
 from volt import api
 from volt.host import kernel
@@ -32,6 +33,13 @@ def rooted(tmp_path_factory, busybox):
     os.link(root / "srv/owned", root / "srv/again")
     os.setxattr(root / "srv/owned", "user.note", b"kept")
     return root
+
+
+@pytest.fixture
+def volt(disk):
+    """As every test has one, on a disk."""
+    with leaving_nothing(Volt(disk)) as one:
+        yield one
 
 
 @pytest.fixture
@@ -203,8 +211,8 @@ def test_an_image_that_is_missing_is_made_again_from_its_tree(own):
 # ── the plan that is kept ───────────────────────────────────────────────────────────────────────
 
 
-def test_a_launch_from_an_image_is_cached_and_a_name_that_moves_is_noticed(tmp_path, rooted, monkeypatch):
-    one = front.Front(tmp_path, front.Installation(tmp_path))
+def test_a_launch_from_an_image_is_cached_and_a_name_that_moves_is_noticed(disk, rooted, monkeypatch):
+    one = front.Front(disk, front.Installation(disk))
     monkeypatch.setenv("VOLT_ROOT", str(one.state))
     first = api.import_image(rooted, "web:1")
     workload = {"image": "web:1", "name": "web", "command": ["cat", "/srv/owned"]}
@@ -212,7 +220,7 @@ def test_a_launch_from_an_image_is_cached_and_a_name_that_moves_is_noticed(tmp_p
     front.let_age()
     assert one.planned("run", manifest).stdout == b"of a user\n"
     assert one.cached("run", manifest).stdout == b"of a user\n"
-    other = tmp_path / "other"
+    other = disk / "other"
     subprocess.run(["cp", "-a", rooted, other], check=True)
     (other / "srv/owned").write_text("another version\n")
     api.import_image(other, "web:1")

@@ -22,8 +22,8 @@ ACL = struct.pack("<I", 2) + b"".join(
 
 
 @pytest.fixture
-def store(tmp_path):
-    return make_store(str(tmp_path / "root/state"))
+def store(disk):
+    return make_store(str(disk / "root/state"))
 
 
 def mount(source, target, kind, options=None):
