@@ -213,3 +213,19 @@ def test_a_program_may_hand_in_what_it_reads(volt, tmp_path, monkeypatch):
     out = io.BytesIO()
     api.export_image("web", out)
     assert api.import_image(io.BytesIO(out.getvalue())).tree == image.tree
+
+
+def test_a_layer_that_does_not_say_what_it_was_made_on_stops_collecting(volt, tmp_path, monkeypatch):
+    """Nobody knows what it needs; and a name that is not a layer's is none."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    tree = api.import_image(folder(tmp_path / "one"), "web").tree
+    layer = volt.state / "state/layers/web"
+    layer.mkdir(parents=True)
+    (layer / "root").write_text(json.dumps({"version": 1, "root": f"cas://{tree}", "inode": 0}))
+    api.remove_image("web")
+    assert api.collect_store().objects == 0
+    (layer / "root").write_text("nonsense")
+    with pytest.raises(api.StoreError, match="does not say what its layer was made on"):
+        api.collect_store()
+    (layer / "root").write_text(json.dumps({"version": 1, "root": "/srv/root", "inode": 5}))
+    assert api.collect_store().objects > 0
