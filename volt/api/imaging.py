@@ -175,7 +175,7 @@ def verify_store(*, repair: bool = False, progress: Progress | None = None) -> V
     if store is None:
         return Verified()
     with _told("the store cannot be looked at"):
-        return verify(store, _held(state), repair=repair, progress=progress)
+        return verify(store, records.trees(state), repair=repair, progress=progress)
 
 
 def collect_store(*, dry_run: bool = False) -> Collected:

@@ -82,9 +82,8 @@ def _make_again(store: Store, digest: str) -> None:
     """Raises StoreError for what is no tree, or damaged."""
     from volt.store.transaction import Transaction
 
-    root = store.tree(digest)
-    with Transaction(store) as transaction:
-        transaction.put_image(digest, root)
+    with Transaction(store) as transaction:  # from here on nothing is collected: the tree has all its objects
+        transaction.put_image(digest, store.tree(digest))
         transaction.commit()
 
 

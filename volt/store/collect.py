@@ -17,10 +17,12 @@ from volt.errors import StoreError
 from volt.model.values import Value
 from volt.store.locks import collecting
 from volt.store.place import PREFIX, Store, is_digest
+from volt.store.tree import is_tree
 
 Wanted = Callable[[], set[str]]
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 _SUFFIX = ".erofs"
+_START = 256  # bytes of an object that tell whether it is a tree
 
 
 class Collected(Value):
@@ -45,17 +47,21 @@ def collect(store: Store, named: Wanted, *, dry_run: bool = False) -> Collected:
             if not dry_run:
                 os.unlink(store.image(digest))
         marked = mark(store, _wanted(store, named))
-        removed, kept = 0, 0
-        for digest in object_digests(store):
-            if digest in marked:
-                kept += 1
-                continue
-            removed, freed = removed + 1, freed + _on_disk(store.object(digest))
+        everything = list(object_digests(store))
+        # Trees first: one that is there has all its objects, whenever a crash comes.
+        going = sorted((one for one in everything if one not in marked), key=lambda one: not _is_tree(store, one))
+        for digest in going:
+            freed += _on_disk(store.object(digest))
             if not dry_run:
                 os.unlink(store.object(digest))
         if not dry_run:
             _clear(store)
-    return Collected(tuple(unused), removed, freed, kept)
+    return Collected(tuple(unused), len(going), freed, len(everything) - len(going))
+
+
+def _is_tree(store: Store, digest: str) -> bool:
+    with open(store.object(digest), "rb") as file:
+        return is_tree(file.read(_START))
 
 
 def _wanted(store: Store, named: Wanted) -> set[str]:

@@ -126,6 +126,28 @@ def test_what_has_a_name_stays_and_what_has_none_goes(store, tmp_path):
     assert not store.has(other)
 
 
+COLLECT = """
+import sys
+from volt.store.collect import collect
+from volt.store.place import Store
+collect(Store(sys.argv[1]), set)
+"""
+
+
+def test_a_tree_has_all_its_objects_whenever_collecting_is_killed(store, tmp_path):
+    one, other = two(store, tmp_path)
+    calls = len(files(store))
+    for number in range(1, calls + 1, 2):
+        child = [sys.executable, "-c", COLLECT, store.path]
+        inject = ["-e", "trace=unlink,unlinkat", "-e", f"inject=unlink:signal=SIGKILL:when={number}"]
+        done = subprocess.run(
+            ["strace", "-qq", "-o", "/dev/null", *inject, *child], cwd=Path(__file__).parents[3], check=False
+        )
+        assert done.returncode != 0
+        assert [damage for damage in verify(store, set()).damage if damage.kind != "image"] == []
+        assert [take_folder(store, tmp_path / name) for name in ("one", "two")] == [one, other]
+
+
 def lease(store, run, tree):
     """As the static program takes it: a file that is locked."""
     import fcntl
