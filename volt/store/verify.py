@@ -14,10 +14,9 @@ from volt.store.erofs import image
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store
 from volt.store.transaction import Transaction
-from volt.store.tree import is_tree, objects
+from volt.store.tree import objects
 
 _PIECE = 1 << 20
-_START = 256
 
 
 class Damage(Value):
@@ -55,7 +54,7 @@ def verify(
             if progress:
                 progress(count, size)
         known = {one.digest for one in damage if one.kind == "object"}
-        for digest in sorted({*trees, *image_digests(store), *_trees(store)} - known):
+        for digest in sorted({*trees, *image_digests(store)} - known):
             damage += _tree(store, digest, known)
     if repair:
         damage = [_mended(store, one) for one in damage]
@@ -76,13 +75,6 @@ def _object(store: Store, digest: str, *, repair: bool) -> Damage:
     if repair:
         os.unlink(store.object(digest))
     return Damage("object", digest, "its content is not what its name says", repair)
-
-
-def _trees(store: Store) -> Iterator[str]:
-    for digest in object_digests(store):
-        with open(store.object(digest), "rb") as file:
-            if is_tree(file.read(_START)):
-                yield digest
 
 
 def _mended(store: Store, one: Damage) -> Damage:
