@@ -38,7 +38,7 @@ SECONDS = 20  # that a run may take to end after the hit: the machine may be bus
 TRIES = 5  # a claim of another volt of this machine that has died is one more call of ours, or one of ours less
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
 STATIC_PROGRAM = static_program()
-STATIC = ("supervisor", "guard", "coverer", "init", "payload")  # the static program's roles
+STATIC = ("supervisor", "guard", "coverer", "watcher", "init", "payload")  # the static program's roles
 CONTROLLERS = {"cpu", "cpuset", "memory", "pids"}
 MARKS = ("mark", "srv/a/mark")  # what an earlier run left in the kept layer
 WHOLE = b"kept\n" * len(MARKS)
@@ -55,7 +55,7 @@ STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each l
 # Who waits above a process of this role.
 WAITING = {"guard": ("supervisor",), "nspawn": ("supervisor",), "nspawn-outer": ("supervisor", "nspawn")}
 WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "nspawn")}
-WAITING |= {"coverer": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
+WAITING |= {"coverer": ("supervisor",), "watcher": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
 WAITING |= {"supervisor": ("starter",)}  # of a detached run
 CHILDREN = {"launcher": "helper", "starter": "supervisor", "init": "payload"}
 CHILDREN |= {"nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner"}
@@ -133,10 +133,10 @@ class Log:
 
 def child_role(parent, call):
     """The role of a process that `parent` has just forked by `call`."""
-    if parent == "supervisor":
-        return {0x10000000: "mapper", 0x20000000: "guard"}.get(
-            int(call.about, 16) & 0x30000000, "coverer"
-        )  # CLONE_NEW…
+    if parent == "supervisor":  # by its namespaces, CLONE_NEW…; the watcher has none, and a pidfd
+        flags = int(call.about, 16)
+        other = "watcher" if flags & 0x1000 else "coverer"
+        return {0x10000000: "mapper", 0x20000000: "guard"}.get(flags & 0x30000000, other)
     return CHILDREN.get(parent, "other")
 
 
@@ -231,6 +231,7 @@ def bring(stage):
 
 RUN = Verb("run", ("run", "{work}"))
 FRESH = Verb("fresh", ("run", "--fresh", "{work}"), finds=(WHOLE, b""))
+READY = Verb("ready", ("run", "{ready}"), again="ready", finds=(b"",))
 # Where there are controllers, as in a guest: limits, in systemd's scope and in a folder of volt's own.
 LIMITED = {
     "words": ("run", "{limited}"),
@@ -259,6 +260,7 @@ VERBS = (
     RUN,
     FRESH,
     Verb("host", ("run", "{host}"), again="host", finds=(b"",)),
+    READY,
     Verb("sweep", ("run", "{work}"), finds=(b"",), before=crash, roles=("launcher",)),
     Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
     Verb("cached", ("run", "{host}"), again="host", finds=(b"",), before=remember, program=(STATIC_PROGRAM,)),
@@ -266,6 +268,7 @@ VERBS = (
     Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
     Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
     *((IMAGE,) if version(os.uname().release) >= KERNEL and not in_memory(tempfile.gettempdir()) else ()),
+    Verb("detach-ready", ("run", "-d", "{ready}"), again="ready", finds=(b"",), briefly="ready", **DETACHED),
     *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 
@@ -300,6 +303,14 @@ class Stage:
             "image": self.volt.manifest(
                 workload={**work, "name": f"{name}i", "image": "points:1"},
                 storage={"rootfs": "", "writable_layer": "overlay"},
+            ),
+            "ready": self.volt.manifest(
+                workload={
+                    **work,
+                    "name": f"{name}r",
+                    "command": [*command[:2], f"systemd-notify --ready; {command[2]}"],
+                },
+                service={"ready": "notify"},
             ),
             "limited": self.volt.manifest(
                 workload={**work, "name": f"{name}l"},

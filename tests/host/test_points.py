@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.host import points
-from tests.host.points import ERRORS, FRESH, RUN, STATIC, VERBS, Stage
+from tests.host.points import ERRORS, FRESH, READY, RUN, STATIC, VERBS, Stage
 from tests.host.test_kill import gone, start_time
 
 EXHAUSTIVE = bool(os.environ.get("VOLT_EXHAUSTIVE"))
@@ -104,7 +104,10 @@ def test_a_call_that_fails_is_a_clean_error_with_all_undone(stage, verb):
 
 def test_the_roles_are_all_found_and_their_calls_counted_alike_in_each_run(stage):
     first, second = stage.points(RUN), stage.points(RUN)
-    assert {point.role for point in first} >= {"launcher", "nspawn", "nspawn-outer", "nspawn-inner", *STATIC}
+    assert {point.role for point in first} >= {"launcher", "nspawn", "nspawn-outer", "nspawn-inner", *STATIC} - {
+        "watcher"
+    }
+    assert "watcher" in {point.role for point in stage.points(READY)}
     # Without the claims of others that are swept on the way, which are as many as there are.
     alike = [
         Counter((point.process, *point.kind) for point in found if "/run/volt/uids/" not in point.about)

@@ -12,7 +12,17 @@ from volt.host.profiles import shipped_profile
 from volt.plan.explain import explain, profile_of
 
 HERE = Path(__file__).parent
-CASES = ("capabilities", "hello", "image", "landlock-custom", "landlock-strict", "landlock-waived", "limits", "volumes")
+CASES = (
+    "capabilities",
+    "hello",
+    "image",
+    "landlock-custom",
+    "landlock-strict",
+    "landlock-waived",
+    "limits",
+    "ready-http",
+    "volumes",
+)
 
 
 def explained(name):

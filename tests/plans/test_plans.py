@@ -35,6 +35,10 @@ CALLS = {
     "fresh": Call(fresh=True),
     "landlock-waived": Call(waived=("landlock",)),
     "limits-waived": Call(waived=("resources",)),
+    "ready-file": Call(detach=True, keep=True),
+    "ready-http": Call(notified=True),
+    "ready-log": Call(detach=True, keep=True),
+    "ready-notify": Call(detach=True, keep=True),
     "terminal": Call(terminal=0b111, term="xterm-256color"),
 }
 

@@ -351,7 +351,8 @@ def become(
 
     sweep()
     wanted = call or Call()
-    wanted = replace(wanted, terminal=shown_terminal(wanted), term=os.environ.get("TERM", ""))
+    notified = "NOTIFY_SOCKET" in os.environ
+    wanted = replace(wanted, terminal=shown_terminal(wanted), term=os.environ.get("TERM", ""), notified=notified)
     cache = open_cache(folders()) if words and manifest != STDIN else None
     keeping = (Watch(cache.key), cache) if cache else None
     made, facts = planned(manifest, variables, base, wanted, keeping)

@@ -37,7 +37,8 @@ def detach(
     terminal: bool = False,
     timeout: float | None = None,
 ) -> str:
-    """Start a workload, and return its run's id when the exec of its command has succeeded: `volt run --detach`.
+    """Start a workload, and return its run's id when the exec of its command has succeeded, or with service.ready when
+    it is ready: `volt run --detach`. One that is not ready in time is ended, and one that ends before has failed.
 
     It writes into a log; record, outcome and log stay after its end, unless `rm`: then nothing does, of what it has
     written either. `name` comes before workload.name, `labels` join workload.labels. `timeout` in seconds ends it.

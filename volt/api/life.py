@@ -150,7 +150,7 @@ class Chosen:
         self._words: list[tuple[str, RunState]] = []
         self._failed: list[tuple[str, VoltError]] = []
         if every:
-            self._words = [(one.name, one) for one in runs.runs if one.lives and state in ("", one.state)]
+            self._words = [(one.name, one) for one in runs.runs if one.lives and _is_in(one, state)]
         for word in words:
             try:
                 self._words.append((word, find(runs, word)))
@@ -180,6 +180,11 @@ class Chosen:
         if failed:
             raise SomeFailed(done, failed)
         return tuple(done)
+
+
+def _is_in(one: RunState, state: str) -> bool:
+    """Whether it is in that state, if there is one; one that starts runs as well."""
+    return state in ("", one.state) or (state, one.state) == ("running", "starting")
 
 
 def _each(states: Iterable[RunState], act: Callable[[RunState], RunState]) -> Each:

@@ -35,7 +35,12 @@ Env = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the kept writable layer first.")]
 DetachRun = Annotated[
-    bool, typer.Option("--detach", "-d", help="Return when it has started, and print the run's id; see volt logs.")
+    bool,
+    typer.Option(
+        "--detach",
+        "-d",
+        help="Return when it has started, or is ready (service.ready), and print the run's id; see volt logs.",
+    ),
 ]
 RemoveAfter = Annotated[
     bool, typer.Option("--rm", help="Keep nothing of this run: no record, no log, and nothing of what it writes.")

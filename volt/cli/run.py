@@ -38,7 +38,8 @@ def run(
     label: Labels = None,
     timeout: TimeLimit = None,
 ) -> int:
-    """Launch the workload of FILE and wait for it, or with --detach until it has started.
+    """Launch the workload of FILE and wait for it, or with --detach until it has started; where service.ready
+    tells, until it is ready.
 
     Ends with the command's own status; 128 + n when signal n ended it; 127 when it is not found, 126 when
     it cannot be executed; 125 for every failure of volt's own.

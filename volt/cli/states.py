@@ -11,6 +11,7 @@ from volt.model.run import RunState
 from volt.model.values import Value, kinds
 
 COMMAND = 40  # characters of it that are shown
+REPORT = 40  # … and of what it says of itself
 HEAD = ("NAME", "ID", "MODE", "STATE", "COMMAND")
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -34,10 +35,18 @@ def _row(state: RunState, now: float) -> tuple[str, ...]:
 def condition(state: RunState, now: float) -> str:
     """Its state in words: since when, or how it ended and when."""
     if state.lives:
-        return f"{state.state} {age(now - state.started)}"
+        return f"{state.state} {age(now - state.started)}{_readiness(state)}"
     when = "" if state.ended is None else f" {age(now - state.ended)} ago"
     status = "" if state.status is None else f" ({state.status})"
     return f"{state.state}{status}{when}"
+
+
+def _readiness(state: RunState) -> str:
+    """What it says of itself, which may be anything: behind whether it is ready."""
+    ready = " (ready)" if state.ready_since is not None else ""
+    said = printable(state.reports)
+    shown = said if len(said) <= REPORT else f"{said[: REPORT - 1]}…"
+    return f"{ready}: {shown}" if shown else ready
 
 
 def age(seconds: float) -> str:

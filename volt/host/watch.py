@@ -47,6 +47,7 @@ CODE = ("volt", "pyseccomp", "tomli")
 # Modules, or packages, that decide what is in a filter, tomli by what it reads of a profile.
 _SECCOMP = ("", "_bound", "_check", "_oci", "_profile", "_rules")
 COMPILER = (*(f"volt.plan.seccomp{part}" for part in _SECCOMP), "volt.model.filter", "pyseccomp", "tomli")
+NOTIFY = "NOTIFY_SOCKET"  # sd_notify(3): whether a caller is told of readiness
 ACCOUNTS = ("etc", "etc/passwd", "etc/group")
 
 
@@ -134,6 +135,8 @@ def watch_machine(watch: Watch) -> None:
         watch.file(modules(os.uname().release))
     for path in (SYSTEMD, BUS):
         watch.place(path)
+    if NOTIFY not in os.environ:  # where it is, the plan says that it be looked for again at each launch
+        watch.variable(NOTIFY, None)
 
 
 def watch_facts(watch: Watch, facts: Facts) -> None:

@@ -30,11 +30,13 @@ def seal(plan: bytes) -> int:
 
 
 def become(program: str, plan: bytes) -> NoReturn:
-    """execve(2) the static program in this process: Python is gone. Raises OSError when it cannot."""
+    """execve(2) the static program in this process: Python is gone. Of the environment only the name of the socket goes
+    along where this process says that it is ready, sd_notify(3). Raises OSError when it cannot."""
     descriptor = seal(plan)
+    told = {name: os.environ[name] for name in ("NOTIFY_SOCKET",) if name in os.environ}
     try:
         os.set_inheritable(descriptor, True)
-        os.execve(program, ["volt", "perform", str(descriptor)], {})  # noqa: S606 (that is the hand-over)
+        os.execve(program, ["volt", "perform", str(descriptor)], told)  # noqa: S606 (that is the hand-over)
     finally:
         os.close(descriptor)
 

@@ -37,6 +37,7 @@ WEIGHT = number(1, 10000)
 COUNT = number(1, 2**31 - 1)
 PIDS = number(1, MOST_TASKS)
 PORTS = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
+READY_HINT = "write notify, tcp:8080, http:8080/healthz, file:/run/app.ready or log:TEXT"
 INSIDE = parsed("bad-mount-point", forms.inside_path, "write an absolute path such as /data")
 
 
@@ -193,7 +194,7 @@ SECTIONS: Mapping[str, Table] = {
     "service": {
         "restart": ("restart", one_of("bad-restart", ("no", "on-failure", "always"), str)),
         "restart_sec": ("restart_sec", DURATION),
-        "ready": ("ready", text),
+        "ready": ("ready", parsed("bad-ready", forms.ready, READY_HINT)),
         "ready_timeout": ("ready_timeout", DURATION),
         "watchdog": ("watchdog", DURATION),
         "stop_signal": ("stop_signal", parsed("bad-signal", forms.signal, "write SIGTERM")),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from volt.model.findings import quote
 from volt.model.signals import NAMES
 from volt.model.sizes import Size
 from volt.model.steps import CAPABILITIES, LIMITS, NO_LIMIT
-from volt.model.workload import Port, Tmpfs, User
+from volt.model.workload import Port, Ready, Tmpfs, User
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 HOSTNAME = re.compile(
@@ -27,6 +28,11 @@ IMAGE = re.compile(
 KERNEL = re.compile(r"(?:>=|<=|>|<|=)?\s*\d+(?:\.\d+){0,3}(?:(?:rc\d+|[-+~])[A-Za-z0-9.+~_-]*)?", re.ASCII)
 PLATFORM = re.compile(r"(?:linux/)?[a-z0-9_]+(?:/v\d+)?", re.ASCII)
 PORT = re.compile(r"(?:(?P<front>.*):)?(?P<inside>\d+(?:-\d+)?)(?:/(?P<protocol>[a-z]+))?", re.ASCII)
+# What stands on the request line of HTTP as it is: printable ASCII without a space, RFC 9112.
+READY_PORT = re.compile(r"(?P<port>\d{1,5})(?P<path>(?:/[!-~]*)?)", re.ASCII)
+LAST_PORT = 65535
+LONGEST_PATH = 1024  # bytes of what is looked for inside
+LONGEST_LINE = 255  # … and of what is looked for in a line
 LAST_ID = 65535
 MOST_CORES = 8192
 FORBIDDEN_MOUNTS = ("/proc", "/sys", "/dev")
@@ -231,6 +237,53 @@ def signal(written: str) -> str:
     if name not in NAMES:
         raise ValueError(f"{quote(written)} is no signal")
     return name
+
+
+def ready(written: str) -> Ready:
+    """notify, tcp:PORT, http:PORT/PATH, file:/PATH or log:TEXT."""
+    kind, colon, rest = written.partition(":")
+    if kind not in READY or bool(colon) != (kind != "notify"):
+        raise ValueError(f"{quote(written)} is nothing that shows readiness")
+    return READY[kind](written, rest)
+
+
+def _ready_port(written: str, rest: str) -> Ready:
+    match = READY_PORT.fullmatch(rest)
+    if not match or not 0 < int(match["port"]) <= LAST_PORT or (match["path"] != "") != written.startswith("http:"):
+        raise ValueError(
+            f"{quote(written)} has no port from 1 to {LAST_PORT}, or no path behind it where http needs one"
+        )
+    return Ready(written.partition(":")[0], int(match["port"]), _short(written, match["path"], LONGEST_PATH))
+
+
+def _ready_file(written: str, rest: str) -> Ready:
+    if "\0" in rest or ".." in rest.split("/"):
+        raise ValueError(f"{quote(written)} has a '..' or a NUL")
+    path = folder_inside(rest)
+    if path.strip("/") == "":
+        raise ValueError(f"{quote(written)} names no file")
+    return Ready("file", text=_short(written, f"/{path.lstrip('/')}", LONGEST_PATH))
+
+
+def _ready_line(written: str, rest: str) -> Ready:
+    if not rest or not rest.isprintable():
+        raise ValueError(f"{quote(written)}: a part of one line is looked for, in printable characters")
+    return Ready("log", text=_short(written, rest, LONGEST_LINE))
+
+
+def _short(written: str, text: str, most: int) -> str:
+    if len(text.encode(errors="replace")) > most:
+        raise ValueError(f"{quote(written)} is longer than {most} bytes")
+    return text
+
+
+READY: Mapping[str, Callable[[str, str], Ready]] = {
+    "notify": lambda _written, _rest: Ready("notify"),
+    "tcp": _ready_port,
+    "http": _ready_port,
+    "file": _ready_file,
+    "log": _ready_line,
+}
 
 
 def variable(written: str) -> bool:

@@ -149,7 +149,8 @@ class Call(Value):
     descriptor n is a terminal (0, 1, 2); `term` is its TERM. `report` is where the outcome goes: a path,
     or the number of an inherited descriptor; `lifeline` an inherited descriptor whose closing ends the
     run. `time_limit` is in milliseconds from the start. `waived` are the sections whose fields may stay
-    unenforced where the host cannot hold them.
+    unenforced where the host cannot hold them. `notified` says that the caller's
+    environment has NOTIFY_SOCKET, sd_notify(3).
 
     `detach` leaves the run to itself once it has started, with its output in a log; with `keep` record, outcome and
     log stay after its end. `interactive` then leaves its input open. `discard` gives it a writable layer of its own
@@ -171,4 +172,5 @@ class Call(Value):
     report: str | int | None = None
     lifeline: int | None = None
     time_limit: int | None = None
+    notified: bool = False
     waived: tuple[str, ...] = ()

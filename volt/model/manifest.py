@@ -243,8 +243,12 @@ class ServiceSection(Section):
 
     restart: str | None = text("no, on-failure or always.", pattern="^(no|on-failure|always)?$")
     restart_sec: str | None = text("Pause before a restart.", pattern=DURATION)
-    ready: str | None = text("notify, a port, a file, an HTTP path or a log line.")
-    ready_timeout: str | None = text("When readiness is given up.", pattern=DURATION)
+    ready: str | None = text(
+        "What shows that the payload is ready, which a detached launch waits for: notify (READY=1 of sd_notify(3)), "
+        "tcp:8080 (the port takes connections), http:8080/healthz (it answers 2xx or 3xx), file:/run/app.ready (the "
+        "file is made), log:TEXT (a line of its output has TEXT in it)."
+    )
+    ready_timeout: str | None = text("How long it may take to be ready; 1m if absent.", pattern=DURATION)
     watchdog: str | None = text("Longest silence of a notifying payload.", pattern=DURATION)
     stop_signal: str | None = text("Signal that asks the payload to end, SIGTERM if absent.")
     stop_timeout: str | None = text("When SIGKILL follows.", pattern=DURATION)

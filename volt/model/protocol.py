@@ -42,6 +42,8 @@ class Frame(IntEnum):
     ANSWER = 8  # session → asker: u32 wait status of who tried, i32 what the last call returned, an error negative.
     #             One more comes first: prctl(2)'s PR_GET_DUMPABLE of the init, or why its program cannot be read again
     COVER = 9  # init → supervisor: u32 printed number of the step; nspawn has mounted what it needs a whole /proc for
+    WATCH = 10  # init → supervisor: what show-network, show-root or offer-socket hand over travels along. Of show-root
+    #             the body is the file that is there already, volt/native/watcher.h; else there is none
     EXECUTE = 16  # asker → session: u32 flags; a file with the command and three standard descriptors travel along,
     #               volt/runs/command.py. Back come STARTED and EXITED, or FAILED, whose number is the exit status and
     #               whose text is the whole message. SIGNAL goes to the command; the asker's end closed kills it

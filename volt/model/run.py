@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from volt.model.values import Value, field, kinds
 
-State = Literal["running", "paused", "exited", "failed", "lost"]
-STATES: tuple[State, ...] = ("running", "paused", "exited", "failed", "lost")
-LIVING: frozenset[State] = frozenset(("running", "paused"))
+State = Literal["starting", "running", "paused", "exited", "failed", "lost"]
+STATES: tuple[State, ...] = ("starting", "running", "paused", "exited", "failed", "lost")
+LIVING: frozenset[State] = frozenset(("starting", "running", "paused"))
 # The outcome that volt writes in the place of a supervisor that was killed.
 # Nobody was left to say how such a run ended.
 LOST = "its supervisor was killed, and all of the run with it"
@@ -35,7 +35,8 @@ class Outcome(Value):
 
     `by` says whose status it is. The payload's: `status` is its exit code, or 128 + `signal`.
     volt's own: `status` is 125, `step` names the step that failed and `message` the cause.
-    `ended` says why volt ended a payload: its time limit passed, or its caller cancelled or went away.
+    `ended` says why volt ended a payload: its time limit passed, its caller cancelled or went away, or it was not ready
+    in time.
     `events` are there where the workload had limits; when one ended the payload, `message` says so.
     `skipped` are paths of the Landlock policy that were not there, or led over a link that a payload could have made.
     """
@@ -49,7 +50,7 @@ class Outcome(Value):
     message: str = ""
     hint: str = ""
     undone: bool = True
-    ended: Literal["time-limit", "cancelled"] | None = None
+    ended: Literal["time-limit", "cancelled", "not-ready"] | None = None
     events: Events | None = None
     skipped: tuple[str, ...] = ()
 
@@ -79,7 +80,9 @@ def _known(kind: type[Outcome | Events], fields: object) -> dict[str, Any]:
 class RunState(Value):
     """One run, as `ps`, `inspect` and every other verb tell of it: table, JSON and Python alike.
 
-    `state` is `running` or `paused` while it lives; then `exited` by its payload, `failed` by volt, or `lost`: its
+    `state` is `running` or `paused` while it lives, and `starting` before that where `ready` names a sign of its
+    readiness: `ready_since` is when that was seen, `waiting` why it has not been yet, `reports` what the payload said
+    of itself last, STATUS= of sd_notify(3). Then it is `exited` by its payload, `failed` by volt, or `lost`: its
     supervisor was killed and left no outcome. `pid` is the supervisor's, 0 when it has ended; `payload` the payload's
     as the host counts, where it was looked for. `started` and `ended` are seconds since the epoch, `clock` is the
     supervisor's start in clock ticks since boot, `stop_timeout` is in milliseconds. `status`, `signal`, `message` and
@@ -111,6 +114,9 @@ class RunState(Value):
     cgroup: str = ""
     scope: str = ""
     ready: str = ""
+    ready_since: int | None = None
+    waiting: str = ""
+    reports: str = ""
     stop_signal: int = 15
     stop_timeout: int = 10000
     source: Mapping[str, Any] = field(default_factory=dict)

@@ -178,6 +178,60 @@ class OpenLog(Step):
     files: U32
 
 
+class AwaitLine(Step):
+    """The payload is ready when a line of what it writes has `line` in it; as with await-notice in all else."""
+
+    name = "await-line"
+    calls = ("openat", "write", "renameat2")
+    folder: Text
+    milliseconds: U64
+    line: Text
+
+
+class AwaitNotice(Step):
+    """The payload is ready when it has sent READY=1 to the socket of offer-socket, sd_notify(3), which a child of the
+    supervisor reads: STATUS= is kept as what it says of itself, all else is passed over. Until then the starter of a
+    detached run waits, `milliseconds` at most from the payload's start; then it is ended as stop-by says, and the
+    launch has failed. 0: for that there is no limit. `folder`/ready.json tells how it stands."""
+
+    name = "await-notice"
+    calls = ("clone3", "openat", "write", "renameat2")
+    folder: Text
+    milliseconds: U64
+
+
+class AwaitFile(Step):
+    """The payload is ready when the regular file `path` of its root has been made, or written anew, since show-root
+    looked; a link is followed inside, and never out. As with await-notice in all else."""
+
+    name = "await-file"
+    calls = ("clone3", "openat", "write", "renameat2")
+    folder: Text
+    milliseconds: U64
+    path: Text
+
+
+class AwaitPort(Step):
+    """The payload is ready when a TCP connection to `port` of 127.0.0.1 or ::1 in the network of show-network is taken,
+    and `request`, where there is one, is answered with a status of HTTP from 200 to 399. As with await-notice in all
+    else."""
+
+    name = "await-port"
+    calls = ("clone3", "setns", "openat", "write", "renameat2")
+    folder: Text
+    milliseconds: U64
+    port: U32
+    request: Text = ()
+
+
+class TellReady(Step):
+    """When the payload is ready, or has started where nothing tells that, send READY=1 to the socket that NOTIFY_SOCKET
+    names in the caller's environment, if there is one by then: sd_notify(3)."""
+
+    name = "tell-ready"
+    calls = ("sendto",)
+
+
 class MakeFolder(Step):
     """mkdirat(2). A folder that exists is left alone; a symbolic link in its place is an error.
     A new folder that is not `keep` goes with the run; one that is goes only if the launch fails. What is
@@ -583,6 +637,28 @@ class ProtectPath(Step):
     path: Text
 
 
+class OfferSocket(Step):
+    """Attach a small tmpfs to `path` of the workload's own root, as attach-inside does, with the datagram socket
+    `socket` in it that everyone may write to; the supervisor gets it."""
+
+    name = "offer-socket"
+    calls = ("mkdirat", "fsmount", "bind", "move_mount")
+    path: Text
+
+
+class ShowRoot(Step):
+    """Hand the root to the supervisor, with what is at `path` in it before the payload starts."""
+
+    name = "show-root"
+    path: Text
+
+
+class ShowNetwork(Step):
+    """Hand the network namespace to the supervisor."""
+
+    name = "show-network"
+
+
 class OpenTerminal(Step):
     """A terminal of the container's own devpts, whose master goes to the supervisor. With `input` it is typed into;
     for output alone it changes no byte."""
@@ -735,6 +811,11 @@ OPERATIONS: tuple[type[Step], ...] = (
     Detach,
     MakePipe,
     OpenLog,
+    AwaitLine,
+    AwaitNotice,
+    AwaitFile,
+    AwaitPort,
+    TellReady,
     MakeFolder,
     ClaimName,
     ClaimRun,
@@ -776,6 +857,9 @@ OPERATIONS: tuple[type[Step], ...] = (
     AttachInside,
     Mask,
     ProtectPath,
+    OfferSocket,
+    ShowRoot,
+    ShowNetwork,
     OpenTerminal,
     SendNetlink,
     MakeRuleset,

@@ -104,10 +104,24 @@ class Log(Value):
     max_files: int | None = None
 
 
+class Ready(Value):
+    """service.ready: what shows that a payload is ready. `kind` is notify, tcp, http, file or log; `port` of tcp and
+    http; `text` the path of a file, what http asks for, or what a line of the log has in it."""
+
+    kind: str
+    port: int = 0
+    text: str = ""
+
+    def __str__(self) -> str:
+        """As a manifest has it."""
+        behind = f"{self.port or ''}{self.text}"
+        return f"{self.kind}:{behind}" if behind else self.kind
+
+
 class Service(Value):
     restart: str | None = None
     restart_sec: Duration | None = None
-    ready: str | None = None
+    ready: Ready | None = None
     ready_timeout: Duration | None = None
     watchdog: Duration | None = None
     stop_signal: str | None = None

@@ -96,6 +96,7 @@ void print_events(const struct context *context) {
     const struct events *events = &context->events;
     if (context->failure.happened) return;
     events_message(context, text, sizeof text);
+    if (!text[0]) ready_message(context, text, sizeof text);
     if (text[0]) write_all(STDERR_FILENO, line, format_into(line, sizeof line, "volt: %s\n", text));
     if (!events->known || !events->refused) return;
     write_all(STDERR_FILENO, line,

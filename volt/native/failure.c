@@ -7,6 +7,8 @@
 #define VOLT_TABLE_ERRORS
 #include "table.h"
 
+#define NOT_READY "volt logs shows what it wrote; service.ready_timeout is the time that it has"
+
 static const struct {
     unsigned opcode;
     int error; // 0: any
@@ -28,6 +30,10 @@ static const struct {
     {OP_SET_CONTROL, ENOENT, "the controller went away since the launch was planned: start it again"},
     {OP_CHANGE_FOLDER, ENOENT, "workload.workdir has to exist inside"},
     {OP_CHANGE_FOLDER, EACCES, "workload.user may not enter workload.workdir"},
+    {OP_AWAIT_LINE, 0, NOT_READY},
+    {OP_AWAIT_NOTICE, 0, NOT_READY},
+    {OP_AWAIT_FILE, 0, NOT_READY},
+    {OP_AWAIT_PORT, 0, NOT_READY},
     {OP_REPORT, 0, "the outcome has to be writable before anything starts"},
     {OP_ATTACH_INSIDE, EROFS, "the mount point is missing in a read-only root: make it in the image"},
 };

@@ -65,13 +65,19 @@ static int mount_point(struct context *context, const char *path, bool folder) {
     return point;
 }
 
-int do_attach_inside(struct context *context, const struct step_attach_inside *step) {
-    int point = mount_point(context, step->path, step->kind == MAKE_FOLDER);
+static int attach(struct context *context, int mount, const char *path, bool folder) {
+    int point = mount_point(context, path, folder);
     if (point < 0) return -1;
-    int result = k_move_mount(step->mount, point, "", MOVE_MOUNT_T_EMPTY_PATH);
+    int result = k_move_mount(mount, point, "", MOVE_MOUNT_T_EMPTY_PATH);
     close_held(&point);
-    return result < 0 ? explain(context, "%s", step->path) : 0;
+    return result < 0 ? explain(context, "%s", path) : 0;
 }
+
+int do_attach_inside(struct context *context, const struct step_attach_inside *step) {
+    return attach(context, step->mount, step->path, step->kind == MAKE_FOLDER);
+}
+
+int attach_inside(struct context *context, int folder, const char *path) { return attach(context, folder, path, true); }
 
 // The path where it is there: 1 and *point, 0 nothing there, -1 an error.
 static int existing(struct context *context, const char *path, int *point) {

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 
+#include "search.h"
 #include "volt.h"
 
 #define LOG_PIECE 16384u // bytes that are read at once, and the longest piece of a line
@@ -27,6 +28,7 @@ struct log {
     uint64_t counted;    // when that was; milliseconds of CLOCK_MONOTONIC
     uint64_t discarded, lost; // above the rate, and to a disk that took nothing; since it was last told
     bool discarding;
+    struct search *search; // what is looked for in all that is written, discarded or not; or NULL
     char piece[LOG_PIECE], lines[LOG_LINES];
 };
 

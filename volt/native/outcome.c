@@ -21,6 +21,7 @@ static void add_failure(struct document *to, const struct context *context) {
     message[0] = '\0';
     if (happened) failure_message(context, message, sizeof message);
     else events_message(context, message, sizeof message);
+    if (!message[0]) ready_message(context, message, sizeof message);
     add_field(to, "step", known ? operation_name(found.opcode) : NULL);
     if (known) add(to, ", \"number\": %u", context->failure.number);
     else add(to, ", \"number\": null");

@@ -11,13 +11,14 @@
 
 #include "frames.h"
 #include "log.h"
+#include "ready.h"
 #include "terminal.h"
 #include "table.h"
 
 #define START_LIMIT 60000 // milliseconds from the guard's start to the payload's
 #define KILL_AFTER 10000  // … and that a start may still take which is not wanted any more
 
-enum { CONTROL, SIGNALS, GUARD, LIFELINE, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
+enum { CONTROL, SIGNALS, GUARD, LIFELINE, READY, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
 
 struct watch {
     struct context *context;
@@ -128,7 +129,9 @@ static void take_frame(struct watch *watch, struct frame *frame) {
         if (frame->length) watch->context->skipped = format_text("%.*s", (int)frame->length, frame->body);
         result->started = true;
         watch->start_by = 0;
-        detached_started(watch->context);
+        if (ready_begin(watch->context) == 0) return;
+        fail(watch, errno, "it cannot be watched");
+        watch->context->failure.number = watch->context->ready->step;
         return;
     case FRAME_FAILED:
         if (!frame_failure(frame, &watch->context->failure)) break;
@@ -142,6 +145,9 @@ static void take_frame(struct watch *watch, struct frame *frame) {
     case FRAME_TERMINAL:
         begin_terminal(watch, frame);
         return;
+    case FRAME_WATCH:
+        if (ready_takes(watch->context, frame)) return;
+        break;
     case FRAME_COVER:
         if (!frame_number(frame, &number)) break;
         cover(watch, number);
@@ -188,7 +194,13 @@ static void take_signal(struct watch *watch, uint32_t number) {
         // A start that hangs must not hold up whoever wants it ended.
         if (number <= SIGTERM && !watch->context->result.started && watch->start_by > now() + KILL_AFTER)
             watch->start_by = now() + KILL_AFTER;
-        forward(watch, number);
+        // Nobody else knows of a detached run yet: what ends the wait for it ends it.
+        if (number == SIGTERM && watch->context->starter >= 0 && watch->context->result.started)
+            end_payload(watch, "cancelled");
+        else forward(watch, number);
+        return;
+    case SIGCHLD:
+        ready_reap(watch->context);
         return;
     default:
         if (number >= (uint32_t)SIGRTMIN && number <= (uint32_t)SIGRTMAX) forward(watch, number);
@@ -206,6 +218,7 @@ static void meet_deadlines(struct watch *watch) {
         watch->end_at = 0;
         end_payload(watch, "time-limit");
     }
+    if (ready_is_late(watch->context, time)) end_payload(watch, "not-ready");
     bool late = watch->start_by && time >= watch->start_by;
     if (!late && !(watch->kill_at && time >= watch->kill_at)) return;
     watch->killed = true;
@@ -213,7 +226,8 @@ static void meet_deadlines(struct watch *watch) {
 }
 
 static int until_deadline(const struct watch *watch) {
-    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at};
+    const struct ready *ready = watch->context->ready;
+    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at, ready ? ready->by : 0};
     uint64_t time = now(), least = UINT64_MAX;
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
         if (deadlines[i] && deadlines[i] < least) least = deadlines[i];
@@ -238,6 +252,7 @@ static void watch_once(struct watch *watch) {
     };
     terminal_watch(&watch->terminal, polls + TERMINAL);
     log_watch(context->log, polls + LOG);
+    ready_watch(context, polls + READY);
     if (poll(polls, POLLS, until_deadline(watch)) < 0) return;
     if (polls[SIGNALS].revents) {
         uint32_t number = next_signal(context);
@@ -250,6 +265,7 @@ static void watch_once(struct watch *watch) {
     }
     terminal_copy(&watch->terminal, polls + TERMINAL);
     log_copy(context->log, polls + LOG);
+    ready_take(context, polls + READY);
     if (!watch->over) meet_deadlines(watch);
     if (!watch->over && !watch->resting && context->result.started) rest(watch);
 }
@@ -272,9 +288,11 @@ void supervise(struct context *context) {
     struct watch watch = {.context = context, .start_by = now() + START_LIMIT};
     terminal_init(&watch.terminal);
     if (context->time_limit) watch.end_at = context->begun + context->time_limit;
+    ready_expect(context);
     while (!watch.over) watch_once(&watch);
     end_guard(context);
     drain_terminal(&watch);
     log_finish(context->log);
+    ready_end(context);
 }
 

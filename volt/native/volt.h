@@ -67,8 +67,9 @@ struct failure {
 // How the payload ended, and why.
 struct result {
     bool started, exited;
+    bool unready;      // a starter still waited for its readiness
     int wait_status;
-    const char *ended; // volt ended it: "time-limit" or "cancelled", else NULL
+    const char *ended; // volt ended it: "time-limit", "cancelled" or "not-ready", else NULL
 };
 
 // What the limits did, volt/model/run.py: sizes in bytes, stalls in microseconds.
@@ -111,6 +112,7 @@ struct context {
     int starter;                       // a detached run's: the one who started it waits at its other end; or -1
     int input;                         // the writing end of the payload's standard input, where that is a pipe of ours
     struct log *log;                   // where what the payload writes goes; or NULL
+    struct ready *ready;               // what shows that the payload is ready; or NULL
     int guard_pidfd;
     pid_t guard;
     uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
@@ -119,7 +121,6 @@ struct context {
     mode_t callers_umask;
     bool terminal_taken;               // saved_mode is to be restored
     struct termios saved_mode;
-
     int report_pipe;                   // the payload's, up to its exec: failures to the init
     int terminal;                      // inside: the payload's terminal, or -1
     int inside;                        // inside: the inner program, for sessions; or -1
@@ -216,6 +217,12 @@ int sealed_copy(const char *name, const void *data, size_t length, unsigned flag
 
 // mounts.c
 int make_filesystem(struct context *context, const char *type, char *const *options, uint64_t attrs);
+
+// ready.c
+void ready_message(const struct context *context, char *to, size_t size);
+
+// inside.c
+int attach_inside(struct context *context, int folder, const char *path);
 
 // environment.c
 char **build_environment(struct context *context, struct texts defaults, struct descriptors files,

@@ -55,6 +55,7 @@ from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
 from volt.plan.limits import unenforced
 from volt.plan.mounts import files_folder, mounts, mounts_part
+from volt.plan.ready import await_steps, ready_notes, shown_steps
 from volt.plan.record import known_of, stop_by
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
@@ -115,7 +116,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + env_file
         + Part(guard=raised_limits(workload, facts))
         + inside_part(facts)
-        + Part(init=(ProtectInit(), *_open_terminal(call)))
+        + Part(init=(*shown_steps(workload, call), ProtectInit(), *_open_terminal(call)))
         + landlock_part(landlock, workload, call, streams)
         + _start(streams, call.terminal, sets.bounding, filtered.init)
         + payload_part(workload, identity, filtered.program)
@@ -132,7 +133,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=(*landlock_notes(landlock), *_notes(workload, landlock), *_filter_notes(filtered), *_waivers(waived)),
+        notes=_all_notes(workload, call, landlock, filtered, waived),
     )
 
 
@@ -217,6 +218,7 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
     return Part(
         host=(
             MakeFolder(path=folder, mode=0o700, ended=ended),
+            *await_steps(workload, call, folder),
             WriteFile(path=(*folder, "/record.json"), content=content, keep=call.keep, note=note),
             *outcome,
         )
@@ -274,6 +276,13 @@ def _execute(workload: Workload, call: Call, identity: Identity, env_files: tupl
 
 def _terminal(call: Call) -> tuple[Step, ...]:
     return (TakeTerminal(descriptor=0),) if call.terminal & 1 and not call.detach else ()
+
+
+def _all_notes(
+    workload: Workload, call: Call, landlock: Applied, filtered: Filter, waived: Mapping[str, str]
+) -> tuple[str, ...]:
+    own = (*_notes(workload, landlock), *ready_notes(workload, call))
+    return (*landlock_notes(landlock), *own, *_filter_notes(filtered), *_waivers(waived))
 
 
 def _waivers(waived: Mapping[str, str]) -> Iterator[str]:

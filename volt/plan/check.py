@@ -30,8 +30,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
     ("service.restart", lambda w: w.service.restart is not None),
     ("service.restart_sec", lambda w: w.service.restart_sec is not None),
-    ("service.ready", lambda w: w.service.ready is not None),
-    ("service.ready_timeout", lambda w: w.service.ready_timeout is not None),
     ("service.watchdog", lambda w: w.service.watchdog is not None),
     ("service.after", lambda w: bool(w.service.after)),
     ("service.requires", lambda w: bool(w.service.requires)),
@@ -168,6 +166,12 @@ def _users(workload: Workload, _f: Facts, _c: Call, accounts: Accounts) -> Itera
             yield Finding("unknown-user", key, str(unknown), "write a number, as uid or uid:gid")
 
 
+def _ready(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    if workload.service.ready_timeout and not workload.service.ready:
+        key = "service.ready_timeout"
+        yield Finding("no-ready", key, "there is no service.ready that could take so long", "add ready, or remove it")
+
+
 def _volumes(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     for number, volume in enumerate(workload.storage.volumes):
         key, fact = f"storage.volumes[{number}]", facts.paths[volume.host]
@@ -246,6 +250,7 @@ RULES = (
     _seccomp,
     _command,
     _env_file,
+    _ready,
     _users,
     _volumes,
     _layer,

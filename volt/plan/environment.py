@@ -5,6 +5,7 @@ from __future__ import annotations
 from volt.model.facts import Call
 from volt.model.text import Text, text
 from volt.model.workload import Workload
+from volt.plan import ready
 from volt.plan.users import Identity
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,8 +25,8 @@ def defaults(workload: Workload, identity: Identity, call: Call) -> tuple[Text, 
 
 
 def given(workload: Workload, call: Call) -> tuple[Text, ...]:
-    """workload.env, then `--env`."""
-    return _lines({**workload.env, **dict(call.env)})
+    """workload.env, then `--env`, then where the payload says that it is ready."""
+    return _lines({**workload.env, **dict(call.env), **ready.variables(workload)})
 
 
 def _lines(variables: dict[str, str]) -> tuple[Text, ...]:

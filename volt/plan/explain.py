@@ -14,6 +14,7 @@ from volt.plan.explain_limits import limits_section, shared_section
 from volt.plan.explain_network import network_sections
 from volt.plan.explain_places import view
 from volt.plan.explain_powers import power_sections
+from volt.plan.explain_ready import ready_section
 from volt.plan.explain_words import joined, sentence
 
 # Landlock's rights in words.
@@ -43,6 +44,7 @@ def explain(plan: LaunchPlan, profile: bytes, architecture: str) -> Explanation:
         *power_sections(plan),
         shared_section(plan, files),
         limits_section(plan, files),
+        ready_section(plan),
         left_section(plan),
     )
     return Explanation(plan.name, plan.mode, tuple(one for one in sections if one.statements))

@@ -10,6 +10,7 @@ from volt.model.protocol import VERSION as PROTOCOL
 from volt.model.signals import signal_number
 from volt.model.steps import StopBy
 from volt.model.workload import Workload
+from volt.plan.ready import awaited
 
 STOP_SIGNAL = "TERM"
 STOP_TIMEOUT = 10_000  # milliseconds
@@ -33,7 +34,7 @@ def known_of(workload: Workload, facts: Facts, call: Call, waived: tuple[str, ..
         "rootfs": workload.storage.rootfs or "",
         "stop_signal": _stop_signal(workload),
         "stop_timeout": _stop_timeout(workload),
-        "ready": workload.service.ready or "",
+        "ready": str(awaited(workload, call) or ""),
         "source": json.loads(call.origin),
     }
 

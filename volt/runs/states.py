@@ -25,6 +25,7 @@ USUAL = 1 << 14  # bytes of a record, or of an outcome
 MOST = 1 << 20
 ID_LENGTH = 12
 HEX = frozenset("0123456789abcdef")
+READY_VERSION = 1  # of ready.json, volt/native/ready.c
 Lock = tuple[str, int | None]  # its path, and who holds it where that is known already
 
 
@@ -74,7 +75,7 @@ def ended_meanwhile(folders: Folders, state: RunState) -> RunState:
     folder = f"{folders.run}/ended/{state.id}"
     record = read_record(folder, state.id)
     if record:
-        return ended(record, *(read_end(folder, state.id) or (None, None)))
+        return _ended(folder, record, *(read_end(folder, state.id) or (None, None)))
     return replace(state, state="lost", pid=0, message="it has ended meanwhile, and left no status")
 
 
@@ -122,9 +123,32 @@ def ended(record: Record, outcome: Outcome | None, when: int | None) -> RunState
     return _told(record, state, outcome, when)
 
 
-def living(record: Record) -> RunState:
-    """A run that lives, as its cgroup has it."""
-    return _told(record, "paused" if is_frozen(record.cgroup) else "running", None, None)
+def living(record: Record, folder: str) -> RunState:
+    """A run that lives, as its cgroup and its folder have it. Raises StateError, OSError."""
+    state = _with_readiness(_told(record, "running", None, None), folder)
+    if is_frozen(record.cgroup):
+        return replace(state, state="paused")
+    return state
+
+
+def _ended(folder: str, record: Record, outcome: Outcome | None, when: int | None) -> RunState:
+    return _with_readiness(ended(record, outcome, when), folder)
+
+
+def _with_readiness(state: RunState, folder: str) -> RunState:
+    """How it stands with the sign that a run is watched for, as its supervisor wrote it. Raises StateError, OSError."""
+    data = _content(f"{folder}/ready.json") if state.ready else b""
+    if not data:
+        return state
+    try:
+        found = json.loads(data)
+        if found["version"] != READY_VERSION:
+            raise StateError(f"run {state.id}: its ready.json has version {found['version']}, not {READY_VERSION}")
+        began: State = "starting" if found["since"] is None and state.lives else state.state
+        seen, waiting, reports = found["since"], found["waiting"], found["reports"]
+        return replace(state, state=began, ready_since=seen, waiting=waiting, reports=reports)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"run {state.id}: its ready.json is torn: {error}") from error
 
 
 def is_frozen(cgroup: str) -> bool:
@@ -146,11 +170,11 @@ def _state(folder: str, run: str, lock: Lock | None) -> RunState | None:
     if record is None:
         return None
     if lock and _lives(record, *lock):
-        return living(record)
+        return living(record, folder)
     end = read_end(folder, run)
     if end is None and not record.kept:
         return None
-    return ended(record, *(end or (None, None)))
+    return _ended(folder, record, *(end or (None, None)))
 
 
 def _lives(record: Record, path: str, holder: int | None) -> bool:

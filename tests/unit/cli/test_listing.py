@@ -88,6 +88,13 @@ def run(state="running", **more):
     ("state", "words"),
     [
         (run(), "running 2 minutes"),
+        (run("starting", ready="notify"), "starting 2 minutes"),
+        (run("starting", ready="notify", reports="warming up"), "starting 2 minutes: warming up"),
+        (run(ready="tcp:80", ready_since=200), "running 2 minutes (ready)"),
+        (
+            run(ready="notify", ready_since=200, reports="\x1b" + "x" * 90),
+            rf"running 2 minutes (ready): \x1b{'x' * 35}…",
+        ),
         (run("paused"), "paused 2 minutes"),
         (run("exited", status=0, ended=219), "exited (0) 1 second ago"),
         (run("failed", status=125, ended=0), "failed (125) 3 minutes ago"),

@@ -137,12 +137,20 @@ def test_a_variable_that_is_set_is_never_depended_on(watch):
     assert found(watch) == {("UNSET", "HOME")}
 
 
-def test_the_machine_is_its_texts_and_files(watch):
+def test_the_machine_is_its_texts_and_files(watch, monkeypatch):
+    monkeypatch.delenv(watching.NOTIFY, raising=False)
     watch_machine(watch)
     names = {os.fsdecode(one.name) for one in watch.dependencies()}
-    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS} == names
+    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS, watching.NOTIFY} == names
     kinds = [one.kind for one in watch.dependencies()]
     assert kinds == sorted(kinds, key=lambda kind: kind == Depends.TEXT)  # the cheapest first
+
+
+def test_a_service_manager_that_wants_to_be_told_is_asked_for_at_each_launch(watch, monkeypatch):
+    monkeypatch.setenv(watching.NOTIFY, "/run/notify")
+    watch_machine(watch)
+    assert ("UNSET", watching.NOTIFY) not in found(watch)
+    assert watch.certain
 
 
 def test_the_code_is_what_is_loaded_of_it(watch):

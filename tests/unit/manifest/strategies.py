@@ -72,6 +72,9 @@ limit = st.sampled_from([0, 5, "5:6", "64M:infinity", "unlimited"])
 flag = st.booleans()
 
 # Each field's good values. What rules between fields forbid is filtered by resolving.
+ready = st.sampled_from(["notify", "http:8080/a?b=%7B$$", "file:/run/$$x", "log: a $$b: c", ""]) | st.integers(
+    1, 65535
+).map("tcp:{}".format)
 GOOD = {
     "workload": {
         "image": st.sampled_from(["debian:12", "localhost:5000/a/b"]), "description": dollars,
@@ -105,7 +108,7 @@ GOOD = {
     },
     "log": {"rate": size, "max_size": size, "max_files": st.integers(0, 9)},
     "service": {
-        "restart": st.sampled_from(["no", "on-failure", "always", ""]), "restart_sec": duration, "ready": dollars,
+        "restart": st.sampled_from(["no", "on-failure", "always", ""]), "restart_sec": duration, "ready": ready,
         "ready_timeout": duration, "watchdog": duration, "stop_signal": st.sampled_from(["SIGINT", "term"]),
         "stop_timeout": duration, "after": names, "requires": names,
     },

@@ -7,7 +7,7 @@ from volt.manifest.fields import SECTIONS, VOLUME
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.sizes import Duration, Size
 from volt.model.steps import NO_LIMIT
-from volt.model.workload import Port, Tmpfs, User
+from volt.model.workload import Port, Ready, Tmpfs, User
 
 
 def value(key, written, **world):
@@ -77,6 +77,11 @@ GOOD = [
     ("log.max_files", "3", 3),
     ("service.restart", '"on-failure"', "on-failure"),
     ("service.restart_sec", '"1h30m"', Duration(5_400_000)),
+    ("service.ready", '"notify"', Ready("notify")),
+    ("service.ready", '"tcp:8080"', Ready("tcp", 8080)),
+    ("service.ready", '"http:80/up?a=%20"', Ready("http", 80, "/up?a=%20")),
+    ("service.ready", '"file:/run//./app.ready"', Ready("file", text="/run/app.ready")),
+    ("service.ready", '"log: ready: to serve "', Ready("log", text=" ready: to serve ")),
     ("service.ready_timeout", '"500ms"', Duration(500)),
     ("service.stop_signal", '"sigterm"', "TERM"),
     ("service.after", '["db"]', ("db",)),
@@ -139,6 +144,31 @@ BAD = {
     "log.max_files": ("out-of-range", ["-1"]),
     "service.restart": ("bad-restart", ['"sometimes"']),
     "service.restart_sec": ("bad-duration", ['"1"', '"1d"', '"1m1h"', '"-1s"', '"1.5s"', f'"{"9" * 30}h"']),
+    "service.ready": (
+        "bad-ready",
+        [
+            *('"8080"', '"tcp"', '"tcp:0"', '"tcp:65536"', '"tcp:80/"', '"tcp:-1"', '"tcp: 80"', '"tcp:٣"', '"TCP:80"'),
+            *(
+                '"http:80"',
+                '"http:/up"',
+                '"http://localhost:80/up"',
+                '"http:80/a b"',
+                '"http:80/\\u000d\\n"',
+                '"http:80/ü"',
+            ),
+            *('"file:"', '"file:run"', '"file:/"', '"file:/a/../b"', f'"file:/{"x" * 1024}"'),
+            *(
+                '"log:"',
+                '"log:a\\nb"',
+                '"log:\\u001b[m"',
+                f'"log:{"ü" * 128}"',
+                '"notify:"',
+                '"notify:x"',
+                '"soon"',
+                '":"',
+            ),
+        ],
+    ),
     "service.stop_signal": ("bad-signal", ['"STOPP"', '"15"']),
     "service.requires": ("bad-name", ['["DB"]']),
     "health.interval": ("bad-duration", ['"soon"']),

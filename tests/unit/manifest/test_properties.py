@@ -11,7 +11,7 @@ from tests.unit.manifest import strategies
 from tests.unit.manifest.strategies import many, toml
 from tests.unit.manifest.world import World
 from volt.cli.findings import document, render
-from volt.manifest import encode, from_json, parse, resolve, show, to_json
+from volt.manifest import encode, forms, from_json, parse, resolve, show, to_json
 from volt.model.modes import Mode
 from volt.model.sizes import Size
 
@@ -107,6 +107,22 @@ def filled(workload):
         ),
         storage=replace(storage, shm_size=storage.shm_size or Size.parse("64M")),
     )
+
+
+@many
+@given(
+    st.sampled_from(["", "notify", "tcp:", "http:", "http:80/", "file:/", "log:"]),
+    strategies.text | st.from_regex(r"\d+/.*"),
+)
+def test_a_sign_of_readiness_is_refused_or_says_the_same_again(kind, rest):
+    try:
+        found = forms.ready(kind + rest)
+    except ValueError:
+        return
+    assert forms.ready(str(found)) == found
+    assert not {*"\0\r\n"} & {*found.text} or found.kind == "file"
+    assert "\0" not in found.text
+    assert found.kind != "http" or (found.text.startswith("/") and found.text.isascii() and " " not in found.text)
 
 
 @many

@@ -262,7 +262,7 @@ static void take_frame(int socket, unsigned *accepted) {
     if (got < 0 && errno != EPROTO) abort();
     if (got <= 0) return;
     ++*accepted;
-    bool carries = frame.type == FRAME_TERMINAL || frame.type == FRAME_SESSION;
+    bool carries = frame.type == FRAME_TERMINAL || frame.type == FRAME_SESSION || frame.type == FRAME_WATCH;
     if (frame.length > FRAME_LIMIT || (frame.descriptor >= 0 && !carries)) abort();
     for (uint32_t i = 0; i < frame.length; i++) seen += frame.body[i];
     if (frame_number(&frame, &number)) seen += number;

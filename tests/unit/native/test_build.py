@@ -16,7 +16,7 @@ from volt.model.steps import MakeFolder
 from volt.model.text import text
 from volt.native import build
 
-LIMIT = 136 * 1024
+LIMIT = 152 * 1024  # of arm64; readiness and its watcher are 8 KiB of it
 MISSING = "volt: its Python part cannot be started: "  # where it stands alone
 C_FILES = sorted(path for suffix in ("*.c", "*.h") for path in build.SOURCES.glob(suffix) if path.name != "table.h")
 

@@ -88,6 +88,34 @@ def test_a_run_whose_cgroup_is_frozen_is_paused(folders):
         assert look(folders).runs[0].state == "running"
 
 
+READY = {"version": 1, "since": None, "waiting": "nothing listens on port 80 yet", "reports": "warming up"}
+
+
+@pytest.mark.parametrize(("since", "state"), [(None, "starting"), (1700000000, "running")])
+def test_a_run_with_a_sign_of_readiness_starts_until_that_was_seen(folders, since, state):
+    with running(folders, ready="tcp:80"):
+        path = Path(folders.run, "runs", RUN, "ready.json")
+        path.write_text(json.dumps({**READY, "since": since}))
+        (found,) = look(folders).runs
+        assert (found.state, found.lives, found.ready, found.ready_since) == (state, True, "tcp:80", since)
+        assert (found.waiting, found.reports) == (READY["waiting"], "warming up")
+
+
+def test_what_a_run_said_of_its_readiness_stays_with_it(folders):
+    folder = write(folders, outcome={**OUTCOME, "ended": "not-ready"}, ready="tcp:80")
+    (folder / "ready.json").write_text(json.dumps(READY))
+    (found,) = look(folders).runs
+    assert (found.state, found.ready_since, found.waiting) == ("exited", None, READY["waiting"])
+
+
+@pytest.mark.parametrize("text", ['{"version": 2}', "[]", "{", '{"version": 1}'])
+def test_readiness_that_cannot_be_read_is_a_problem(folders, text):
+    with running(folders, ready="tcp:80"):
+        Path(folders.run, "runs", RUN, "ready.json").write_text(text)
+        (problem,) = look(folders).problems
+    assert "its ready.json" in problem
+
+
 @pytest.mark.parametrize(
     ("outcome", "state", "status"),
     [
