@@ -20,10 +20,10 @@ FILES = {
 }
 ENVIRONMENT = {"VOLT_ROOT": "A folder to have state, runs and logs in, instead of the three above."}
 STATUS = {
-    "0": "It is done. Of \\fBvolt run\\fP and \\fBvolt exec\\fP the status is the payload's own.",
+    "0": "It is done. Of \\fBvolt run\\fP, \\fBvolt exec\\fP and \\fBvolt attach\\fP the status is the payload's own.",
     "1": "It failed, or what was looked at is not as it should be.",
     "2": "The manifest has errors, or the command line is wrong.",
-    "125": "\\fBvolt run\\fP or \\fBvolt exec\\fP failed by itself.",
+    "125": "\\fBvolt run\\fP, \\fBvolt exec\\fP or \\fBvolt attach\\fP failed by itself.",
     "126, 127": "The payload cannot be executed, or is not found.",
     "128 + n": "Signal n ended the payload.",
 }

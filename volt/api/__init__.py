@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from volt.api.attaching import Attachment, attach
     from volt.api.comparing import Diff, diff
     from volt.api.copying import copy_in, copy_out
     from volt.api.detaching import detach
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "Attachment",
     "Audit",
     "Call",
     "Change",
@@ -126,6 +128,7 @@ __all__ = [
     "Usage",
     "Verified",
     "VoltError",
+    "attach",
     "audit",
     "become",
     "collect_store",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 # Names that cost their import only when they are used: a launch needs none of them.
 LAZY: Mapping[str, str] = {
+    **dict.fromkeys(("Attachment", "attach"), "volt.api.attaching"),
     "Audit": "volt.model.audit",
     "Change": "volt.model.diff",
     "Check": "volt.model.doctor",

@@ -9,6 +9,7 @@ import typer
 
 from volt import __version__
 from volt.cli import image, store
+from volt.cli.attach import attach
 from volt.cli.audit import audit
 from volt.cli.completion import completion
 from volt.cli.cp import cp
@@ -76,28 +77,10 @@ def volt(version: Version = False) -> None:
 
 
 OF_MANIFESTS = (run, plan, explain, learn, validate, show, schema, doctor)
-OF_RUNS = (
-    ps,
-    exec_,
-    cp,
-    logs,
-    top,
-    stats,
-    diff,
-    inspect,
-    wait,
-    stop,
-    kill,
-    pause,
-    unpause,
-    restart,
-    rm,
-    gc,
-    update,
-    audit,
-)
+OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update)
+INSIDE = (exec_, attach, cp, logs, top, stats, diff, audit)
 
-for verb in (*OF_MANIFESTS, *OF_RUNS, completion):
+for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, completion):
     # The words of a command in a workload are its own, whatever they begin with.
     settings = {"allow_interspersed_args": verb is not exec_}
     app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
@@ -133,4 +116,4 @@ def _refuse(mistake: Any, arguments: list[str]) -> int:
         report(VoltError(mistake.format_message(), hint="see volt --help"), as_json=True)
     else:
         mistake.show()
-    return RUN_FAILED if own[:1] in (["run"], ["wait"], ["exec"]) else int(mistake.exit_code)
+    return RUN_FAILED if own[:1] in (["run"], ["wait"], ["exec"], ["attach"]) else int(mistake.exit_code)

@@ -59,7 +59,7 @@ def logs(
                 print(json.dumps(document(piece)), flush=follow)
         else:
             outlet = Outlet(at_once=follow)
-            sinks = {"stdout": _sink(sys.stdout.buffer, outlet, raw), "stderr": _sink(sys.stderr.buffer, outlet, raw)}
+            sinks = {"stdout": sink(sys.stdout.buffer, outlet, raw), "stderr": sink(sys.stderr.buffer, outlet, raw)}
             if timestamps:
                 _stamped(log, sinks)
             else:
@@ -132,5 +132,6 @@ class Terminal(Sink):
         super().write(_ODD.sub(lambda found: printable(found[0]), text).encode())
 
 
-def _sink(to: BinaryIO, outlet: Outlet, raw: bool) -> Sink:
+def sink(to: BinaryIO, outlet: Outlet, raw: bool) -> Sink:
+    """On a terminal what is no text is shown, unless `raw`."""
     return (Terminal if to.isatty() and not raw else Sink)(to, outlet)

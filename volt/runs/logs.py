@@ -12,7 +12,6 @@ from volt.runs.log_files import last_lines
 
 if TYPE_CHECKING:
     from volt.model.log import Line
-    from volt.runs.ending import Ending
     from volt.runs.log_files import LogFiles
 
 LATEST = "~"  # after every stamp
@@ -22,6 +21,15 @@ class Sink(Protocol):
     """Where the text of a stream goes."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class Pace(Protocol):
+    """What following a log waits by: called with whether there was something new, it waits a while, and says whether
+    to go on."""
+
+    def __call__(self, fresh: bool, /) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 class Wanted(Value):
@@ -42,7 +50,7 @@ class Log:
     """The log of one run, read once: iterate over it for its pieces, or `copy` it. A context manager, for whoever
     stops in between. `damaged` counts lines that were none."""
 
-    def __init__(self, files: LogFiles, wanted: Wanted, ending: Ending | None = None) -> None:
+    def __init__(self, files: LogFiles, wanted: Wanted, ending: Pace | None = None) -> None:
         self._files, self._wanted, self._ending = files, wanted, ending
         self.damaged = 0
 

@@ -85,7 +85,7 @@ def _control(record: Record) -> socket.socket:
         for number, target in descriptors(record.pid):
             if not target.startswith("socket:"):
                 continue
-            one = socket.socket(fileno=_copy(pidfd, number))
+            one = socket.socket(fileno=copy_descriptor(pidfd, number))
             if _is_control(one, record.pid):
                 return one
             one.close()
@@ -94,7 +94,7 @@ def _control(record: Record) -> socket.socket:
     raise StateError(f"{record.name} has no control socket")
 
 
-def _copy(pidfd: int, descriptor: int) -> int:
+def copy_descriptor(pidfd: int, descriptor: int) -> int:
     """pidfd_getfd(2). Raises OSError."""
     copied: int = _syscall(ctypes.c_long(_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(descriptor), ctypes.c_uint(0))
     if copied < 0:

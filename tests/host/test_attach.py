@@ -1,0 +1,307 @@
+"""volt attach: at the input and output of a detached workload, by the command line and from Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from io import BytesIO
+
+import pytest
+
+from tests.host.faces import KINDS
+from tests.host.living import SECONDS, until
+from tests.host.test_terminal import Terminal
+from volt import api
+
+ANSWERS = "while read x; do echo [$x]; echo err $x >&2; case $x in end) exit 5;; esac; done; exit 9"
+
+
+@pytest.fixture(autouse=True)
+def state(volt, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+
+
+class Detached:
+    """The detached runs of a test."""
+
+    def __init__(self, volt):
+        self.volt = volt
+        self.runs = []
+
+    def start(self, *command, options=(), **sections):
+        """The run's id."""
+        done = self.volt("run", "-d", *options, self.volt.manifest(**sections), "--", *command)
+        assert done.returncode == 0, done.stderr.decode()
+        self.runs.append(done.stdout.decode().strip())
+        return self.runs[-1]
+
+    def log(self, run):
+        return (self.volt.state / "log" / run / "0.log").read_text()
+
+    def end(self):
+        for run in self.runs:
+            api.stop(run, timeout=0, ignore=True)
+            api.rm(run, ignore=True)
+
+
+@pytest.fixture
+def detached(volt):
+    one = Detached(volt)
+    yield one
+    one.end()
+
+
+class Python:
+    """One who is attached from Python: what it has seen so far, and its end."""
+
+    def __init__(self, _, run, **options):
+        self.attached = api.attach(run, **options)
+        self.out, self.err = BytesIO(), BytesIO()
+        self.thread = threading.Thread(target=self.attached.copy, args=(self.out, self.err))
+        self.thread.start()
+
+    def write(self, data):
+        os.write(self.attached.input, data)
+
+    def seen(self):
+        return self.out.getvalue(), self.err.getvalue()
+
+    def end(self):
+        self.thread.join(SECONDS)
+        state = self.attached.wait(SECONDS)
+        self.attached.close()
+        return state.status
+
+
+class Line:
+    """The same by the command line."""
+
+    def __init__(self, volt, run, *, stdin=True):
+        self.files = [volt.folder / f"{name}{id(self)}" for name in ("out", "err")]
+        out, err = (path.open("wb") for path in self.files)
+        words = [] if stdin else ["--no-stdin"]
+        self.process = volt.start("attach", *words, run, stdin=subprocess.PIPE, stdout=out, stderr=err)
+        out.close()
+        err.close()
+        until(lambda: _catches(self.process.pid, signal.SIGUSR2), "its attaching")
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def seen(self):
+        return tuple(path.read_bytes() for path in self.files)
+
+    def end(self):
+        status = self.process.wait(SECONDS)
+        self.process.stdin.close()
+        return status
+
+
+def _catches(pid, number):
+    """Whether its handlers are there: then it has attached. A process that has ended does not."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        found = re.search(r"^SigCgt:\s+(\w+)$", file.read(), re.MULTILINE)
+    return bool(found and int(found[1], 16) >> (number - 1) & 1)
+
+
+@pytest.fixture(params=KINDS)
+def attach(volt, request):
+    kind = {"python": Python, "command line": Line}[request.param]
+    return lambda run, **options: kind(volt, run, **options)
+
+
+def shows(one, out, err=None):
+    until(lambda: out in one.seen()[0] and (err is None or err in one.seen()[1]), f"{out}, not {one.seen()}")
+
+
+@pytest.mark.kernel
+def test_output_from_now_on_and_the_payloads_status(detached, attach):
+    run = detached.start("sh", "-c", ANSWERS, options=["-i"])
+    with api.attach(run) as early:
+        os.write(early.input, b"before\n")
+    until(lambda: "[before]" in detached.log(run), "what came before")
+    one = attach(run)
+    one.write(b"in\n")
+    shows(one, b"[in]\n", b"err in\n")
+    one.write(b"end\n")
+    assert one.end() == 5
+    assert one.seen() == (b"[in]\n[end]\n", b"err in\nerr end\n")
+
+
+def test_two_at_once_see_all_and_both_can_write(detached, attach):
+    run = detached.start("sh", "-c", ANSWERS, options=["-i"])
+    first, second = attach(run), attach(run, stdin=True)
+    first.write(b"one\n")
+    shows(second, b"[one]")
+    second.write(b"two\n")
+    shows(first, b"[two]")
+    first.write(b"end\n")
+    assert (first.end(), second.end()) == (5, 5)
+    assert first.seen() == second.seen()
+
+
+def test_one_who_goes_away_changes_nothing(detached, volt):
+    """Killed in the middle; the next one is answered."""
+    run = detached.start("sh", "-c", ANSWERS, options=["-i"])
+    one = Line(volt, run)
+    one.write(b"one\n")
+    shows(one, b"[one]\n")
+    one.process.kill()
+    assert one.end() == -signal.SIGKILL
+    other = Line(volt, run)
+    other.write(b"end\n")
+    assert other.end() == 5
+    assert other.seen()[0] == b"[end]\n"
+
+
+def test_without_input_there_is_only_output(detached, attach):
+    run = detached.start(
+        "sh", "-c", "read x; echo [$x]; while ! test -e /srv/go; do sleep 0.05; done; echo out; exit 3"
+    )
+    one = attach(run)
+    with api.attach(run) as other, api.execute(run, ["touch", "/srv/go"]) as touch:
+        assert other.input is None
+        assert touch.wait(SECONDS).status == 0
+    assert one.end() == 3
+    assert one.seen()[0].endswith(b"out\n")
+
+
+def test_a_run_that_keeps_nothing_ends_with_its_status_too(detached, attach):
+    run = detached.start("sh", "-c", ANSWERS, options=["-i", "--rm"])
+    one = attach(run)
+    one.write(b"end\n")
+    assert one.end() == 5
+
+
+class TestSignals:
+    TRAP = "trap 'echo got; exit 7' INT TERM; echo ready; while :; do sleep 0.05; done"
+
+    def run(self, detached):
+        run = detached.start("sh", "-c", self.TRAP)
+        until(lambda: "ready" in detached.log(run), "its trap")
+        return run
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_they_go_to_the_payload(self, detached, volt, number):
+        one = Line(volt, self.run(detached))
+        one.process.send_signal(number)
+        assert one.end() == 7
+        assert one.seen()[0] == b"got\n"
+
+    def test_or_detach(self, detached, volt):
+        """HUP, of a connection that breaks, always does."""
+        run = self.run(detached)
+        one = Line(volt, run)
+        one.process.send_signal(signal.SIGHUP)
+        assert one.end() == 0
+        with volt.start("attach", "--no-sig-proxy", run, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as other:
+            until(lambda: _catches(other.pid, signal.SIGUSR2), "its attaching")
+            other.send_signal(signal.SIGINT)
+            assert other.wait(SECONDS) == 0
+            assert other.stderr.read() == f"volt: detached from {run}, which goes on\n".encode()
+        assert api.ps(filters=["state=running"]).runs[0].id == run
+
+    def test_from_python(self, detached):
+        with api.attach(self.run(detached)) as one:
+            assert one.wait(0.05) is None
+            one.signal(signal.SIGTERM)
+            assert one.wait(SECONDS).status == 7
+
+
+class OnTerminal(Terminal):
+    """A pseudo-terminal with `volt attach OPTIONS RUN` on it."""
+
+    def __init__(self, volt, run, *options, **kinds):
+        self.volt, self.words = volt, ("attach", *options, run)
+        super().__init__(self, None, **kinds)
+
+    def start(self, *_, **options):
+        return self.volt.start(*self.words, **options)
+
+    def close(self):
+        if self.run.poll() is None:
+            self.run.kill()
+            self.run.wait()
+        for descriptor in (self.master, self.slave):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+class TestTerminal:
+    @pytest.fixture
+    def terminal(self, volt):
+        opened = []
+
+        def open_terminal(*words, **kinds):
+            opened.append(OnTerminal(volt, *words, **kinds))
+            return opened[-1]
+
+        yield open_terminal
+        for one in opened:
+            one.close()
+
+    @pytest.mark.kernel
+    def test_typing_size_and_the_keys_that_detach(self, detached, terminal):
+        run = detached.start("sh", "-c", "while :; do read x; echo [$x]; stty size; done", options=["-t"])
+        one = terminal(run)
+        one.type(b"word\r")
+        one.until(b"[word]")
+        one.until(b"33 101")
+        one.resize(44, 55)
+        os.kill(one.run.pid, signal.SIGWINCH)
+        one.type(b"\x10x\r")
+        one.until(b"44 55")
+        one.type(b"\x10\x11")
+        assert one.end() == 0
+        assert b"goes on" in one.seen
+        again = terminal(run, "--detach-keys", "ctrl-a,d")
+        again.type(b"again\r")
+        again.until(b"[again]")
+        again.type(b"\x01d")
+        assert again.end() == 0
+
+    def test_control_keys_reach_the_payload_and_its_end_is_told(self, detached, terminal):
+        run = detached.start(
+            "sh", "-c", "trap 'echo interrupted; exit 6' INT; while :; do sleep 0.05; done", options=["-t"]
+        )
+        one = terminal(run)
+        until(lambda: _catches(one.run.pid, signal.SIGUSR2), "its attaching")
+        one.type(b"\x03")
+        one.until(b"interrupted")
+        assert one.end() == 6
+
+    def test_escape_sequences_are_the_terminals_own_alone(self, detached, terminal):
+        script = "while :; do printf '\\033]0;owned\\007\\n'; sleep 0.05; done"
+        one = terminal(detached.start("sh", "-c", script))
+        one.until(b"\\x1b]0;owned\\x07")
+        assert b"\x1b]0" not in one.seen
+        other = terminal(detached.start("sh", "-c", script, options=["-t"]))
+        other.until(b"\x1b]0;owned\x07")
+
+    def test_a_terminal_that_goes_away_detaches(self, detached, terminal):
+        run = detached.start("sh", "-c", "while :; do read x; done", options=["-t"])
+        one = terminal(run)
+        until(lambda: _catches(one.run.pid, signal.SIGUSR2), "its attaching")
+        os.close(one.master)
+        one.master = -1
+        assert one.run.wait(SECONDS) in (0, 120)  # or Python cannot say so any more
+        assert api.inspect(run)[0].lives
+
+
+def test_what_cannot_be_attached_to(volt, detached):
+    ended = detached.start("true")
+    api.wait(ended)
+    for name, message in ((ended, "has ended"), ("nobody", "is running")):
+        done = volt("attach", name)
+        assert (done.returncode, message in done.stderr.decode()) == (125, True)
+    with volt.start("run", volt.manifest(), "--", "sleep", "60") as process:
+        found = until(lambda: [one for one in api.ps().runs if one.payload is None and not one.detached], "the run")
+        with pytest.raises(api.StateError, match="not detached"):
+            api.attach(found[0].id)
+        process.terminate()
+    done = volt("attach", "--detach-keys", "ctrl-", "nobody")
+    assert (done.returncode, b"'ctrl-' is no key" in done.stderr) == (125, True)
