@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import CGROUPS, Volt
+from tests.host.conftest import Volt, cgroups, left_empty
 from tests.host.living import until
 from tests.host.test_kill import descendants, gone, start_time
 from volt import api
@@ -70,7 +70,7 @@ def removed(cgroup):
 @pytest.fixture
 def machine(tmp_path, busybox, monkeypatch):
     """One on which a workload runs, one is paused, one keeps nothing, and one has ended; all have written."""
-    one = Machine(tmp_path)
+    one, before = Machine(tmp_path), set(cgroups())
     monkeypatch.setenv("VOLT_ROOT", str(one.state))
     storage = {"rootfs": str(busybox), "writable_layer": "overlay"}
     one.files = {}
@@ -82,16 +82,11 @@ def machine(tmp_path, busybox, monkeypatch):
         assert done.returncode == 0, done.stderr
     api.wait("old")
     api.pause("paused")
-    before = set(cgroups_here())
     yield one
     one("rm", "--all", "--force", "--timeout", "0")
     assert one("gc", "--older-than", "0").returncode == 0
     assert one.left() == []
-    assert set(cgroups_here()) <= before
-
-
-def cgroups_here():
-    return [str(path) for root in CGROUPS for path in root.glob("volt-*")]
+    assert left_empty(before) == set()
 
 
 def launched_again(machine):
