@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import Volt, cgroups, left_empty
+from tests.host.conftest import Volt, cgroups
 from tests.host.living import until
 from tests.host.mixes_model import NOTHING, VERBS, after
 from tests.host.test_kill import descendants, gone, start_time
@@ -98,6 +98,7 @@ class Mix:
             )
             self.known[name] = {NOTHING}
         self.at_work, self.ended, self.crashed = [], {}, Counter()
+        self.runs = set()  # the ids of all that have been seen: cgroups are the whole machine's
 
     # ── commands
 
@@ -127,6 +128,7 @@ class Mix:
     def wait(self, fewer):
         """Until fewer than that are at work."""
         while len(self.at_work) >= fewer:
+            self.runs |= {path.name.partition(".")[0] for path in self.volt.state.glob("run/[re]*/*")}
             for one in self.at_work:
                 one.kill_if_due()
             self.reap()
@@ -220,6 +222,7 @@ class Mix:
         left = [
             path for place in ("run/*/*", "log/*", "state/layers/*", "state/plans/.*") for path in state.glob(place)
         ]
+        left += [path for path in cgroups() if path.rpartition("volt-")[2] in self.runs]
         wrong += [f"left: {path}" for path in left] + [f"left: {path}" for path in self.volt.left()]
         return wrong + [f"lives: {one}" for one in gone(family) if one[1] is not None]
 
@@ -270,13 +273,12 @@ def _subreaper():
 
 @pytest.fixture
 def mix_of(tmp_path, busybox, monkeypatch):
-    volt, before = Volt(tmp_path), set(cgroups())
+    volt = Volt(tmp_path)
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))
     app.command_line  # noqa: B018 (imported here, and by no command)
     yield lambda seed: Mix(volt, busybox, seed)
     with suppress(api.VoltError):  # what a test that failed has left
         api.rm(every=True, force=True, timeout=0)
-    assert left_empty(before) == set()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
