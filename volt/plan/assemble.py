@@ -55,7 +55,7 @@ from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
 from volt.plan.limits import unenforced
 from volt.plan.mounts import files_folder, mounts, mounts_part
-from volt.plan.ready import await_steps, ready_notes, shown_steps
+from volt.plan.ready import await_steps, check_reached, ready_notes, shown_steps
 from volt.plan.record import known_of, stop_by
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
@@ -150,6 +150,7 @@ def _landlock(workload: Workload, facts: Facts, call: Call) -> Applied:
         raise ValueError("these facts are without the Landlock policy that the workload has")
     applied = apply(facts.landlock, workload, facts)
     check_enforced(applied, facts.landlock, facts, call)
+    check_reached(workload, call, applied)
     return applied
 
 

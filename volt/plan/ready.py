@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from volt.errors import HostUnfit
 from volt.model.facts import Call
 from volt.model.steps import (
     AwaitFile,
@@ -18,6 +19,7 @@ from volt.model.steps import (
 )
 from volt.model.text import Text, text
 from volt.model.workload import Ready, Workload
+from volt.plan.landlock import NFTABLES, Applied
 
 TIMEOUT = 60_000  # milliseconds, where service.ready_timeout says nothing
 # A folder of its own, in memory, so that nothing of the image lies in the way. The socket's name is show.c's.
@@ -29,6 +31,17 @@ def awaited(workload: Workload, call: Call) -> Ready | None:
     """The sign that this run is watched for. What a payload writes is seen in a log alone: without one, no line is."""
     sign = workload.service.ready
     return None if sign and sign.kind == "log" and not call.detach else sign
+
+
+def check_reached(workload: Workload, call: Call, landlock: Applied) -> None:
+    """Landlock holds the payload alone; rules of its network hold who watches it there too. Raises HostUnfit."""
+    sign = awaited(workload, call)
+    ruled = [one.right for one in landlock.held if one.wall == NFTABLES]
+    opened = {(port, right) for port, right, _ in landlock.ports}
+    for right in ("bind_tcp", "connect_tcp") if sign and sign.port else ():
+        if right in ruled and sign and (sign.port, right) not in opened:
+            message = f"service.ready = {sign} cannot be seen: {NFTABLES} hold {right} here, for whoever looks too"
+            raise HostUnfit(message, hint=f"allow {right} on this port in the policy, or choose notify, file: or log:")
 
 
 def await_steps(workload: Workload, call: Call, folder: Text) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.plan.test_check import FACTS, GOOD, codes
 from tests.unit.plan.test_explain import planned, section
+from volt.errors import HostUnfit
 from volt.model.facts import Call
 from volt.model.sizes import Duration
 from volt.model.steps import (
@@ -22,7 +23,7 @@ from volt.model.steps import (
     TellReady,
 )
 from volt.model.text import show
-from volt.model.workload import Ready, Service
+from volt.model.workload import Ready, Security, Service
 
 DETACHED = Call(detach=True, keep=True)
 SIGNS = {
@@ -121,6 +122,14 @@ def test_it_is_explained(sign, sentence):
     assert [*section("ready", waiting(sign), call=DETACHED)] == [sentence, limit]
 
 
-def test_facts_are_those_of_the_machine():
-    """What is awaited takes nothing of the host: on the oldest kernel too."""
-    assert found(planned(waiting(Ready("notify")), replace(FACTS, landlock_abi=2), DETACHED).host, AwaitNotice)
+@pytest.mark.parametrize("sign", SIGNS, ids=str)
+def test_a_port_that_rules_of_the_network_close_to_everybody_is_refused_with_a_reason(sign):
+    """Before Linux 6.7 nftables hold what strict says of ports."""
+    workload = replace(waiting(sign), security=Security(landlock_profile="strict"))
+    facts = replace(FACTS, landlock_abi=2, nftables=True)
+    if not sign.port:
+        assert found(planned(workload, facts, DETACHED).host, AWAITS)
+        return
+    with pytest.raises(HostUnfit, match=r"cannot be seen: nftables rules .* hold bind_tcp here"):
+        planned(workload, facts, DETACHED)
+    assert found(planned(workload, replace(facts, landlock_abi=7), DETACHED).host, AwaitPort)
