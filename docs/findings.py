@@ -9,7 +9,7 @@ from pathlib import Path
 from volt.host.policy import not_roots
 from volt.manifest import locate, locate_in, resolve
 from volt.manifest.policy import read_policy
-from volt.model.facts import Call, Cgroup, Control, Facts, Folders, ImageFact, PathFact, ProfileText
+from volt.model.facts import Bridge, Call, Cgroup, Control, Facts, Folders, ImageFact, PathFact, ProfileText
 from volt.model.findings import Finding
 from volt.model.policy import POLICY
 from volt.model.workload import Workload
@@ -57,6 +57,7 @@ class Example:
     policy: str = ""
     owner: int = 0
     profile: str = ""
+    bridge: str = ""
 
     @property
     def text(self) -> str:
@@ -98,6 +99,7 @@ class Example:
             paths=PATHS,
             layer=LAYERS.get(workload.name),
             policy=read.policy,
+            bridge=Bridge("volt0", "10.189.0.0/16", "fd12:3456:789a::/64", 1500, 1, self.bridge),
             seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
             landlock=self.landlock(workload.security.landlock_policy),
             image=image_of(workload),

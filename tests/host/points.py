@@ -34,6 +34,7 @@ from volt.launch.cache import FILTER
 from volt.model.facts import IMAGE_KERNEL as KERNEL
 
 SOURCE = Path(__file__).with_name("inject.c")
+NETWORKS = Path("/run/volt/networks")
 SECONDS = 20  # that a run may take to end after the hit: the machine may be busy
 TRIES = 5  # a claim of another volt of this machine that has died is one more call of ours, or one of ours less
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.EINTR)
@@ -49,6 +50,8 @@ INWARD = {"memfd_create", "socketpair", "pipe", "pipe2", "fsopen", "fsconfig", "
 # So do these, unless what the process becomes is the wall around the payload.
 ABOUT_ITSELF = {"prctl", "seccomp", "prlimit64"}
 ABOUT_ITSELF |= {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
+# What a run on a bridge is about and no other.
+CONNECTING = r"/run/volt/networks|/proc/sys/net|socket:|/ns/net"
 # Killed before the payload has begun they take all below them along: a payload that would stay proves it.
 STRICT = ("supervisor", "guard", "nspawn", "init")
 STAYS, LEAVES = "STAY=60\n", "STAY=0\n"  # the env_file, which is read at each launch
@@ -201,6 +204,17 @@ def crash(stage):
     stage.inject(FRESH, f"{stage.first_release()}:kill")
 
 
+def unconnected(_stage):
+    """A machine that no workload on a bridge has run on: the test's own, in its network namespace."""
+    settings = ["ipv4.ip_forward=0", "ipv6.conf.all.forwarding=0", "ipv6.conf.default.accept_ra=1"]
+    for words in (
+        ["ip", "link", "del", "volt0"],
+        ["nft", "flush", "ruleset"],
+        ["sysctl", "-qw", *(f"net.{one}" for one in (*settings, "ipv6.conf.wan.accept_ra=1"))],
+    ):
+        subprocess.run(words, check=False, capture_output=True)
+
+
 def forget(stage):
     """An empty plan cache, and files that are old enough to be remembered."""
     stage.age()
@@ -264,6 +278,7 @@ VERBS = (
     Verb("sweep", ("run", "{work}"), finds=(b"",), before=crash, roles=("launcher",)),
     Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
     Verb("cached", ("run", "{host}"), again="host", finds=(b"",), before=remember, program=(STATIC_PROGRAM,)),
+    Verb("bridge", ("run", "{bridge}"), again="bridge", finds=(b"",), before=unconnected, about=CONNECTING),
     Verb("outcome", ("run", "--outcome", "{outcome}", "{work}"), roles=("supervisor",)),
     Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
     Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
@@ -316,6 +331,7 @@ class Stage:
                 workload={**work, "name": f"{name}l"},
                 resources={"memory_limit": "200M", "cpu_weight": 200, "cpu_set": "0", "pids_max": 50},
             ),
+            "bridge": self.volt.manifest(workload={**work, "name": f"{name}b"}, network={"mode": "bridge"}),
             "outcome": folder / "outcome.json",
         }
         # A cache that others can look into is not used: else what a run does would depend on the time of day.
@@ -463,7 +479,7 @@ class Stage:
         found += state.glob("state/plans/.*")
         found += state.glob("state/store/leases/*")
         found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
-        for claim in Path("/run/volt/uids").iterdir():
+        for claim in (*Path("/run/volt/uids").iterdir(), *NETWORKS.glob("*/addresses/*")):
             try:
                 content = claim.read_text()
             except FileNotFoundError:  # another volt's, released meanwhile

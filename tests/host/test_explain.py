@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from tests.host.explained import PROBE, Compared, attempts
+from tests.host.networks import own_machine
 from tests.host.test_landlock import free_ports, needs
 from volt import api
 from volt.api import planning
@@ -69,7 +70,8 @@ class Explained:
     def plan(self, sections, command=("true",)):
         storage = {"tmpfs": ["/cache"], "volumes": self.volumes, **sections.get("storage", {})}
         workload = {"command": list(command), **sections.get("workload", {})}
-        network = {"ports": [str(self.ports[0])], **HOST} if "network" in sections else {}
+        network = {"ports": [str(self.ports[0])], **HOST} if sections.get("network") == HOST else {}
+        network = network or sections.get("network", {})
         manifest = self.volt.manifest(**{**sections, "storage": storage, "workload": workload, "network": network})
         return planning.planned(manifest, None, None, api.Call())
 
@@ -132,6 +134,16 @@ def test_what_is_said_is_what_a_probe_finds(one, name):
     compared = one.probed(WORKLOADS[name])
     assert compared.differences() == []
     assert untried(compared) == []
+
+
+def test_what_is_said_of_a_bridge_is_what_a_probe_finds(volt, volumes, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    with own_machine(), free_ports(1) as (port,):
+        one = Explained(volt, volumes, port)
+        compared = one.probed({"network": {"mode": "bridge"}, "security": {"capabilities": []}})
+        assert compared.differences() == []
+        assert untried(compared) == []
+        assert compared.found["bind 80"] == "done"
 
 
 @needs(6)

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.host import points
+from tests.host.networks import own_machine
 from tests.host.points import ERRORS, FRESH, READY, RUN, STATIC, VERBS, Stage
 from tests.host.test_kill import gone, start_time
 
@@ -38,9 +39,10 @@ def injector(tmp_path_factory):
 @pytest.fixture
 def stage(tmp_path, busybox, injector, monkeypatch):
     monkeypatch.setenv("VOLT_ROOT", str(tmp_path / "volt"))
-    one = Stage(tmp_path, busybox, injector)
-    yield one
-    assert one.left(one.runs_here()) == []
+    with own_machine():
+        one = Stage(tmp_path, busybox, injector)
+        yield one
+        assert one.left(one.runs_here()) == []
 
 
 def judge(verb, tried):

@@ -27,7 +27,14 @@ CODES = {
     "profile": 0,
 }
 PLANNING = (
-    *("plan/bounds.py", "plan/check.py", "plan/landlock_policy.py", "plan/limits.py", "plan/seccomp_check.py"),
+    *(
+        "plan/bounds.py",
+        "plan/check.py",
+        "plan/landlock_policy.py",
+        "plan/limits.py",
+        "plan/network.py",
+        "plan/seccomp_check.py",
+    ),
     "host/policy.py",
 )
 

@@ -62,7 +62,7 @@ def cgroup_part(facts: Facts, path: Text) -> Part:
 
 def options(workload: Workload, facts: Facts, bounding: tuple[str, ...]) -> tuple[Text, ...]:
     """systemd-nspawn's switches, each for a reason that its manual gives or that was measured."""
-    private = (text("--private-network"),) if workload.network.mode != NetworkMode.HOST else ()
+    private = (text("--private-network"),) if workload.network.joined != NetworkMode.HOST else ()
     return (
         text("--quiet"),
         text(f"--directory={ROOT}"),

@@ -76,6 +76,7 @@ def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
     folder = root if root and root != HOST and not root.startswith(STORE) else None
     layer = f"{machine.folders.state}/layers/{workload.name}" if workload.kept and not fresh else None
     upper = layer and f"{layer}/upper"
+    machine = _with_bridge(machine) if workload.network.bridged else machine
     with _root_of(machine.image, folder) as (folder, objects):
         passwd, group = (read_inside(f"etc/{name}", folder, upper, objects) for name in ("passwd", "group"))
     return replace(
@@ -104,6 +105,12 @@ def _root_of(image: ImageFact | None, folder: str | None) -> Iterator[tuple[str 
         yield f"/proc/self/fd/{descriptor}", image.objects
     finally:
         os.close(descriptor)
+
+
+def _with_bridge(machine: Facts) -> Facts:
+    from volt.host.networks import probe_bridge, upstream
+
+    return replace(machine, bridge=probe_bridge(), upstream=upstream(machine.resolv_conf))
 
 
 def _profile(named: str | None) -> ProfileText | None:

@@ -167,9 +167,21 @@ def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: st
     for tree in trees:
         for name in ACCOUNTS:
             watch.link(f"{tree}/{name}")
+    if workload.network.bridged:
+        _watch_bridge(watch)
     _watch_limits(watch, workload)
     if workload.resources != Resources():
         _watch_controllers(watch, machine, weighed=workload.resources.io_weight is not None)
+
+
+def _watch_bridge(watch: Watch) -> None:
+    """Not the routes: what they decide about is there from the first launch on, and gone with the boot."""
+    from volt.host.networks import MACHINE, NAMESPACE, RESOLVED
+    from volt.host.settings import CONFIG
+
+    watch.place(NAMESPACE)
+    for path in (CONFIG, MACHINE, RESOLVED):
+        watch.file(path)
 
 
 def _watch_limits(watch: Watch, workload: Workload) -> None:

@@ -12,7 +12,7 @@ A program is a header and two sections of steps, and, in the outer one, the inne
 
 A step is `operation u16, length u32`, then its note and its arguments as steps.KINDS says: reg u16 (0
 for none), u32, u64; text, blob: u32 length and bytes; texts, regs: u32 count and as many. In a text a
-slot is 0x01, its kind, and u32 to add; 0x01 0x00 is the byte 0x01 itself.
+slot is 0x01, its kind, and u32 to add; 0x01 0x00 is the byte 0x01 itself. Messages are blobs with such slots.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from volt.model.steps import (
     mask_of,
     table_version,
 )
-from volt.model.text import Text
+from volt.model.text import Message, Text
 
 MAGIC = b"VOLTPLAN"
 HEADER = struct.Struct("<8sIIIIIII")
@@ -88,6 +88,8 @@ def _argument(annotation: str, value: object, registers: dict[str, int]) -> byte
             return _many([_text(item) for item in value])
         case "Text", tuple():
             return _text(value)
+        case "Messages", tuple():
+            return _slotted(value)
         case "Blob", bytes():
             return _blob(value)
         case "Reg" | "Out", str():
@@ -110,10 +112,14 @@ def _blob(data: bytes) -> bytes:
 
 
 def _text(value: Text) -> bytes:
+    return _slotted(tuple(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in value))
+
+
+def _slotted(value: Message) -> bytes:
     pieces = []
     for part in value:
-        if isinstance(part, str):
-            pieces.append(part.encode("utf-8", "surrogateescape").replace(b"\1", b"\1\0"))
+        if isinstance(part, bytes):
+            pieces.append(part.replace(b"\1", b"\1\0"))
         else:
             pieces.append(b"\1" + struct.pack("<BI", part.kind, part.plus))
     return _blob(b"".join(pieces))

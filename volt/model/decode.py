@@ -111,6 +111,8 @@ class _Reader:
                 return tuple(self.text() for _ in range(self.number("<I")))
             case "Text":
                 return self.text()
+            case "Messages":
+                return tuple(_parts(self.blob()))
             case "Blob":
                 return self.blob()
             case "Reg" | "Out":
@@ -120,10 +122,11 @@ class _Reader:
         return self.number("<Q" if kind == "U64" else "<I")
 
     def text(self) -> Text:
-        return tuple(_parts(self.blob()))
+        parts = _parts(self.blob())
+        return tuple(part.decode("utf-8", "surrogateescape") if isinstance(part, bytes) else part for part in parts)
 
 
-def _parts(data: bytes) -> Iterator[str | Slot]:
+def _parts(data: bytes) -> Iterator[bytes | Slot]:
     """What stands between slots, with its 0x01 bytes as they were, and the slots."""
     literal = b""
     at = 0
@@ -136,9 +139,9 @@ def _parts(data: bytes) -> Iterator[str | Slot]:
             literal, at = literal + b"\1", at + 2
         else:
             if literal:
-                yield literal.decode("utf-8", "surrogateescape")
+                yield literal
             kind, plus = struct.unpack_from("<BI", data, at + 1)
             yield Slot(SlotKind(kind), plus)
             literal, at = b"", at + 6
     if literal:
-        yield literal.decode("utf-8", "surrogateescape")
+        yield literal

@@ -93,6 +93,18 @@ class Control(Value):
     swap: bool = True
 
 
+class Bridge(Value):
+    """The bridge that workloads join: `subnet` and `subnet6` in CIDR, the latter "" where there is no IPv6; `namespace`
+    is the inode of the network namespace that it lies in. `problem` says why it cannot be, "" where it can."""
+
+    label: str
+    subnet: str
+    subnet6: str
+    mtu: int
+    namespace: int
+    problem: str = ""
+
+
 class Facts(Value):
     """The host as it was found, and the paths, users and layers that one workload names.
 
@@ -107,7 +119,8 @@ class Facts(Value):
     bounds nothing. `seccomp` is the profile that the workload names by its path. `landlock` is the policy
     that it names or has by default, None where it names none that could be looked for.
     `image` is the image that it names, None without one.
-    `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none.
+    `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none. `bridge` is there for a
+    workload that joins one; `upstream` then is a resolv.conf(5) whose resolvers can be reached from there.
     """
 
     architecture: str
@@ -140,6 +153,8 @@ class Facts(Value):
     landlock: ProfileText | None = None
     nftables: bool = False
     image: ImageFact | None = None
+    bridge: Bridge | None = None
+    upstream: str = ""
 
 
 class Call(Value):

@@ -8,6 +8,10 @@ from volt.model.values import Value
 UIDS_FOLDER = "/run/volt/uids"
 
 
+# Likewise: two states must not hand out the same addresses of one bridge. In it a folder for each network namespace.
+NETWORKS_FOLDER = "/run/volt/networks"
+
+
 class Folders(Value):
     """Where volt keeps its state. VOLT_ROOT moves these three, and nothing else: then `root` is its value."""
 

@@ -86,7 +86,7 @@ class RunState(Value):
     supervisor was killed and left no outcome. `pid` is the supervisor's, 0 when it has ended; `payload` the payload's
     as the host counts, where it was looked for. `started` and `ended` are seconds since the epoch, `clock` is the
     supervisor's start in clock ticks since boot, `stop_timeout` is in milliseconds. `status`, `signal`, `message` and
-    `outcome` are there when it has ended, as in Outcome.
+    `outcome` are there when it has ended, as in Outcome. `address` and `address6` are its own on a bridge, else "".
     """
 
     id: str
@@ -117,6 +117,8 @@ class RunState(Value):
     ready_since: int | None = None
     waiting: str = ""
     reports: str = ""
+    address: str = ""
+    address6: str = ""
     stop_signal: int = 15
     stop_timeout: int = 10000
     source: Mapping[str, Any] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from typing import ClassVar, dataclass_transform
 
 from volt.model.landlock import FILES, OF_FILES, PORTS, SCOPES, bits
 from volt.model.protocol import VERSION as PROTOCOL
-from volt.model.text import Text, show
+from volt.model.text import WIDTHS, Message, Slot, Text, show
 from volt.model.values import Value, defaults, kinds
 
 # The kinds of argument. The annotation's name is the kind: KINDS gives its binary form.
@@ -24,6 +24,7 @@ Reg = str  # the name of a descriptor opened before; "" for none
 Regs = tuple[str, ...]
 Texts = tuple[Text, ...]
 Blob = bytes
+Messages = Message  # netlink messages with slots
 U32 = int
 U64 = int
 Mode = int  # permission bits, printed in octal
@@ -42,6 +43,7 @@ KINDS = {
     "Text": "text",
     "Texts": "texts",
     "Blob": "blob",
+    "Messages": "blob",
     "U32": "u32",
     "U64": "u64",
     "Mode": "u32",
@@ -281,6 +283,69 @@ class ClaimUids(Step):
     base: U32
     count: U32
     first: U32
+
+
+class ClaimAddress(Step):
+    """Claim an IPv4 address: the first free one of `count` from `base`, beginning with number `first` and going round;
+    then {address}. The IPv6 addresses, the MAC and the name of the link follow from it."""
+
+    name = "claim-address"
+    calls = ("openat", "write", "linkat", "unlinkat")
+    undo = release = "remove the claim"
+    folder: Text
+    base: U32
+    count: U32
+    first: U32
+
+
+class AllowForwarding(Step):
+    """Have the kernel forward packets where it does not: net.ipv4.ip_forward and net.ipv6.conf.all.forwarding of
+    Documentation/networking/ip-sysctl.rst. An interface that has accepted router advertisements goes on accepting
+    them: accept_ra = 2. What was changed, and what it was before, is added to `record`, a line for each."""
+
+    name = "allow-forwarding"
+    calls = ("openat", "write")
+    record: Text
+    ipv6: Switch = False
+
+
+class EnsureBridge(Step):
+    """Find the bridge `label`, then its index is known; where there is none, or it has lost `address`, send `make`,
+    and `mend`, which needs the index: rtnetlink(7)."""
+
+    name = "ensure-bridge"
+    calls = ("sendto",)
+    label: Text
+    address: U32
+    make: Blob
+    mend: Messages
+
+
+class EnsureRules(Step):
+    """Ask nftables for the rules of volt's tables: unless `count` of them bear the `mark`, send `make`, which makes
+    them anew and leaves alone what running workloads have added to sets."""
+
+    name = "ensure-rules"
+    calls = ("sendto",)
+    ask: Blob
+    mark: Blob
+    count: U32
+    make: Blob
+
+
+class PrepareLink(Step):
+    """What connects the workload, once it has a network namespace: `create` is the pair of links; `adopt` puts one end
+    on the bridge; `permit` says in the bridge's rules what may come out of it; `configure` is sent inside.
+    A link of that name is a dead workload's, whose address has been claimed: `remove` deletes it. Where bridge or
+    rules had to be made anew, `adopt` and `permit` are sent for every other workload's link too."""
+
+    name = "prepare-link"
+    calls = ("sendto",)
+    create: Messages
+    adopt: Messages
+    permit: Messages
+    configure: Messages
+    remove: Messages
 
 
 class WriteFile(Step):
@@ -677,6 +742,22 @@ class SendNetlink(Step):
     request: Blob
 
 
+class JoinNetwork(Step):
+    """Have the supervisor connect this network namespace, as prepare-link says, and wait for it."""
+
+    name = "join-network"
+    calls = ("setns", "sendto")
+
+
+class SetSysctl(Step):
+    """Write `value` to `path` below /proc/sys, for this network namespace."""
+
+    name = "set-sysctl"
+    calls = ("write",)
+    path: Text
+    value: Text
+
+
 class MakeRuleset(Step):
     """landlock_create_ruleset(2): these rights are refused wherever no rule gives them, and these scopes are closed."""
 
@@ -820,6 +901,11 @@ OPERATIONS: tuple[type[Step], ...] = (
     ClaimName,
     ClaimRun,
     ClaimUids,
+    ClaimAddress,
+    AllowForwarding,
+    EnsureBridge,
+    EnsureRules,
+    PrepareLink,
     WriteFile,
     PinFile,
     SetAside,
@@ -861,6 +947,8 @@ OPERATIONS: tuple[type[Step], ...] = (
     ShowRoot,
     ShowNetwork,
     OpenTerminal,
+    JoinNetwork,
+    SetSysctl,
     SendNetlink,
     MakeRuleset,
     AllowBeneath,
@@ -930,6 +1018,8 @@ def _plain(kind: str, value: object) -> object:
             return [show(item) for item in value]
         case "Blob", bytes():
             return base64.b64encode(value).decode()
+        case "Messages", tuple():
+            return [str(part) if isinstance(part, Slot) else base64.b64encode(part).decode() for part in value]
         case _, tuple():
             return list(value)
     return value
@@ -945,11 +1035,22 @@ def _shown(kind: str, value: object) -> str | None:
         return "[" + ", ".join(_quoted(show(item)) for item in value) + "]"  # type: ignore[attr-defined]
     if kind == "Blob":
         return f"<{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:12]}>"  # type: ignore[arg-type]
+    if kind == "Messages":
+        return _shown_message(value)  # type: ignore[arg-type]
     if kind == "Mode":
         return f"{value:04o}"
     if kind in ("Regs", "Attrs", "Caps", *RIGHTS):
         return ",".join(value)  # type: ignore[arg-type]
     return "yes" if value is True else str(value)
+
+
+def _shown_message(value: Message) -> str:
+    """The length that it will have, a digest of what stands between its slots, and these."""
+    literal = b"".join(str(part).encode() if isinstance(part, Slot) else part for part in value)
+    slots = dict.fromkeys(str(part) for part in value if isinstance(part, Slot))
+    length = sum(WIDTHS[part] if isinstance(part, Slot) else len(part) for part in value)
+    digest = hashlib.sha256(literal).hexdigest()[:12]
+    return f"<{length} bytes, sha256 {digest}{''.join(f', {slot}' for slot in slots)}>"
 
 
 def _quoted(shown: str) -> str:

@@ -1,4 +1,4 @@
-"""Text of a plan: literal pieces and typed slots that only the launch can fill."""
+"""Texts and messages of a plan: literal pieces and typed slots that only the launch can fill."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ class SlotKind(IntEnum):
     PID = 3  # host process id of the supervisor
     STARTED = 4  # seconds since the epoch when the launch began
     CLOCK = 5  # the supervisor's start time in clock ticks since boot, as in /proc/PID/stat
+    ADDRESS = 6  # the IPv4 address claimed by claim-address; in a message its four bytes
+    HEX = 7  # the same as 8 hex digits, in a text and in a message
+    GROUPS = 8  # the same as the last two groups of an IPv6 address
+    BRIDGE = 9  # in a message: the index of the bridge, which ensure-bridge has found or made
+    NAMESPACE = 10  # in a message: the descriptor of the workload's network namespace
+    LINK = 11  # in a message: the index of a workload's link on the bridge
 
 
 class Slot(Value):
@@ -29,12 +35,21 @@ class Slot(Value):
 
 
 Text = tuple["str | Slot", ...]
+Message = tuple["bytes | Slot", ...]
 
 RUN = Slot(SlotKind.RUN)
 UIDS = Slot(SlotKind.UIDS)
 PID = Slot(SlotKind.PID)
 STARTED = Slot(SlotKind.STARTED)
 CLOCK = Slot(SlotKind.CLOCK)
+ADDRESS = Slot(SlotKind.ADDRESS)
+HEX = Slot(SlotKind.HEX)
+GROUPS = Slot(SlotKind.GROUPS)
+BRIDGE = Slot(SlotKind.BRIDGE)
+NAMESPACE = Slot(SlotKind.NAMESPACE)
+LINK = Slot(SlotKind.LINK)
+# What a slot is, in bytes, in a message.
+WIDTHS = {ADDRESS: 4, HEX: 8, BRIDGE: 4, NAMESPACE: 4, LINK: 4}
 
 
 def text(*parts: str | Slot) -> Text:

@@ -65,6 +65,16 @@ class Network(Value):
     dns: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
 
+    @property
+    def joined(self) -> NetworkMode:
+        """The mode that an absent one stands for, too."""
+        return self.mode or NetworkMode.BRIDGE
+
+    @property
+    def bridged(self) -> bool:
+        """Whether it is connected to a bridge."""
+        return self.joined in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)
+
 
 class Volume(Value):
     """`host` is an absolute path. `as_user` names who inside stands for the path's owner; `ids` is

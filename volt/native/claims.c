@@ -179,6 +179,33 @@ int do_claim_uids(struct context *context, const struct step_claim_uids *step) {
     return refuse(context, 0, "no range of uids is free");
 }
 
+// The claim's file is named after the address. Its link dies with the network namespace, the claim with its holder.
+int do_claim_address(struct context *context, const struct step_claim_address *step) {
+    char holder[HOLDER_LENGTH], run[64], pid[32];
+    for (uint32_t i = 0; i < step->count; i++) {
+        uint32_t address = step->base + (uint32_t)(((uint64_t)step->first + i) % step->count);
+        char *path = format_text("%s/%u.%u.%u.%u", step->folder, address >> 24, address >> 16 & 255,
+                                 address >> 8 & 255, address & 255);
+        int result = claim(context, path, step->folder, own_content(context), holder);
+        if (result < 0) return explain(context, "%s", path);
+        if (result == 0) {
+            context->slots.address = address;
+            return 0;
+        }
+        if (step->count > 1) continue;
+        holder_value(holder, "\"run\"", run, sizeof run);
+        holder_value(holder, "\"pid\"", pid, sizeof pid);
+        return refuse(context, 0, "the address %s is taken: run %s, pid %s", last_part(path), run, pid);
+    }
+    return refuse(context, 0, "no address of the network is free");
+}
+
+int undo_claim_address(struct context *context, const struct step_claim_address *step, struct deed *deed,
+                       enum ending ending) {
+    (void)context, (void)step, (void)ending;
+    return release(deed);
+}
+
 int undo_claim_uids(struct context *context, const struct step_claim_uids *step, struct deed *deed,
                     enum ending ending) {
     (void)context, (void)step, (void)ending;

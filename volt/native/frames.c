@@ -95,7 +95,8 @@ static void take_descriptors(struct frame *frame, struct msghdr *envelope) {
 static bool fitting(struct frame *frame) {
     if (frame->descriptor < 0 || frame->type == FRAME_EXECUTE) return true;
     for (unsigned i = 0; i < FRAME_OTHERS; i++) close_held(&frame->others[i]);
-    return frame->type == FRAME_TERMINAL || frame->type == FRAME_SESSION || frame->type == FRAME_WATCH;
+    return frame->type == FRAME_TERMINAL || frame->type == FRAME_SESSION || frame->type == FRAME_WATCH ||
+           frame->type == FRAME_NETWORK;
 }
 
 int receive_frame(int socket, struct frame *frame) {

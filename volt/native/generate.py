@@ -22,6 +22,7 @@ TYPES = {
     "Text": ("const char *", "read_text"),
     "Texts": ("struct texts ", "read_texts"),
     "Blob": ("struct bytes ", "read_bytes"),
+    "Messages": ("struct bytes ", "read_messages"),
     "U32": ("uint32_t ", "read_u32"),
     "U64": ("uint64_t ", "read_u64"),
     "Mode": ("uint32_t ", "read_u32"),

@@ -14,7 +14,7 @@
 #include "kernel.h"
 
 #define GUARD_ENDS 10000 // milliseconds that a killed pid namespace may take
-#define COVERING_STACK (16u << 10) // bytes
+#define APART_STACK (32u << 10) // bytes
 
 static _Noreturn void guard_main(struct context *context) {
     // Our copy of the supervisor's end would hide its death.
@@ -51,11 +51,13 @@ static int cover_all(void *guard_pidfd) {
     return 0;
 }
 
-int cover_below(struct context *context) {
+// In a child that shares our memory, so that it may enter another namespace: `act` returns 0 or an errno, as this does
+// by errno.
+int act_apart(int (*act)(void *), void *about) {
     struct mark before = mark_memory();
-    char *stack = keep(COVERING_STACK);
+    char *stack = keep(APART_STACK);
     int status = 0;
-    pid_t pid = clone(cover_all, stack + COVERING_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &context->guard_pidfd);
+    pid_t pid = clone(act, stack + APART_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, about);
     if (pid < 0) return -1;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return -1;
@@ -63,6 +65,8 @@ int cover_below(struct context *context) {
     errno = WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
     return errno ? -1 : 0;
 }
+
+int cover_below(struct context *context) { return act_apart(cover_all, &context->guard_pidfd); }
 
 // SIGKILL, and wait until pid namespace and mounts are gone with it. The guard stays known where it did not end.
 void end_guard(struct context *context) {

@@ -153,6 +153,7 @@ struct netlink_answer {
     struct netlink_header about;
 };
 #define NETLINK_ERROR 2    // NLMSG_ERROR: an answer, also where the error is 0
+#define NETLINK_DONE 3     // NLMSG_DONE: the end of a list
 #define NETLINK_ACK 0x4    // NLM_F_ACK
 
 static inline int k_open_tree(int folder, const char *path, unsigned flags) {

@@ -8,6 +8,7 @@
 #include "volt.h"
 #include "table.h"
 
+#define LISTED_AT_ONCE (32u << 10) // bytes: what the kernel gives at once, netlink(7)
 #define NUMBERED "message %u of the request"
 
 // The message at `at` of the request, which it moves behind it; false where none is whole.
@@ -42,31 +43,67 @@ static int receive_answer(int netlink, struct netlink_answer *answer) {
 }
 
 // Every message that asks for it is answered, in order. A refusal may name one that does not: all of a batch.
-static int check_answers(struct context *context, int netlink, const struct step_send_netlink *step) {
+static int check_answers(struct context *context, int netlink, struct bytes request, int tolerated) {
     struct netlink_header header;
     struct netlink_answer answer;
-    for (size_t at = 0; at < step->request.length && next_message(step->request, &at, &header);) {
+    for (size_t at = 0; at < request.length && next_message(request, &at, &header);) {
         if (!(header.flags & NETLINK_ACK)) continue;
         if (receive_answer(netlink, &answer) < 0) return explain(context, NUMBERED, header.number);
-        if (answer.error) return refuse(context, -answer.error, NUMBERED, answer.about.number);
+        if (answer.error && answer.error != -tolerated)
+            return refuse(context, -answer.error, NUMBERED, answer.about.number);
         if (answer.about.number != header.number) return refuse(context, EPROTO, NUMBERED, header.number);
     }
     return 0;
 }
 
-static int send_request(struct context *context, int netlink, const struct step_send_netlink *step) {
+static int send_all(struct context *context, int netlink, struct bytes request) {
     const struct netlink_address kernel = {.family = AF_NETLINK};
-    ssize_t sent = sendto(netlink, step->request.start, step->request.length, 0, (const struct sockaddr *)&kernel,
-                          sizeof kernel);
-    if (sent != (ssize_t)step->request.length) return explain(context, "the request");
-    return check_answers(context, netlink, step);
+    ssize_t sent = sendto(netlink, request.start, request.length, 0, (const struct sockaddr *)&kernel, sizeof kernel);
+    return sent == (ssize_t)request.length ? 0 : explain(context, "the request");
+}
+
+int netlink_socket(struct context *context, unsigned protocol) {
+    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, (int)protocol);
+    return netlink < 0 ? explain(context, "netlink protocol %u", protocol) : netlink;
+}
+
+// Each message of the request has to be confirmed, or refused with the errno `tolerated`: 0 for none.
+int send_request(struct context *context, int netlink, struct bytes request, int tolerated) {
+    if (!is_whole(request)) return refuse(context, EBADMSG, "the request is damaged");
+    if (send_all(context, netlink, request) < 0) return -1;
+    return check_answers(context, netlink, request, tolerated);
+}
+
+// Those with `mark` in one answer; *ended when it was the last.
+static int count_in(struct bytes answer, struct bytes mark, bool *ended) {
+    struct netlink_header header;
+    int count = 0;
+    for (size_t at = 0, from = 0; at < answer.length && next_message(answer, &at, &header); from = at) {
+        if (header.type == NETLINK_DONE || header.type == NETLINK_ERROR) *ended = true;
+        else if (memmem(answer.start + from, at - from, mark.start, mark.length)) count++;
+    }
+    return count;
+}
+
+// How many messages with `mark` answer a request to list something; what cannot be listed is not there.
+int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark) {
+    int count = 0;
+    bool ended = false;
+    if (send_all(context, netlink, request) < 0) return -1;
+    struct mark before = mark_memory();
+    uint8_t *answer = keep(LISTED_AT_ONCE);
+    while (!ended) {
+        ssize_t got = recv(netlink, answer, LISTED_AT_ONCE, MSG_DONTWAIT);
+        if (got <= 0) break;
+        count += count_in((struct bytes){answer, (size_t)got}, mark, &ended);
+    }
+    forget_since(before);
+    return ended ? count : explain(context, "the answer");
 }
 
 int do_send_netlink(struct context *context, const struct step_send_netlink *step) {
-    if (!is_whole(step->request)) return refuse(context, EBADMSG, "the request is damaged");
-    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, (int)step->protocol);
-    if (netlink < 0) return explain(context, "netlink protocol %u", step->protocol);
-    int result = send_request(context, netlink, step);
+    int netlink = netlink_socket(context, step->protocol);
+    int result = netlink < 0 ? -1 : send_request(context, netlink, step->request, 0);
     close_held(&netlink);
     return result;
 }

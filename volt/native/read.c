@@ -1,6 +1,7 @@
 // Reading the binary form of a program, and filling the slots of its texts.
 #include "read.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -50,6 +51,16 @@ struct bytes read_bytes(struct reader *in) {
     return (struct bytes){.start = take(in, length), .length = in->damaged ? 0 : length};
 }
 
+// The claimed address in one of its forms; false for another kind of slot.
+static bool address_text(unsigned kind, uint32_t address, char *buffer) {
+    unsigned parts[] = {address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255};
+    if (kind == SLOT_ADDRESS) format_into(buffer, NUMBER_DIGITS, "%u.%u.%u.%u", parts[0], parts[1], parts[2], parts[3]);
+    else if (kind == SLOT_HEX) format_into(buffer, NUMBER_DIGITS, "%08x", address);
+    else if (kind == SLOT_GROUPS) format_into(buffer, NUMBER_DIGITS, "%x:%x", address >> 16, address & 0xffff);
+    else return false;
+    return true;
+}
+
 // What the slot stands for, as text; NULL where it has not been claimed.
 static const char *slot_text(const struct context *context, unsigned kind, uint32_t plus, char *buffer) {
     const struct slots *slots = &context->slots;
@@ -60,9 +71,11 @@ static const char *slot_text(const struct context *context, unsigned kind, uint3
     case SLOT_PID: value = slots->pid; break;
     case SLOT_STARTED: value = slots->started; break;
     case SLOT_CLOCK: value = slots->clock; break;
+    case SLOT_ADDRESS: case SLOT_HEX: case SLOT_GROUPS: value = slots->address; break;
     default: return NULL;
     }
     if (!value && !context->checking) return NULL;
+    if (address_text(kind, (uint32_t)value, buffer)) return buffer;
     format_into(buffer, NUMBER_DIGITS, "%" PRIu64, value + plus);
     return buffer;
 }
@@ -101,6 +114,53 @@ const char *read_text(struct reader *in) {
     *out = '\0';
     if (piece.damaged) in->damaged = true;
     return text;
+}
+
+// ── messages: a slot is of a fixed width there
+
+static size_t slot_width(unsigned kind) {
+    return kind == SLOT_HEX ? 8 : kind == SLOT_ADDRESS || kind == SLOT_BRIDGE || kind == SLOT_NAMESPACE || kind == SLOT_LINK ? 4 : 0;
+}
+
+static void put_slot(const struct slots *slots, unsigned kind, uint8_t *out) {
+    char digits[NUMBER_DIGITS];
+    uint32_t number = kind == SLOT_BRIDGE ? slots->bridge : kind == SLOT_LINK ? slots->link : slots->network;
+    uint32_t address = htonl(slots->address);
+    if (kind == SLOT_ADDRESS) memcpy(out, &address, sizeof address);
+    else if (kind != SLOT_HEX) memcpy(out, &number, sizeof number);
+    else if (address_text(kind, slots->address, digits)) memcpy(out, digits, slot_width(kind));
+}
+
+// What `raw` becomes with its slots filled in, written to `out` if that is not NULL; its length, or -1 where it is
+// damaged.
+static ssize_t expand(const struct slots *slots, struct bytes raw, uint8_t *out) {
+    struct reader piece = reader_of(NULL, raw);
+    size_t length = 0;
+    while (piece.at < piece.end) {
+        uint8_t byte = *piece.at++, kind = byte == SLOT_MARK ? (uint8_t)number(&piece, 1) : 0;
+        size_t width = kind ? slot_width(kind) : 1;
+        if (kind && read_u32(&piece) != 0) return -1; // nothing is added to one here
+        if (piece.damaged || width == 0) return -1;
+        if (out && kind) put_slot(slots, kind, out + length);
+        else if (out) out[length] = byte;
+        length += width;
+    }
+    return (ssize_t)length;
+}
+
+struct bytes read_messages(struct reader *in) {
+    struct bytes raw = read_bytes(in);
+    if (!in->damaged && expand(NULL, raw, NULL) < 0) in->damaged = true;
+    return raw;
+}
+
+// A step fills them in when it sends them: what it has claimed or found by then is known.
+struct bytes fill_messages(struct context *context, struct bytes raw) {
+    ssize_t length = expand(&context->slots, raw, NULL);
+    if (length < 0) return (struct bytes){0};
+    uint8_t *filled = keep((size_t)length + 1);
+    expand(&context->slots, raw, filled);
+    return (struct bytes){filled, (size_t)length};
 }
 
 // The count of a list whose items take at least `least` bytes each: never more than there is room for.

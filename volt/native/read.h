@@ -18,8 +18,10 @@ uint64_t read_u64(struct reader *in);
 bool read_switch(struct reader *in);
 struct bytes read_bytes(struct reader *in);
 const char *read_text(struct reader *in); // slots filled in
+struct bytes read_messages(struct reader *in); // as they are: see fill_messages()
 struct texts read_texts(struct reader *in);
 uint16_t read_register_number(struct reader *in);
+struct bytes fill_messages(struct context *context, struct bytes raw);
 int read_descriptor(struct reader *in);
 struct descriptors read_descriptors(struct reader *in);
 

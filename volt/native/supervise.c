@@ -121,6 +121,19 @@ static void cover(struct watch *watch, uint32_t step) {
     watch->context->failure.number = step;
 }
 
+static void join(struct watch *watch, int network, uint32_t step) {
+    int result = connect_network(watch->context, network);
+    int error = errno;
+    close(network);
+    if (result == 0) {
+        forward(watch, GO_ON);
+        return;
+    }
+    char *text = format_text("%s", watch->context->failure.text);
+    fail(watch, error, text);
+    watch->context->failure.number = step;
+}
+
 static void take_frame(struct watch *watch, struct frame *frame) {
     struct result *result = &watch->context->result;
     uint32_t number;
@@ -151,6 +164,10 @@ static void take_frame(struct watch *watch, struct frame *frame) {
     case FRAME_COVER:
         if (!frame_number(frame, &number)) break;
         cover(watch, number);
+        return;
+    case FRAME_NETWORK:
+        if (frame->descriptor < 0 || !frame_number(frame, &number)) break;
+        join(watch, frame->descriptor, number);
         return;
     default:
         break;

@@ -33,6 +33,13 @@ struct descriptors {
 struct slots {
     char run[RUN_DIGITS + 4]; // NUL-terminated; empty until it is claimed
     uint64_t uids, pid, started, clock;
+    uint32_t address, bridge, link, network; // in the host's byte order; two indexes; a descriptor of the supervisor's
+};
+
+// What prepare-link has: messages whose slots are filled in when they are sent.
+struct link {
+    bool mended; // the bridge or its rules were not whole: other workloads may be cut off
+    struct bytes create, adopt, permit, configure, remove;
 };
 
 // volt/model/binary.py: a header, two sections of steps, the inner program.
@@ -118,6 +125,7 @@ struct context {
     uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
     uint64_t stop_signal, stop_timeout; // what ends the payload; milliseconds until SIGKILL does
     bool claimed;                      // the name is ours
+    struct link link;
     mode_t callers_umask;
     bool terminal_taken;               // saved_mode is to be restored
     struct termios saved_mode;
@@ -131,7 +139,6 @@ struct context {
     struct bytes filter;               // seccomp, for the exec
     int *held;                         // one more than the descriptor under that number, 0 for none; or NULL
     unsigned held_end;                 // no number from here on holds anything
-
     // What is large, and hardly ever written to.
     struct failure failure;
     char left[FAILURE_TEXT];           // what was left behind; inside: paths that no rule was made for, one a line
@@ -237,7 +244,16 @@ void restore_mode(struct context *context);
 // detach.c
 void detached_started(struct context *context);
 
+// netlink.c
+int netlink_socket(struct context *context, unsigned protocol);
+int send_request(struct context *context, int netlink, struct bytes request, int tolerated);
+int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark);
+
+// connect.c
+int connect_network(struct context *context, int network);
+
 // guard.c
+int act_apart(int (*act)(void *), void *about);
 void end_guard(struct context *context);
 int cover_below(struct context *context);
 int forbid_orphan(struct context *context);

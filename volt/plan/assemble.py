@@ -93,7 +93,6 @@ def _accounts(workload: Workload, facts: Facts) -> Accounts:
 def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFor, accounts: Accounts) -> LaunchPlan:
     identity = identify(workload.user, accounts.passwd, accounts.group)
     found = mounts(workload, facts, accounts.passwd, accounts.group)
-    points = tuple((mount.path, mount.folder) for mount in found)
     sets = payload_sets(workload, identity.uid)
     filtered = filter_for(sets.bounding)
     streams = _standard(call)
@@ -105,11 +104,12 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         _call_part(workload, call)
         + _claims(workload, facts, call)
         + _record(workload, facts, call, home, _unenforced(waived, landlock))
+        + _network(workload, facts)
         + _guard_start(sets.bounding, facts)
         + Part(host=home.before)
         + container.cgroup_part(facts, home.path)
         + Part(host=home.after)
-        + root_part(workload, facts, points, call)
+        + root_part(workload, facts, tuple((mount.path, mount.folder) for mount in found), call)
         + files_folder()
         + mounts_part(found)
         + attach_root()
@@ -133,7 +133,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=_all_notes(workload, call, landlock, filtered, waived),
+        notes=_all_notes(workload, facts, call, landlock, filtered, waived),
     )
 
 
@@ -199,7 +199,24 @@ def _claims(workload: Workload, facts: Facts, call: Call) -> Part:
             ClaimName(folder=text(f"{run}/names"), label=text(workload.name), content=holder),
             ClaimUids(folder=text(UIDS_FOLDER), base=base, count=count, first=first),
         )
-    )
+    ) + _address(workload, facts)
+
+
+def _address(workload: Workload, facts: Facts) -> Part:
+    if not workload.network.bridged:
+        return Part()
+    from volt.plan.network import claims
+
+    return claims(workload, facts)
+
+
+def _network(workload: Workload, facts: Facts) -> Part:
+    """What connects it, once the run is recorded."""
+    if not workload.network.bridged:
+        return Part()
+    from volt.plan.network import network_part
+
+    return network_part(facts)
 
 
 def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: tuple[str, ...]) -> Part:
@@ -211,7 +228,8 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
     head = ('{"version": 1, "id": "', RUN, '", "pid": ', PID, ', "clock": ', CLOCK)
     ids = (', "started": ', STARTED, ', "uids": ', UIDS, ', "cgroup": "')
     log: Text = (*log_folder(facts), "/0.log") if call.detach else ()
-    places = (*home.absolute(facts), '", "scope": "', *home.unit, '", "log": "', *log, '", ')
+    own = _addresses(workload, facts)
+    places = (*home.absolute(facts), '", "scope": "', *home.unit, '", "log": "', *log, *own, '", ')
     content = text(*head, *ids, *places, rest, "\n")
     ended = text(f"{facts.folders.run}/ended/", RUN) if call.keep else ()
     outcome = (Report(path=(*folder, "/outcome.json"), note="how it ended"),) if call.keep else ()
@@ -224,6 +242,15 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
             *outcome,
         )
     ) + log_part(workload, facts, call)
+
+
+def _addresses(workload: Workload, facts: Facts) -> Text:
+    if not workload.network.bridged or facts.bridge is None:
+        return ()
+    from volt.plan.network import addresses
+
+    own, own6 = addresses(facts.bridge)
+    return ('", "address": "', *own, '", "address6": "', *own6)
 
 
 def _guard_start(bounding: tuple[str, ...], facts: Facts) -> Part:
@@ -280,10 +307,10 @@ def _terminal(call: Call) -> tuple[Step, ...]:
 
 
 def _all_notes(
-    workload: Workload, call: Call, landlock: Applied, filtered: Filter, waived: Mapping[str, str]
+    workload: Workload, facts: Facts, call: Call, landlock: Applied, filtered: Filter, waived: Mapping[str, str]
 ) -> tuple[str, ...]:
-    own = (*_notes(workload, landlock), *ready_notes(workload, call))
-    return (*landlock_notes(landlock), *own, *_filter_notes(filtered), *_waivers(waived))
+    own = (*_notes(workload, facts, landlock), *ready_notes(workload, call))
+    return (*own, *_filter_notes(filtered), *_waivers(waived))
 
 
 def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
@@ -295,9 +322,9 @@ def _filter_notes(filtered: Filter) -> Iterator[str]:
     return (f"security.seccomp_profile: {note}" for note in filtered.notes)
 
 
-def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
+def _notes(workload: Workload, facts: Facts, landlock: Applied) -> tuple[str, ...]:
     """What this plan does not do, said rather than left out."""
-    notes = []
+    notes = [*landlock_notes(landlock)]
     if "SYS_ADMIN" in (workload.security.capabilities or ()) and {*FILES} & {*landlock.handled()}:
         notes.append(
             "security.capabilities: SYS_ADMIN mounts nothing, since Landlock withholds files: permissive does not"
@@ -308,7 +335,9 @@ def _notes(workload: Workload, landlock: Applied) -> tuple[str, ...]:
     for key in ("version", "path", "modules", "cmdline"):
         if getattr(kernel, key):
             notes.append(f"kernel.{key}: ignored in container mode")
-    if workload.network.mode == "host":
+    if workload.network.bridged and not workload.network.dns and "nameserver" not in facts.upstream:
+        notes.append("network.dns: absent, and none of the host's resolvers can be reached from the bridge")
+    if workload.network.joined == "host":
         notes.append(f"network.mode = host: the host's {_shared(landlock)} are inside")
         if workload.security.capabilities is None:
             notes.append("network.mode = host: without NET_BIND_SERVICE, which has no effect there")

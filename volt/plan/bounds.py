@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from volt.model.facts import Call, Facts, ProfileText
 from volt.model.findings import Bound, Finding
-from volt.model.modes import LandlockProfile, NetworkMode
+from volt.model.modes import LandlockProfile
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 from volt.model.values import Value
@@ -123,7 +123,7 @@ def _opened_at(path: str, facts: Facts) -> str:
 
 
 def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
-    key, mode = "network.mode", workload.network.mode or NetworkMode.BRIDGE
+    key, mode = "network.mode", workload.network.joined
     if policy.network_mode is not None and mode not in policy.network_mode:
         message = f"the network mode {mode} may not be used on this machine"
         yield _beyond(policy, key, key, message, _one_of(policy.network_mode))

@@ -59,7 +59,7 @@ def payload_sets(workload: Workload, uid: int) -> CapabilitySets:
     if listed is None and STRICT in (security.landlock_profile, security.seccomp_profile):
         return capability_sets((), uid)
     sets = capability_sets(listed, uid)
-    if listed is None and workload.network.mode == NetworkMode.HOST:
+    if listed is None and workload.network.joined == NetworkMode.HOST:
         return sets.without("NET_BIND_SERVICE")
     return sets
 

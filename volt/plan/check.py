@@ -24,9 +24,8 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.platform", lambda w: w.platform is not None),
     ("workload.boot", lambda w: bool(w.boot)),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
-    ("network.mode", lambda w: w.network.mode in (NetworkMode.BRIDGE, NetworkMode.CUSTOM)),
+    ("network.mode", lambda w: w.network.mode == NetworkMode.CUSTOM),
     ("network.name", lambda w: w.network.name is not None),
-    ("network.address", lambda w: w.network.address is not None),
     ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
     ("service.restart", lambda w: w.service.restart is not None),
     ("service.restart_sec", lambda w: w.service.restart_sec is not None),
@@ -45,7 +44,8 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
 # What to write today instead, where there is something.
 INSTEAD: Mapping[str, str] = {
     "workload.mode": 'write mode = "container"',
-    "network.mode": 'write mode = "none" or mode = "host"',
+    "network.mode": 'write mode = "bridge"',
+    "network.ports": "remove them: nothing is published yet",
 }
 
 STORE = "cas://"
@@ -110,14 +110,13 @@ def _no_idmap(key: str, path: str, filesystem: str) -> Finding:
     return Finding("no-idmap", key, message, "copy it to a file system that can: ext4, xfs, btrfs, f2fs")
 
 
-def _network(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
-    mode = workload.network.mode
-    if mode is None:
-        hint = 'add to [network]: mode = "none" (only lo), or mode = "host" (the host\'s network)'
-        message = "network.mode is absent, and its default, bridge, is not in this version"
-        yield Finding("no-network-mode", "network.mode", message, hint)
-    if mode == NetworkMode.CUSTOM and not workload.network.name:
+def _network(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
+    if workload.network.mode == NetworkMode.CUSTOM and not workload.network.name:
         yield Finding("no-network", "network.mode", 'mode = "custom" names no network', "add network.name")
+    if workload.network.bridged:
+        from volt.plan.network import check_bridge
+
+        yield from check_bridge(workload, facts)
 
 
 def _landlock(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
@@ -135,7 +134,7 @@ def policy_key(workload: Workload) -> str:
 
 def _capabilities(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     listed = workload.security.capabilities or ()
-    if workload.network.mode == NetworkMode.HOST and "NET_BIND_SERVICE" in listed:
+    if workload.network.joined == NetworkMode.HOST and "NET_BIND_SERVICE" in listed:
         message = "NET_BIND_SERVICE has no effect in the host's network: a workload is not root there"
         hint = "remove it, and let the payload bind a port from ip_unprivileged_port_start up"
         yield Finding("useless-capability", "security.capabilities", message, hint)

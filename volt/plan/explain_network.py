@@ -17,7 +17,18 @@ from volt.model.explanation import (
     Statement,
 )
 from volt.model.plan import LaunchPlan
-from volt.model.steps import AllowPorts, Execute, SendNetlink, SetCapabilities, StartGuard
+from volt.model.steps import (
+    AllowForwarding,
+    AllowPorts,
+    EnsureBridge,
+    EnsureRules,
+    Execute,
+    JoinNetwork,
+    SendNetlink,
+    SetCapabilities,
+    SetSysctl,
+    StartGuard,
+)
 from volt.plan.explain_places import entered
 from volt.plan.explain_words import plain, ports
 
@@ -25,21 +36,30 @@ PRIVATE = "--private-network"
 LAST_PORT = 65535
 # ip(7): from here on anybody may bind, unless ip_unprivileged_port_start says otherwise.
 FIRST_FREE = 1024
+PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
 def network_sections(plan: LaunchPlan) -> tuple[Section, ...]:
     """Bind, connect, and what else of the machine is in reach."""
     private = is_private(plan)
+    bridge = bridge_of(plan)
+    network = _bridged(plan, bridge) if bridge else _network(private)
     return (
         Section("bind", "Ports that it may bind", (*_ports(plan, "bind"), *_low_ports(plan), *_udp(plan))),
         Section("connect", "Ports that it may connect to", tuple(_ports(plan, "connect"))),
-        Section("reach", "What else it reaches", (*_network(private), *_processes(plan), *_sockets(plan, private))),
+        Section("reach", "What else it reaches", (*network, *_processes(plan), *_sockets(plan, private))),
     )
 
 
 def is_private(plan: LaunchPlan) -> bool:
     """Whether the workload has a network namespace of its own."""
     return any(PRIVATE in map(plain, step.argv) for step in plan.guard if isinstance(step, Execute))
+
+
+def bridge_of(plan: LaunchPlan) -> EnsureBridge | None:
+    """The bridge that the workload is connected to, None where it is to none."""
+    joins = any(isinstance(step, JoinNetwork) for step in plan.init)
+    return next((step for step in plan.host if isinstance(step, EnsureBridge)), None) if joins else None
 
 
 def _withheld(plan: LaunchPlan) -> set[str]:
@@ -49,13 +69,13 @@ def _withheld(plan: LaunchPlan) -> set[str]:
 
 def _ports(plan: LaunchPlan, act: str) -> Iterator[Statement]:
     """The claims on ports to bind begin where it takes no right that the workload lacks."""
-    right, private, first = f"{act}_tcp", is_private(plan), _first_port(plan) if act == "bind" else 1
+    right, first = f"{act}_tcp", _first_port(plan) if act == "bind" else 1
     rest = PortClaim(act, 1, LAST_PORT, allowed=False)
     if right not in _withheld(plan) and (rules := _filtered(plan).get(right)) is not None:
         yield _by_nftables(act, rules, first)
         return
     if right not in _withheld(plan):
-        yield Statement(_any_port(act, private), (), (PortClaim(act, first, LAST_PORT, allowed=True),))
+        yield Statement(_any_port(act, plan), (), (PortClaim(act, first, LAST_PORT, allowed=True),))
         return
     rules = [(one.first, one.last) for one in plan.init if isinstance(one, AllowPorts) and right in one.access]
     verb = "binds" if act == "bind" else "connects to"
@@ -90,14 +110,20 @@ def _by_nftables(act: str, rules: list[tuple[int, int]], first: int) -> Statemen
     return Statement(text, (NFTABLES,), (*given, PortClaim(act, 1, LAST_PORT, allowed=False)))
 
 
-def _any_port(act: str, private: bool) -> str:
+def _any_port(act: str, plan: LaunchPlan) -> str:
+    bridge, private = bridge_of(plan), is_private(plan)
+    if act == "bind" and bridge:
+        return f"It may bind any TCP port, where the host and the workloads on {plain(bridge.label)} reach it."
     if act == "bind":
         return "It may bind any TCP port" + (", where nothing outside reaches it." if private else " of the host's.")
-    return "It may connect to any TCP port" + (" of its own." if private else ", wherever the host's network leads.")
+    own = private and not bridge
+    return "It may connect to any TCP port" + (" of its own." if own else ", wherever the host's network leads.")
 
 
 def _first_port(plan: LaunchPlan) -> int:
     """The first port that the workload's capabilities let it bind; in the host's network they do not count."""
+    if any(isinstance(step, SetSysctl) and plain(step.path) == PORT_START for step in plan.init):
+        return 1
     able = any("NET_BIND_SERVICE" in one.caps for one in plan.payload if isinstance(one, SetCapabilities))
     return 1 if able and is_private(plan) else FIRST_FREE
 
@@ -114,6 +140,20 @@ def _low_ports(plan: LaunchPlan) -> Iterator[Statement]:
 def _udp(plan: LaunchPlan) -> Iterator[Statement]:
     if _withheld(plan) & {"bind_tcp", "connect_tcp"}:
         yield Statement("No rule is on UDP: its ports are free to bind and to send to.")
+
+
+def _bridged(plan: LaunchPlan, bridge: EnsureBridge) -> Iterator[Statement]:
+    label = plain(bridge.label)
+    claim = ReachClaim("network", allowed=False)
+    yield Statement("It has interfaces of its own alone, and none of the host's.", (NETWORK,), (claim,))
+    reaches = "it reaches the host and the other workloads there, and through the host whatever the host reaches"
+    yield Statement(f"One is on the bridge {label} ({bridge.note.replace(' ', ', ')}): {reaches}.")
+    if any(isinstance(step, EnsureRules) for step in plan.host):
+        yield Statement("Nothing outside the host reaches it.", (NFTABLES,))
+        others = "no other sender's, no router's advertisement, no DHCP server's answer"
+        yield Statement(f"What it sends bears its own addresses: {others}.", (NFTABLES,))
+    if any(isinstance(step, AllowForwarding) for step in plan.host):
+        yield Statement("The host forwards packets from then on, between its other interfaces too.")
 
 
 def _network(private: bool) -> Iterator[Statement]:

@@ -110,7 +110,7 @@ def _grouped(rights: Iterable[str], end: Callable[[str], str]) -> str:
 
 
 def _counts(marks: Marks, workload: Workload) -> bool:
-    return not marks.networks or str(workload.network.mode) in marks.networks
+    return not marks.networks or str(workload.network.joined) in marks.networks
 
 
 def _handled(policy: Policy, workload: Workload) -> dict[str, bool]:
@@ -136,7 +136,7 @@ def _held(
     right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload, facts: Facts, *, required: bool
 ) -> Held:
     wall = _wall(right, beneath, workload, facts)
-    lacks = right in PORTS and not wall and workload.network.mode != NetworkMode.HOST
+    lacks = right in PORTS and not wall and workload.network.joined != NetworkMode.HOST
     return Held(right, wall, required, _lack(workload, facts) if lacks else "")
 
 
@@ -155,9 +155,9 @@ def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Worklo
     if right == "signal":
         return "the pid namespace"
     if right == "abstract_unix_socket":
-        return "" if workload.network.mode == NetworkMode.HOST else "the network namespace"
+        return "" if workload.network.joined == NetworkMode.HOST else "the network namespace"
     if right in PORTS:
-        own = workload.network.mode != NetworkMode.HOST
+        own = workload.network.joined != NetworkMode.HOST
         return NFTABLES if own and not _lack(workload, facts) else ""
     if right == "refer" and facts.landlock_abi:
         return "Landlock, which refuses it everywhere"
@@ -235,7 +235,7 @@ def _declared(name: str, workload: Workload) -> Iterator[int]:
     """What a name stands for: landlock_policy.PORT_NAMES."""
     if name == "ports":
         yield from (port.container for port in workload.network.ports if port.protocol == "tcp")
-    elif name == "dns" and workload.network.mode != NetworkMode.NONE:
+    elif name == "dns" and workload.network.joined != NetworkMode.NONE:
         yield DNS
 
 

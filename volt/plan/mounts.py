@@ -102,11 +102,11 @@ def file_mounts(workload: Workload, facts: Facts) -> list[Mount]:
     return [_file_mount(workload, path, body) for path, body in files.generated(workload, facts).items()]
 
 
-def _file_mount(workload: Workload, path: str, content: str) -> Mount:
+def _file_mount(workload: Workload, path: str, content: Text) -> Mount:
     name = path.rpartition("/")[2]
     attrs = ("nosuid", "nodev", "noexec") + (() if workload.writable else ("ro",))
     steps: tuple[Step, ...] = (
-        MakeFile(path=text(f"{FILES}/{name}"), content=text(content), note=path),
+        MakeFile(path=text(f"{FILES}/{name}"), content=content, note=path),
         Open(path=text(f"{FILES}/{name}"), to=f"{name}:source"),
         CloneMount(source=f"{name}:source", to=name),
         SetMount(mount=name, attrs=attrs),

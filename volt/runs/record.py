@@ -20,6 +20,7 @@ class Record(Value):
 
     A `detached` run writes into the file `log`; of a `kept` one the folder stays after its end, with its outcome.
     `protocol` is the version that its init speaks, volt/model/protocol.py, 0 where the record does not say.
+    `address` and `address6` are its own on a bridge, "" elsewhere.
     `terminal` and `interactive` say what its standard streams are. `stop_signal` is a number, `stop_timeout` in
     milliseconds. `ready` is service.ready; `source` what it takes to launch the same again, volt/api/planning.py."""
 
@@ -47,6 +48,8 @@ class Record(Value):
     stop_timeout: int = 10_000
     ready: str = ""
     protocol: int = 0  # since 0.4, as what follows
+    address: str = ""
+    address6: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
 
 

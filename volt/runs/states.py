@@ -208,6 +208,8 @@ def _told(record: Record, state: State, outcome: Outcome | None, when: int | Non
         cgroup=record.cgroup,
         scope=record.scope,
         ready=record.ready,
+        address=record.address,
+        address6=record.address6,
         stop_signal=record.stop_signal,
         stop_timeout=record.stop_timeout,
         source=record.source,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
-from volt.model.folders import UIDS_FOLDER
+from volt.model.folders import NETWORKS_FOLDER, UIDS_FOLDER
 from volt.model.values import Value
 from volt.runs.claims import remove_dead, take_dead
 
@@ -38,7 +38,7 @@ class Swept(Value):
     problems: tuple[str, ...] = ()
 
 
-def sweep(folders: Folders, *, uids: str = UIDS_FOLDER) -> Swept:
+def sweep(folders: Folders, *, uids: str = UIDS_FOLDER, networks: str = NETWORKS_FOLDER) -> Swept:
     """Remove what dead runs left: processes, cgroup, folder, set-aside layer, claims.
 
     Raises nothing: what cannot be removed, or not be understood, is left as it is and told. A caller who
@@ -53,11 +53,16 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER) -> Swept:
             problems.append(f"{error.message}; it is left as it is, see {folders.run}/runs/{run}")
         except OSError as error:
             problems.append(f"run {run}: what is left of it cannot be removed: {_cause(error)}")
-    for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids):
+    for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids, *address_folders(networks)):
         problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
     problems += _sweep_claims(f"{folders.state}/store/leases", named=True)
     _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
+
+
+def address_folders(networks: str = NETWORKS_FOLDER) -> list[str]:
+    """Where addresses are claimed: a folder for each network namespace."""
+    return [f"{networks}/{name}/addresses" for name in _names(networks)]
 
 
 def _ids(folders: Folders) -> list[str]:

@@ -14,8 +14,8 @@ from volt.host.cgroups import BUS, SYSTEMD
 from volt.host.watch import FRESH, Watch, watch_code, watch_machine, watch_workload
 from volt.model.entry import Dependency, Depends, numbers_of
 from volt.model.facts import Folders
-from volt.model.modes import Mode, WritableLayerMode
-from volt.model.workload import Storage, Volume, Workload
+from volt.model.modes import Mode, NetworkMode, WritableLayerMode
+from volt.model.workload import Network, Storage, Volume, Workload
 
 KEY = bytes(range(16))
 
@@ -164,7 +164,8 @@ def test_the_code_is_what_is_loaded_of_it(watch):
 def work(**storage):
     volumes = (Volume(host="/srv/data", container="/data"),)
     given = Storage(**{"rootfs": "/srv/root", "volumes": volumes, **storage})
-    return Workload(name="w", mode=Mode.CONTAINER, storage=given, env_file="/srv/values")
+    network = Network(mode=NetworkMode.NONE)
+    return Workload(name="w", mode=Mode.CONTAINER, storage=given, env_file="/srv/values", network=network)
 
 
 WHERE = replace(FACTS, folders=Folders("/srv/volt/state", "/srv/volt/run", "/srv/volt/log", "/srv/volt"))
@@ -178,6 +179,12 @@ def test_a_workload_is_its_paths_and_the_accounts_of_its_root(watch):
     watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, "/proc/self/comm", fresh=False)
     accounts = {f"/srv/root/{name}" for name in ("etc", "etc/passwd", "etc/group")}
     assert named(watch) == {"/srv/root", "/srv/data", "/srv/values", "/proc/self/comm", *accounts}
+
+
+def test_on_a_bridge_its_namespace_its_settings_and_the_resolvers_count(watch):
+    watch_workload(watch, replace(work(), network=Network()), WHERE, "/proc/self/comm", fresh=True)
+    assert {"/proc/self/ns/net", "/etc/volt/config.toml", "/etc/machine-id"} <= named(watch)
+    assert "/run/systemd/resolve/resolv.conf" in named(watch)
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -29,7 +29,7 @@ from volt.model.steps import (
     render,
     table_version,
 )
-from volt.model.text import RUN, UIDS, text
+from volt.model.text import ADDRESS, RUN, UIDS, text
 
 # ── the table
 
@@ -201,6 +201,7 @@ def test_every_step_is_json_and_one_line():
         "Text": text("t"),
         "Texts": (text("t"),),
         "Blob": b"b",
+        "Messages": (b"m", ADDRESS),
         "Switch": True,
     }
     values |= {"Attrs": ("ro",), "Caps": ("KILL",), "Limit": "core"}

@@ -93,7 +93,8 @@ static int load(int descriptor, bool inner) {
 }
 
 static void fill_slots(void) {
-    context.slots = (struct slots){.run = "0123456789ab", .uids = 655360, .pid = 4711, .started = 1700000000, .clock = 99};
+    context.slots = (struct slots){.run = "0123456789ab", .uids = 655360, .pid = 4711, .started = 1700000000, .clock = 99,
+                                   .address = 0x0abd0107};
 }
 
 // As a supervisor does: between what is done and its undo lies the payload's life, and less memory.
@@ -262,7 +263,8 @@ static void take_frame(int socket, unsigned *accepted) {
     if (got < 0 && errno != EPROTO) abort();
     if (got <= 0) return;
     ++*accepted;
-    bool carries = frame.type == FRAME_TERMINAL || frame.type == FRAME_SESSION || frame.type == FRAME_WATCH;
+    bool carries = frame.type == FRAME_TERMINAL || frame.type == FRAME_SESSION || frame.type == FRAME_WATCH ||
+                   frame.type == FRAME_NETWORK;
     if (frame.length > FRAME_LIMIT || (frame.descriptor >= 0 && !carries)) abort();
     for (uint32_t i = 0; i < frame.length; i++) seen += frame.body[i];
     if (frame_number(&frame, &number)) seen += number;

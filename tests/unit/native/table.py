@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from tests.unit.native.programs import HERE, SANITIZED, memory_file
+from volt.model import binary
 from volt.model.binary import encode
 from volt.model.landlock import bits
 from volt.model.plan import STANDARD, LaunchPlan
@@ -25,7 +26,22 @@ from volt.model.steps import (
     attribute_mask,
     mask_of,
 )
-from volt.model.text import CLOCK, PID, RUN, STARTED, UIDS, Slot, SlotKind, Text
+from volt.model.text import (
+    ADDRESS,
+    BRIDGE,
+    CLOCK,
+    GROUPS,
+    HEX,
+    LINK,
+    NAMESPACE,
+    PID,
+    RUN,
+    STARTED,
+    UIDS,
+    Slot,
+    SlotKind,
+    Text,
+)
 from volt.native import build
 
 # The annotation of an argument → the recorder's function for it.
@@ -36,6 +52,7 @@ RECORDS = {
     "Text": "text",
     "Texts": "texts",
     "Blob": "bytes",
+    "Messages": "bytes",
     "U32": "number",
     "U64": "number",
     "Mode": "number",
@@ -49,6 +66,7 @@ RECORDS = {
 }
 LOADER = ("context.c", "memory.c", "failure.c", "format.c", "frames.c", "perform.c", "read.c")
 SLOTS = {SlotKind.UIDS: 655360, SlotKind.PID: 4711, SlotKind.STARTED: 1700000000, SlotKind.CLOCK: 99}  # recorder.c
+TEXTS = {RUN: "0123456789ab", ADDRESS: "10.189.1.7", HEX: "0abd0107", GROUPS: "abd:107"}
 
 
 def recorder() -> str:
@@ -107,6 +125,8 @@ class Values:
                 return (self._text(n), (), (f"{n}",))
             case "Blob":
                 return bytes(range(256)) + n.to_bytes(2, "little")
+            case "Messages":
+                return (bytes(range(256)) + n.to_bytes(2, "little"), HEX, ADDRESS, b"\1", BRIDGE, NAMESPACE, LINK)
             case "U32" | "Mode":
                 return 0xFFFF0000 + n
             case "U64":
@@ -127,7 +147,8 @@ class Values:
         return self.opened[n % len(self.opened)]
 
     def _text(self, n: int) -> Text:
-        return (f"{n} {{}}\1ü\udcff\n", Slot(SlotKind.UIDS, n), RUN, "/", PID, ".", STARTED, "\1", CLOCK, UIDS)
+        slots = (RUN, "/", PID, ".", STARTED, "\1", CLOCK, UIDS, ADDRESS, HEX, GROUPS)
+        return (f"{n} {{}}\1ü\udcff\n", Slot(SlotKind.UIDS, n), *slots)
 
     def step(self, operation: type[Step]) -> Step:
         values = {name: self.of(kind) for name, kind in arguments(operation)}
@@ -186,6 +207,8 @@ def _plain(kind: str, value: object, names: list[str]) -> object:
             return [_filled(item) for item in value]
         case "Blob", bytes():
             return value.hex()
+        case "Messages", tuple():  # as they are sent over: a step fills them in
+            return binary._argument(kind, value, {})[4:].hex()
         case "Attrs", tuple():
             return attribute_mask(value)
         case "Caps", tuple():
@@ -203,7 +226,7 @@ def _filled(text: Text) -> str:
 
 
 def _slot(slot: Slot) -> str:
-    return "0123456789ab" if slot.kind == SlotKind.RUN else str(SLOTS[slot.kind] + slot.plus)
+    return TEXTS[slot] if slot in TEXTS else str(SLOTS[slot.kind] + slot.plus)
 
 
 def recorded(program: Path, what: bytes) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ from volt.model.steps import ChangeFolder, CoverBelow, Execute, OpenTerminal, Se
 from volt.model.text import RUN, UIDS, text
 
 HEAD = struct.Struct("<IHHI")
-SLOTS = struct.pack("<16sQQQQ", b"0123456789ab", 655360, 42, 1700000000, 99)  # struct slots, volt.h
+SLOTS = struct.pack("<16sQQQQIIII", b"0123456789ab", 655360, 42, 1700000000, 99, 0, 0, 0, 0)  # struct slots, volt.h
 INHERITED = ("control", "inside", "stdin", "stdout", "stderr", "env")
 
 

@@ -118,13 +118,44 @@ TEST(an_unclaimed_slot_damages_the_reader) {
 }
 
 TEST(while_checking_every_slot_is_known) {
-    for (char kind = 1; kind <= 6; kind++) {
+    for (char kind = 1; kind <= 9; kind++) {
         char bytes[] = "\6\0\0\0\1?\0\0\0\0";
         bytes[5] = kind;
         struct reader in = over(bytes, sizeof bytes - 1);
         context.checking = true;
         read_text(&in);
-        CHECK(in.damaged == (kind == 6));
+        CHECK(in.damaged == (kind == 9)); // which stands in messages alone
+    }
+}
+
+TEST(an_address_has_three_forms) {
+    struct reader in = OVER("\x14\0\0\0\1\6\0\0\0\0 \1\7\0\0\0\0 \1\10\0\0\0\0");
+    context.slots.address = 0x0abd0107;
+    CHECK_TEXT(read_text(&in), "10.189.1.7 0abd0107 abd:107");
+}
+
+static struct bytes filled(const char *bytes, size_t length) {
+    struct reader in = over(bytes, length);
+    struct bytes raw = read_messages(&in);
+    CHECK(reader_ended(&in));
+    context.slots = (struct slots){.address = 0x0abd0107, .bridge = 3, .network = 9};
+    return fill_messages(&context, raw);
+}
+
+TEST(messages_are_filled_in_when_they_are_sent) {
+    static const char raw[] = "\x1c\0\0\0\1\6\0\0\0\0\1\7\0\0\0\0\1\0x\1\11\0\0\0\0\1\12\0\0\0\0y";
+    struct bytes all = filled(raw, sizeof raw - 1);
+    CHECK(all.length == 23);
+    CHECK(memcmp(all.start, "\x0a\xbd\1\7" "0abd0107" "\1x" "\3\0\0\0" "\11\0\0\0" "y", 23) == 0);
+}
+
+TEST(in_messages_other_slots_and_what_is_cut_short_damage_the_reader) {
+    static const char *const bad[] = {"\6\0\0\0\1\2\0\0\0\0", "\6\0\0\0\1\10\0\0\0\0", "\6\0\0\0\1\6\1\0\0\0",
+                                      "\5\0\0\0\1\6\0\0\0\0", "\1\0\0\0\1xxxxx"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct reader in = over(bad[i], 10);
+        read_messages(&in);
+        CHECK(in.damaged);
     }
 }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from volt.errors import HostUnfit
-from volt.model.facts import Call, Facts, Folders, ImageFact, PathFact, ProfileText
+from volt.model.facts import Bridge, Call, Facts, Folders, ImageFact, PathFact, ProfileText
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
 from volt.model.workload import Network, Port, Security, Storage, User, Volume, Workload
 from volt.plan.check import LATER, Accounts, check
@@ -79,10 +79,24 @@ def test_there_must_be_something_to_run():
     assert codes(idle, call=Call(command=("sh",))) == []
 
 
-def test_an_absent_network_mode_is_refused_with_the_line_to_add():
-    (finding,) = check(replace(GOOD, network=Network()), FACTS, Call(), Accounts("", ""))
-    assert (finding.code, finding.key) == ("no-network-mode", "network.mode")
-    assert 'mode = "none"' in finding.hint
+BRIDGE = Bridge("volt0", "10.189.0.0/16", "fd12:3456:789a::/64", 1500, 4026531840)
+
+
+@pytest.mark.parametrize("mode", [None, NetworkMode.BRIDGE])
+def test_the_bridge_is_joined_by_default_where_it_can_have_its_subnet(mode):
+    joining = replace(GOOD, network=Network(mode=mode))
+    assert codes(joining, at(bridge=BRIDGE)) == []
+    assert codes(joining, at(bridge=replace(BRIDGE, problem="taken"))) == [("no-subnet", "network.mode")]
+
+
+def test_an_address_is_one_of_the_subnets_and_nobody_elses():
+    good = ("10.189.0.2", "10.189.255.254", "10.189.0.7/16", "fd12:3456:789a::abd:7", "fd12:3456:789a::abd:7/64")
+    bad = ("10.189.0.0", "10.189.0.1", "10.189.255.255", "10.190.0.7", "10.189.0.7/24", "fd12:3456:789a::7")
+    bad += ("fd12:3456:789a:0:1::abd:7", "fd13::abd:7", "2001:db8::1")
+    for address in (*good, *bad):
+        joining = replace(GOOD, network=Network(address=address))
+        expected = [] if address in good else [("foreign-address", "network.address")]
+        assert codes(joining, at(bridge=BRIDGE)) == expected, address
 
 
 def test_custom_needs_a_network_and_a_policy():
@@ -152,7 +166,7 @@ def test_every_later_field_is_refused_by_its_own_name():
     [
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE, ports=(Port(80),))), "network.ports"),
-        (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE)), "network.mode"),
+        (replace(GOOD, network=Network(mode=NetworkMode.CUSTOM, name="n")), "network.mode"),
     ],
 )
 def test_a_later_field_is_a_finding_and_never_ignored(workload, key):

@@ -1,0 +1,304 @@
+"""A workload on the bridge: what it reaches and what reaches it, in namespaces of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from tests.host import front
+from tests.host.living import living, until
+from tests.host.networks import ASK, HOST, HOST6, SERVE, WORLD, WORLD6, ip, own_machine
+from volt.host.networks import SUBNETS
+from volt.model.folders import NETWORKS_FOLDER
+
+NETWORKS = Path(NETWORKS_FOLDER)
+
+BRIDGE = {"mode": "bridge"}
+GATEWAY = "10.189.0.1"
+
+
+@pytest.fixture
+def machine(volt_root):
+    """A network namespace that stands for a machine."""
+    with own_machine() as own:
+        yield own
+
+
+@pytest.fixture
+def volt(volt, monkeypatch):
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    return volt
+
+
+def configured(settings):
+    """A command line on a machine with these settings: a mount in a mount namespace of its own."""
+    bind = (
+        'mkdir -p /etc/volt && mount -t tmpfs -o mode=0755 none /etc/volt && cp "$0" /etc/volt/config.toml && exec "$@"'
+    )
+    before = ["unshare", "--mount", "sh", "-c", bind, str(settings)]
+    return lambda arguments: [*before, sys.executable, "-m", "volt", *map(str, arguments)]
+
+
+def bridged(volt, *command, **network):
+    """A living workload on the bridge."""
+    return living(volt, *command, network={**BRIDGE, **network})
+
+
+def server(volt, kind="tcp", address="::", port=80):
+    return bridged(volt, "python3", "-c", SERVE, kind, address, str(port))
+
+
+def ask(volt, *words):
+    """What a new workload is told by each server."""
+    done = volt.run("python3", "-c", ASK, *map(str, words), network=BRIDGE)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().split()
+
+
+def own(record):
+    return record.address, record.address6
+
+
+def served(machine, kind, address, port):
+    """Waits until a workload answers."""
+    until(lambda: machine.ask(kind, address, port)[0] not in ("ECONNREFUSED", "EHOSTUNREACH"), f"{address}:{port}")
+
+
+# ── reaching
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_it_reaches_the_host_the_world_its_peers_and_itself(volt, machine, kind):
+    machine.serve(kind, "0.0.0.0", 7000)
+    machine.serve(kind, "::", 7001)
+    machine.serve(kind, WORLD, 7000, world=True)
+    machine.serve(kind, WORLD6, 7000, world=True)
+    with server(volt, kind) as peer:
+        four, six = own(peer.record)
+        served(machine, kind, four, 80)
+        gateway6 = f"{six.rpartition('::')[0]}::1"
+        asked = [(GATEWAY, 7000), (gateway6, 7001), (WORLD, 7000), (WORLD6, 7000), (four, 80), (six, 80)]
+        told = ask(volt, *(word for address, port in asked for word in (kind, address, port)))
+        mine, mine6 = told[0], told[1]
+        assert ip_address(mine) in ip_network(SUBNETS[0])
+        assert mine6.startswith(six.rpartition("::")[0])
+        assert told[2:] == [HOST, HOST6, f"::ffff:{mine}", mine6], "translated outside, and among peers not"
+        assert machine.ask(kind, four, 80, kind, six, 80) == [f"::ffff:{GATEWAY}", gateway6]
+
+
+ITSELF = """
+import socket, sys
+for family, address in ((socket.AF_INET, sys.argv[1]), (socket.AF_INET6, sys.argv[2])):
+    with socket.socket(family) as server, socket.socket(family) as client:
+        server.bind((address, 443))
+        server.listen()
+        client.connect((address, 443))
+        print(server.accept()[1][0])
+"""
+
+
+def test_it_reaches_itself_by_name_and_binds_any_port_without_a_capability(volt, machine):
+    script = f"set -- $(getent ahosts $(hostname) | awk '/STREAM/ {{print $1}}' | sort); python3 -c '{ITSELF}' $1 $2"
+    shown = volt.shell(script, network=BRIDGE, workload={"user": "1000:1000"}, security={"capabilities": []})
+    four, six = shown.split()
+    assert four.startswith("10.189.")
+    assert six.startswith("fd")
+
+
+def test_nothing_outside_reaches_it(volt, machine):
+    """Not even from where somebody has made a route."""
+    machine.outside("ip", "route", "add", SUBNETS[0], "via", HOST)
+    with server(volt) as peer:
+        four, six = own(peer.record)
+        machine.outside("ip", "-6", "route", "add", f"{six}/128", "via", HOST6)
+        served(machine, "tcp", four, 80)
+        assert machine.ask("tcp", four, 80, "tcp", six, 80, world=True) == ["TimeoutError"] * 2
+
+
+# ── addresses
+
+
+def test_the_address_stays_and_is_told(volt, machine):
+    manifest = volt.manifest(network=BRIDGE)
+    first, second = (volt("run", manifest, "--", "hostname", "-i").stdout for _ in range(2))
+    assert first == second != b""
+
+
+def test_a_given_address_is_had_or_refused(volt, machine):
+    given = {**BRIDGE, "address": "10.189.77.7"}
+    with living(volt, network=given) as one:
+        assert own(one.record)[0] == "10.189.77.7"
+        taken = volt.run("true", network=given)
+        assert taken.returncode == 125
+        assert f"the address 10.189.77.7 is taken: run {one.record.id}" in taken.stderr.decode()
+    for address in ("10.190.0.1", GATEWAY, "10.189.255.255", "10.189.0.9/24", "fd00::1"):
+        refused = volt.run("true", network={**BRIDGE, "address": address})
+        assert refused.returncode == 125
+        assert "foreign-address" in refused.stderr.decode()
+
+
+def test_on_a_clash_the_next_free_one_is_had(volt, machine, tmp_path):
+    """In a subnet for five workloads, the sixth finds none."""
+    settings = tmp_path / "config.toml"
+    settings.write_text('[network]\nsubnet = "10.9.0.0/29"\n')
+    volt.command = configured(settings)
+    with ExitStack() as living_ones:
+        had = [own(living_ones.enter_context(bridged(volt)).record)[0] for _ in range(5)]
+        assert sorted(had) == [f"10.9.0.{last}" for last in range(2, 7)]
+        none = volt.run("true", network=BRIDGE)
+        assert "no address of the network is free" in none.stderr.decode()
+
+
+# ── made, and mended
+
+
+def rules():
+    """The rules of volt's tables, as nft(8) lists them, with the elements of sets."""
+    words = [["nft", "list", "table", family, "volt"] for family in ("bridge", "inet")]
+    return "".join(subprocess.run(each, capture_output=True, text=True, check=False).stdout for each in words)
+
+
+DAMAGE = {
+    "the rules": [["nft", "flush", "ruleset"]],
+    "one chain": [["nft", "flush", "chain", "bridge", "volt", "prerouting"]],
+    "its addresses": [["ip", "addr", "flush", "dev", "volt0"]],
+    "it is down": [["ip", "link", "set", "volt0", "down"]],
+    "all of it": [["nft", "flush", "ruleset"], ["ip", "link", "del", "volt0"]],
+}
+HELD = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 80)) as held:
+    print("connected", flush=True)
+    sys.stdin.readline()
+    held.sendall(b"still")
+    print(held.recv(100).decode(), flush=True)
+"""
+ECHO = """
+import socket
+server = socket.create_server(("", 80))
+while True:
+    one, _ = server.accept()
+    one.sendall(one.recv(100))
+"""
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_somebody_has_taken_down_the_next_launch_mends(volt, machine, what):
+    """And workloads that run are connected again, with the connections that they had."""
+    with bridged(volt, "python3", "-c", ECHO) as peer:
+        address = peer.record.address
+        served(machine, "tcp", address, 80)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        held = volt.start("run", volt.manifest(network=BRIDGE), "--", "python3", "-c", HELD, address, **pipes)
+        assert held.stdout.readline() == b"connected\n"
+        before = rules()
+        for words in DAMAGE[what]:
+            subprocess.run(words, check=True)
+        assert volt.run("true", network=BRIDGE).returncode == 0
+        assert {*before.split("\n")} <= {*rules().split("\n")} or len(rules()) > len(before)
+        assert held.communicate(b"\n", timeout=30)[0] == b"still\n"
+
+
+ADVERTISE = """
+import socket, struct
+one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("eth"))
+one.sendto(struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0))
+"""
+
+
+def setting(name):
+    return Path("/proc/sys", name).read_text().strip()
+
+
+def test_a_route_that_a_router_has_advertised_stays(volt, machine):
+    """Forwarding takes it away unless accept_ra is 2. What was changed is noted."""
+    ip("-6", "route", "del", "default")
+
+    def advertised():
+        machine.outside("python3", "-c", ADVERTISE)
+        return "proto ra" in ip("-6", "route")
+
+    until(advertised, "the advertised route")
+    assert setting("net/ipv6/conf/all/forwarding") == setting("net/ipv4/ip_forward") == "0"
+    assert volt.run("true", network=BRIDGE).returncode == 0
+    assert "proto ra" in ip("-6", "route")
+    assert setting("net/ipv6/conf/all/forwarding") == setting("net/ipv4/ip_forward") == "1"
+    noted = (NETWORKS / str(machine.number) / "sysctls").read_text().splitlines()
+    assert {"net/ipv4/ip_forward 0", "net/ipv6/conf/all/forwarding 0", "net/ipv6/conf/wan/accept_ra 1"} <= {*noted}
+    assert volt.run("true", network=BRIDGE).returncode == 0
+    assert (NETWORKS / str(machine.number) / "sysctls").read_text().splitlines() == noted, "nothing is noted twice"
+
+
+def test_a_subnet_that_a_route_leads_into_is_left_alone(volt, machine, tmp_path):
+    ip("route", "add", "10.0.0.0/8", "via", WORLD)
+    assert " 172.29." in f" {volt.shell('hostname -i', network=BRIDGE)}"
+    settings = tmp_path / "config.toml"
+    settings.write_text('[network]\nsubnet = "10.9.0.0/16"\nbridge = "other0"\n')
+    volt.command = configured(settings)
+    refused = volt.run("true", network=BRIDGE).stderr.decode()
+    assert "its subnet 10.9.0.0/16 overlaps the route 10.0.0.0/8 of wan" in refused
+
+
+# ── ends
+
+
+def test_a_supervisor_that_is_killed_leaves_its_address_free(volt, machine):
+    """And its link, if it is still there, is not in the way of the next workload that claims it."""
+    given = {**BRIDGE, "address": "10.189.77.7"}
+    for _ in range(3):
+        with living(volt, network=given) as one:
+            os.kill(one.record.pid, signal.SIGKILL)
+            one.process.wait()
+            done = volt.run("true", network=given)
+            assert done.returncode == 0, done.stderr.decode()
+    with living(volt, network=given) as one:
+        os.kill(one.record.pid, signal.SIGKILL)
+        one.process.wait()
+    assert volt.run("true", network=BRIDGE).returncode == 0, "with another address"
+    nothing_left(machine)
+
+
+def test_many_at_once_have_an_address_each_and_leave_nothing(volt, machine):
+    words = ("--", "sh", "-c", "hostname -i; sleep 1")
+    all_of_them = [volt.start("run", volt.manifest(network=BRIDGE), *words, stdout=subprocess.PIPE) for _ in range(12)]
+    had = [process.communicate(timeout=120)[0].decode().split()[0] for process in all_of_them]
+    assert len({*had}) == 12
+    nothing_left(machine)
+
+
+def nothing_left(machine):
+    assert [*(NETWORKS / str(machine.number) / "addresses").iterdir()] == []
+    until(lambda: "volt-" not in ip("link"), "an end of the links")
+
+
+def test_a_launch_that_was_planned_starts_no_python_and_another_namespace_is_no_hit(tmp_path, busybox, volt_root):
+    one = front.Front(tmp_path, front.Installation(tmp_path))
+    root = front.small_root(tmp_path / "root", busybox)
+    sections = {"workload": {"command": ["hostname", "-i"]}, "storage": {"rootfs": str(root)}}
+    manifest = one.manifest(network=BRIDGE, **sections)
+    front.let_age()
+    with own_machine():
+        first = one.planned("run", manifest)
+        again = one.cached("run", manifest)
+        assert first.stdout == again.stdout != b"", again.stderr
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        assert one.cached("run", manifest).stdout == first.stdout
+        assert "comment" in rules()
+    with own_machine():
+        assert not one.hits("run", manifest)
+
+
+def test_audit_finds_what_was_planned(volt, machine):
+    with bridged(volt) as one:
+        done = volt("audit", one.name)
+        assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

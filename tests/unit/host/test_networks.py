@@ -1,0 +1,83 @@
+"""Which subnets the bridge has, and which resolvers can be reached from it."""
+
+import pytest
+
+from volt.host.networks import SUBNETS, probe_bridge, upstream
+from volt.host.settings import Settings
+
+HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+
+
+def row(interface, destination, mask):
+    return f"{interface}\t{destination}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0\n"
+
+
+DEFAULT = row("eth0", "00000000", "00000000")
+VPN = row("tun0", "0000000A", "000000FF")  # 10.0.0.0/8
+OWN = row("volt0", "00001DAC", "0000FFFF")  # 172.29.0.0/16
+TEN = row("volt0", "0000BD0A", "0000FFFF")  # 10.189.0.0/16
+
+
+@pytest.fixture
+def probed(tmp_path):
+    (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+
+    def probe(*routes, six="", ipv6=True, **settings):
+        (tmp_path / "route").write_text(HEAD + "".join(routes))
+        (tmp_path / "ipv6_route").write_text(six)
+        (tmp_path / "if_inet6").write_text("00000000000000000000000000000001 01 80 10 80 lo\n" if ipv6 else "")
+        return probe_bridge(Settings(**settings), proc=str(tmp_path), machine=str(tmp_path / "machine-id"))
+
+    return probe
+
+
+def test_the_first_subnet_that_no_route_overlaps(probed):
+    assert (probed(DEFAULT).subnet, probed(DEFAULT).problem) == (SUBNETS[0], "")
+    assert probed(DEFAULT, VPN).subnet == "172.29.0.0/16"
+
+
+def test_a_bridge_that_is_there_keeps_its_subnet(probed):
+    assert probed(DEFAULT, OWN).subnet == "172.29.0.0/16"
+    assert probed(DEFAULT, TEN).subnet == SUBNETS[0]
+
+
+def test_a_subnet_that_is_set_is_had_or_refused(probed):
+    assert probed(DEFAULT, subnet="10.9.0.0/16").problem == ""
+    overlapping = probed(DEFAULT, VPN, subnet="10.9.0.0/16")
+    assert overlapping.problem == "its subnet 10.9.0.0/16 overlaps the route 10.0.0.0/8 of tun0"
+    other = probed(DEFAULT, TEN, subnet="10.9.0.0/16")
+    assert other.problem == "its subnet is 10.9.0.0/16, and volt0 is there with 10.189.0.0/16"
+
+
+def test_where_every_subnet_is_taken_that_is_said(probed):
+    everything = [row("a", "0000000A", "000000FF"), row("b", "000010AC", "0000F0FF"), row("c", "0000A8C0", "0000FFFF")]
+    assert probed(*everything).problem.startswith("each subnet that it could have overlaps a route")
+
+
+def test_the_unique_local_subnet_is_the_machines_and_the_bridges(probed):
+    one = probed(DEFAULT).subnet6
+    assert one.startswith("fd")
+    assert one.endswith("::/64")
+    assert probed(DEFAULT).subnet6 == one != probed(DEFAULT, bridge="other0").subnet6
+    assert probed(DEFAULT, ipv6=False).subnet6 == ""
+
+
+def test_an_ipv6_route_into_it_is_refused(probed):
+    six = "fd120000000000000000000000000000 20 " + "0" * 32 + " 00 " + "0" * 32 + " 400 1 0 1     tun0\n"
+    taken = probed(DEFAULT, six=six, subnet6="fd12:0:1::/64")
+    assert taken.problem == "its subnet fd12:0:1::/64 overlaps the route fd12::/32 of tun0"
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("nameserver 192.0.2.1\nsearch a.example\n", "nameserver 192.0.2.1\nsearch a.example\n"),
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1\n"),
+        ("nameserver ::1\nnameserver fe80::1%eth0\nnameserver 2001:db8::1\n", "nameserver 2001:db8::1\n"),
+        ("nameserver 127.0.0.53\noptions edns0\n", "nameserver 192.0.2.9\n"),
+        ("", "nameserver 192.0.2.9\n"),
+    ],
+)
+def test_resolvers_that_only_the_host_reaches_are_left_out(tmp_path, written, left):
+    (tmp_path / "resolved").write_text("nameserver 192.0.2.9\n")
+    assert upstream(written, str(tmp_path / "resolved")) == left

@@ -1,0 +1,120 @@
+"""What the plan of a workload on the bridge claims and sends. tests/host sends it to a kernel."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.plan.test_check import BRIDGE, FACTS, GOOD
+from volt.model.modes import NetworkMode
+from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
+from volt.model.text import BRIDGE as INDEX
+from volt.model.workload import Network
+from volt.plan.assemble import _notes
+from volt.plan.bridge_rules import host_rules, permit
+from volt.plan.landlock import Applied
+from volt.plan.netlink import MARKS, slotted
+from volt.plan.network import addresses, candidates, claims, gateways, network_part
+
+FIRST = 10 << 24 | 189 << 16
+
+
+def joining(name="web", address=None):
+    return replace(GOOD, name=name, network=Network(mode=NetworkMode.BRIDGE, address=address))
+
+
+def test_candidates_are_all_addresses_but_the_networks_own_and_begin_where_the_name_says():
+    base, count, first = candidates(joining(), BRIDGE)
+    assert (base, base + count - 1) == (FIRST + 2, FIRST + 65534)
+    assert first < count
+    assert candidates(joining(), BRIDGE) == (base, count, first)
+    assert len({candidates(joining(f"w{n}"), BRIDGE)[2] for n in range(50)}) > 45
+
+
+@pytest.mark.parametrize("address", ["10.189.0.7", "fd12:3456:789a::abd:7", "10.189.0.7/16"])
+def test_a_given_address_is_the_only_candidate(address):
+    assert candidates(joining(address=address), BRIDGE) == (FIRST + 7, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("subnet6", "written"),
+    [
+        ("fd12:3456:789a::/64", "fd12:3456:789a::{groups}"),
+        ("fd12:0:0:1::/64", "fd12:0:0:1::{groups}"),
+        ("fd12:1:2:3:4:5::/96", "fd12:1:2:3:4:5:{groups}"),
+    ],
+)
+def test_the_ipv6_address_ends_in_the_ipv4_one(subnet6, written):
+    own, own6 = addresses(replace(BRIDGE, subnet6=subnet6))
+    assert (show(own), show(own6)) == ("{address}", written)
+
+
+def test_a_mark_has_the_width_of_its_slot():
+    assert {slot: len(mark) for slot, mark in MARKS.items()} == WIDTHS
+    assert slotted(b"a" + MARKS[HEX] + MARKS[ADDRESS] + b"b") == (b"a", HEX, ADDRESS, b"b")
+    assert slotted(b"") == ()
+
+
+def filled(message):
+    values = {
+        ADDRESS: b"\x0a\xbd\0\x07",
+        HEX: b"0abd0007",
+        INDEX: b"\3\0\0\0",
+        NAMESPACE: b"\x09\0\0\0",
+        LINK: b"\4\0\0\0",
+    }
+    return b"".join(values[part] if isinstance(part, Slot) else part for part in message)
+
+
+def messages(data):
+    """(type, flags, number) of each netlink message; they lie one behind the other to the end."""
+    found, at = [], 0
+    while at < len(data):
+        length, kind, flags, number, _ = struct.unpack_from("<IHHII", data, at)
+        assert length % 4 == 0
+        found.append((kind, flags, number))
+        at += length
+    assert at == len(data)
+    return found
+
+
+@pytest.mark.parametrize("bridge", [BRIDGE, replace(BRIDGE, subnet6="")])
+def test_every_message_is_whole_numbered_and_confirmed(bridge):
+    part = network_part(replace(FACTS, bridge=bridge))
+    forwarding, ensured, rules, link = part.host
+    assert forwarding.ipv6 == bool(bridge.subnet6)
+    sent = [ensured.make, rules.make, *map(filled, (ensured.mend, *vars_of(link)))]
+    for data in sent:
+        numbers = [number for _, _, number in messages(data)]
+        assert numbers == [*range(1, len(numbers) + 1)]
+        assert all(flags & 0x4 for kind, flags, _ in messages(data) if kind not in (0x10, 0x11)), "NLM_F_ACK"
+    # Every message is answered, and a socket holds the answers to some 250.
+    assert max(len(messages(data)) for data in sent) < 100
+
+
+def vars_of(link):
+    return link.create, link.adopt, link.permit, link.configure, link.remove
+
+
+def test_rules_bear_a_mark_that_changes_with_them():
+    one, two = (host_rules(label, *gateways(BRIDGE)) for label in ("volt0", "volt1"))
+    assert one.mark != two.mark
+    assert one.make.count(one.mark) == one.count == two.count
+    assert len(filled(permit(gateways(BRIDGE)[1]))) > len(filled(permit(None)))
+
+
+def test_the_claim_is_of_this_network_namespace():
+    (*_, claim) = claims(joining(), replace(FACTS, bridge=BRIDGE)).host
+    assert show(claim.folder) == "/run/volt/networks/4026531840/addresses"
+
+
+def test_a_plan_says_where_no_resolver_is_left():
+    said = "network.dns: absent, and none of the host's resolvers can be reached from the bridge"
+    for facts, dns, noted in ((FACTS, (), True), (replace(FACTS, upstream="nameserver 192.0.2.1\n"), (), False)):
+        work = replace(joining(), network=Network(dns=dns))
+        assert (said in notes_of(work, facts)) == noted
+    assert said not in notes_of(replace(joining(), network=Network(dns=("192.0.2.1",))), FACTS)
+
+
+def notes_of(work, facts):
+    return _notes(work, facts, Applied((), (), ()))

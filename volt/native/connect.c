@@ -1,0 +1,238 @@
+// Steps that connect a workload to a bridge: bridge, rules and forwarding found or made, then its pair of links.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "frames.h"
+#include "kernel.h"
+#include "read.h"
+
+#define ROUTE 0            // NETLINK_ROUTE
+#define NETFILTER 12       // NETLINK_NETFILTER
+#define LINKS "/proc/self/net/dev"
+#define LINKS_LIMIT (8u << 20) // bytes: some 60,000 of them
+#define LINK_PREFIX "volt-" // of a workload's link, before its address in 8 hex digits: volt/plan/network.py
+#define HEX_DIGITS 8
+
+// ── forwarding
+
+// The one digit that `path` holds below /proc/sys, 0 where there is none.
+static char setting(const char *path) {
+    char value = 0;
+    int file = open(format_text("/proc/sys/%s", path), O_RDONLY | O_CLOEXEC);
+    if (file < 0 || read(file, &value, 1) != 1) value = 0;
+    close_held(&file);
+    return value;
+}
+
+// Noted before it is changed: what a crash leaves can be put back.
+static int change(struct context *context, const char *record, const char *path, char from, char to) {
+    char *line = format_text("%s %c\n", path, from);
+    int notes = open(record, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int result = notes < 0 ? -1 : write_all(notes, line, strlen(line));
+    close_held(&notes);
+    if (result < 0) return explain(context, "%s", record);
+    int file = open(format_text("/proc/sys/%s", path), O_WRONLY | O_CLOEXEC);
+    result = file < 0 ? -1 : write_all(file, &to, 1);
+    close_held(&file);
+    return result < 0 ? explain(context, "%s", path) : 0;
+}
+
+// An interface that forwards takes no more routers' advertisements, and loses the routes that it has from them, unless
+// accept_ra is 2.
+static int keep_advertisements(struct context *context, const char *record) {
+    DIR *interfaces = opendir("/proc/sys/net/ipv6/conf");
+    int result = interfaces ? 0 : explain(context, "/proc/sys/net/ipv6/conf");
+    for (struct dirent *entry; result == 0 && (entry = readdir(interfaces));) {
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "all") == 0 || strcmp(entry->d_name, "lo") == 0) continue;
+        char *accept = format_text("net/ipv6/conf/%s/accept_ra", entry->d_name);
+        char *forwards = format_text("net/ipv6/conf/%s/forwarding", entry->d_name);
+        if (setting(accept) == '1' && setting(forwards) == '0') result = change(context, record, accept, '1', '2');
+    }
+    if (interfaces) closedir(interfaces);
+    return result;
+}
+
+int do_allow_forwarding(struct context *context, const struct step_allow_forwarding *step) {
+    const char *four = "net/ipv4/ip_forward", *six = "net/ipv6/conf/all/forwarding";
+    if (setting(four) == '0' && change(context, step->record, four, '0', '1') < 0) return -1;
+    if (!step->ipv6 || setting(six) != '0') return 0;
+    if (keep_advertisements(context, step->record) < 0) return -1;
+    return change(context, step->record, six, '0', '1');
+}
+
+// ── the bridge, and its rules
+
+// The bridge's index, 0 where there is none; *whole when it is up and has its address.
+static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) {
+    struct ifreq index = {0}, flags, address;
+    int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    format_into(index.ifr_name, sizeof index.ifr_name, "%s", step->label);
+    address = flags = index;
+    *whole = false;
+    if (probe < 0 || ioctl(probe, SIOCGIFINDEX, &index) < 0) {
+        close_held(&probe);
+        return 0;
+    }
+    if (ioctl(probe, SIOCGIFFLAGS, &flags) == 0 && ioctl(probe, SIOCGIFADDR, &address) == 0) {
+        const struct sockaddr_in *found = (const void *)&address.ifr_addr;
+        *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address;
+    }
+    close_held(&probe);
+    return (uint32_t)index.ifr_ifindex;
+}
+
+int do_ensure_bridge(struct context *context, const struct step_ensure_bridge *step) {
+    bool whole;
+    context->slots.bridge = find_bridge(step, &whole);
+    if (whole) return 0;
+    int netlink = netlink_socket(context, ROUTE);
+    int result = netlink < 0 ? -1 : 0;
+    // Two launches may both find none: the second one's is there already.
+    if (result == 0 && !context->slots.bridge) {
+        result = send_request(context, netlink, step->make, EEXIST);
+        context->slots.bridge = find_bridge(step, &whole);
+        if (result == 0 && !context->slots.bridge) result = refuse(context, ENODEV, "%s", step->label);
+    }
+    if (result == 0) result = send_request(context, netlink, fill_messages(context, step->mend), EEXIST);
+    close_held(&netlink);
+    context->link.mended = true;
+    return result;
+}
+
+int do_ensure_rules(struct context *context, const struct step_ensure_rules *step) {
+    int netlink = netlink_socket(context, NETFILTER);
+    int found = netlink < 0 ? -1 : count_answers(context, netlink, step->ask, step->mark);
+    int result = found < 0 ? -1 : 0;
+    if (result == 0 && found != (int)step->count) {
+        result = send_request(context, netlink, step->make, 0);
+        context->link.mended = true;
+    }
+    close_held(&netlink);
+    return result;
+}
+
+// ── the workload's links
+
+static int send_filled(struct context *context, unsigned protocol, struct bytes raw, int tolerated) {
+    int netlink = netlink_socket(context, protocol);
+    int result = netlink < 0 ? -1 : send_request(context, netlink, fill_messages(context, raw), tolerated);
+    close_held(&netlink);
+    return result;
+}
+
+// The address of the workload whose link this is, 0 for another interface.
+static uint32_t address_of(const char *name) {
+    const char *digits = name + strlen(LINK_PREFIX);
+    char *end;
+    if (strncmp(name, LINK_PREFIX, strlen(LINK_PREFIX)) != 0 || strlen(digits) != HEX_DIGITS) return 0;
+    unsigned long address = strtoul(digits, &end, 16);
+    return *end ? 0 : (uint32_t)address;
+}
+
+// The link of who has the claimed address.
+static int find_link(struct context *context) {
+    struct ifreq index = {0};
+    int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    format_into(index.ifr_name, sizeof index.ifr_name, LINK_PREFIX "%08x", context->slots.address);
+    int result = probe < 0 ? -1 : ioctl(probe, SIOCGIFINDEX, &index);
+    close_held(&probe);
+    context->slots.link = (uint32_t)index.ifr_ifindex;
+    return result < 0 ? explain(context, "%s", index.ifr_name) : 0;
+}
+
+// The link at `address` is put on the bridge again, and the rules say again what may come out of it. One that is gone
+// by now needs neither.
+static int adopt_link(struct context *context, uint32_t address) {
+    uint32_t own = context->slots.address;
+    context->slots.address = address;
+    int result = find_link(context) < 0 ? 0 : send_filled(context, ROUTE, context->link.adopt, ENODEV);
+    if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
+    context->slots.address = own;
+    return result;
+}
+
+// Those of every workload, proc_pid_net(5): a name and a colon begin each line of /proc/net/dev.
+static int adopt_links(struct context *context) {
+    int list = open(LINKS, O_RDONLY | O_CLOEXEC), result = list < 0 ? explain(context, LINKS) : 0;
+    char *lines = keep(LINKS_LIMIT), *rest = lines;
+    ssize_t length = list < 0 ? 0 : read_up_to(list, lines, LINKS_LIMIT - 1);
+    close_held(&list);
+    lines[length < 0 ? 0 : length] = '\0';
+    for (char *line; result == 0 && (line = strsep(&rest, "\n"));) {
+        char *name = line + strspn(line, " ");
+        uint32_t address = address_of(strsep(&name, ":"));
+        if (address) result = adopt_link(context, address);
+    }
+    return result;
+}
+
+int do_prepare_link(struct context *context, const struct step_prepare_link *step) {
+    bool mended = context->link.mended;
+    context->link = (struct link){mended, step->create, step->adopt, step->permit, step->configure, step->remove};
+    return mended ? adopt_links(context) : 0;
+}
+
+// The address is claimed: a link of that name is a dead workload's, and its network namespace about to go.
+static int create_links(struct context *context) {
+    int netlink = netlink_socket(context, ROUTE), result = -1;
+    for (int attempt = 0; netlink >= 0 && attempt < 2; attempt++) {
+        result = send_request(context, netlink, fill_messages(context, context->link.create), 0);
+        if (result == 0 || errno != EEXIST) break;
+        if (send_request(context, netlink, fill_messages(context, context->link.remove), ENODEV) < 0) break;
+    }
+    close_held(&netlink);
+    return result;
+}
+
+static int configure_inside(void *about) {
+    struct context *context = about;
+    if (setns((int)context->slots.network, CLONE_NEWNET) < 0) {
+        explain(context, "the network namespace");
+        return errno;
+    }
+    return send_filled(context, ROUTE, context->link.configure, 0) < 0 ? errno : 0;
+}
+
+// As prepare-link said, into this network namespace.
+int connect_network(struct context *context, int network) {
+    struct mark before = mark_memory();
+    context->slots.network = (uint32_t)network;
+    if (!context->link.create.length) return refuse(context, EPROTO, "no network has been prepared");
+    int result = create_links(context);
+    if (result == 0) result = find_link(context);
+    if (result == 0) result = send_filled(context, ROUTE, context->link.adopt, 0);
+    if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
+    if (result == 0) result = act_apart(configure_inside, context);
+    int error = errno;
+    forget_since(before);
+    errno = error;
+    return result;
+}
+
+// ── inside
+
+int do_join_network(struct context *context, const struct step_join_network *step) {
+    (void)step;
+    uint8_t number[4];
+    for (unsigned i = 0; i < sizeof number; i++) number[i] = (uint8_t)(context->deed->number >> (8 * i));
+    int network = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int result = network < 0 ? -1 : send_frame(context->control, FRAME_NETWORK, number, sizeof number, network);
+    close_held(&network);
+    return result < 0 ? explain(context, "the network namespace") : await_go_on(context);
+}
+
+int do_set_sysctl(struct context *context, const struct step_set_sysctl *step) {
+    int file = open(step->path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    int result = file < 0 ? -1 : write_all(file, step->value, strlen(step->value));
+    close_held(&file);
+    return result < 0 ? explain(context, "%s: %s", step->path, step->value) : 0;
+}

@@ -1,0 +1,157 @@
+"""The host's nftables rules for bridges of workloads: what may come out of a workload's link, and what is forwarded.
+
+As nft(8) writes them, for a workload that has claimed 10.189.0.7:
+
+    table bridge volt {
+        set addresses { type ifname . ether_addr . ipv4_addr; }     # volt-0abd0007 . 02:56:0a:bd:00:07 . 10.189.0.7
+        set addresses6 { type ifname . ether_addr . ipv6_addr; }    # its link-local address, and its unique local one
+        chain prerouting { type filter hook prerouting priority -300; … }
+    }
+    table inet volt {
+        chain prerouting { type filter hook prerouting priority raw; … }
+        chain forward { type filter hook forward priority filter; … }
+        chain postrouting { type nat hook postrouting priority srcnat; … }
+    }
+
+A link that is in no set lets nothing out. What a set holds follows from an address alone, so that whatever a dead
+workload left there is right for the next one. The chains' own rules bear a mark by which they are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv6Interface
+
+from volt.model.text import ADDRESS, Message
+from volt.model.values import Value
+from volt.plan import nft
+from volt.plan.links import LINK_LOCAL, MAC, PREFIX, port
+from volt.plan.netlink import MARKS, attribute, slotted
+
+TABLE = "volt"
+ON_BRIDGE, ABOVE = nft.Table(nft.BRIDGE, TABLE), nft.Table(nft.INET, TABLE)
+# nft's own numbers of types: ifname, ether_addr, ipv4_addr, ipv6_addr. It prints sets by them.
+_FOUR = nft.Keys("addresses", 1, (41, 9, 7), (16, 6, 4))
+_SIX = nft.Keys("addresses6", 2, (41, 9, 8), (16, 6, 16))
+_PREROUTING, _FORWARD, _POSTROUTING = 0, 2, 4  # NF_INET_, NF_BR_
+_FIRST = -300  # before connection tracking and everybody else's rules
+_IPV4, _ARP, _IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"  # linux/if_ether.h
+_UDP, _ICMP6 = 17, 58
+_ADVERTISES, _NEIGHBOUR, _REDIRECTS = 134, 136, 137  # RFC 4861
+_ANSWERS = (67, 547)  # DHCP servers' ports, RFC 2131 and RFC 8415
+_KNOWN = 0x2 | 0x4  # established, related: NF_CT_STATE_BIT()
+_PUBLISHED = 0x20  # IPS_DST_NAT
+
+
+class Rules(Value):
+    """`make` makes them, `ask` lists them, `mark` stands in each of the `count` that there should be."""
+
+    ask: bytes
+    mark: bytes
+    count: int
+    make: bytes
+
+
+def host_rules(bridge: str, gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Rules:
+    """Both tables. Made anew they keep their sets."""
+    rules = [*_bridge_rules(), *_inet_rules(bridge, gateway, gateway6)]
+    mark = b"volt " + hashlib.sha256(repr(rules).encode()).hexdigest()[:12].encode()
+    comment = attribute(7, struct.pack("BB", 0, len(mark) + 1) + mark + b"\0")  # NFTA_RULE_USERDATA, as nft's comments
+    marked = [(kind, flags, family, body + comment) for kind, flags, family, body in rules]
+    return Rules(nft.listing(TABLE), mark, len(rules), nft.batch([*places(), *marked]))
+
+
+def permit(gateway6: IPv6Interface | None) -> Message:
+    """What may come out of one workload's link: its MAC with its addresses."""
+    ends = port() + bytes(3) + MAC + MARKS[ADDRESS] + bytes(2)
+    ends6 = [LINK_LOCAL, gateway6.packed[:12]] if gateway6 else []
+    elements = [ON_BRIDGE.element(_FOUR, ends + MARKS[ADDRESS])]
+    elements += [ON_BRIDGE.element(_SIX, ends + head + MARKS[ADDRESS]) for head in ends6]
+    return slotted(nft.batch(elements))
+
+
+def places() -> Iterator[nft.Body]:
+    """Tables, sets and chains, which may be there; then no rules."""
+    yield from (ON_BRIDGE.made(), ABOVE.made(), ON_BRIDGE.keys(_FOUR), ON_BRIDGE.keys(_SIX))
+    for table in (ON_BRIDGE, ABOVE):
+        yield table.chain("prerouting", nft.Hook(_PREROUTING, _FIRST))
+    yield ABOVE.chain("forward", nft.Hook(_FORWARD, 0))
+    yield ABOVE.chain("postrouting", nft.Hook(_POSTROUTING, 100, "nat"))
+    yield from (ON_BRIDGE.no_rules(), ABOVE.no_rules())
+
+
+# ── on the bridge
+
+
+def _bridge_rules() -> Iterator[nft.Body]:
+    """Behind the first rule there are frames of workloads alone, and what is not let through is dropped."""
+    accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+    foreign = nft.meta(nft.IIFNAME), nft.compared(nft.UNEQUAL, PREFIX.encode())
+    sender = *_source(12, 4), nft.found_in(_FOUR)
+    icmp = (*_ether(_IPV6), nft.meta(nft.L4PROTO), nft.compared(nft.EQUAL, bytes([_ICMP6])))
+    for expressions in (
+        (*foreign, accept),
+        # ARP: who sends it, says that he does, and says what address is his.
+        (*_ether(_ARP), *_source(14, 4, mac=(nft.HEADER, 8)), nft.found_in(_FOUR, inverted=True), drop),
+        (*_ether(_ARP), *_source(14, 4), nft.found_in(_FOUR), accept),
+        *((*_ether(kind), *_from_port(number), drop) for kind, number in zip((_IPV4, _IPV6), _ANSWERS, strict=True)),
+        (*_ether(_IPV4), *sender, accept),
+        *((*icmp, *_type(kind), drop) for kind in (_ADVERTISES, _REDIRECTS)),
+        # A neighbour's address is told by who has it.
+        (*icmp, *_type(_NEIGHBOUR), *_source(8, 16, nft.TRANSPORT), nft.found_in(_SIX, inverted=True), drop),
+        (*_ether(_IPV6), *_source(8, 16), nft.found_in(_SIX), accept),
+        (drop,),
+    ):
+        yield ON_BRIDGE.rule("prerouting", *expressions)
+
+
+def _ether(kind: bytes) -> tuple[bytes, bytes]:
+    return nft.load(nft.LINK, 12, 2), nft.compared(nft.EQUAL, kind)
+
+
+def _source(
+    offset: int, length: int, layer: int = nft.HEADER, mac: tuple[int, int] = (nft.LINK, 6)
+) -> tuple[bytes, ...]:
+    """The key of a set in the registers: the link, the sender's MAC, and an address that lies there."""
+    loads = nft.meta(nft.IIFNAME, nft.WORDS), nft.load(*mac, 6, nft.WORDS + 4)
+    return (*loads, nft.load(layer, offset, length, nft.WORDS + 6))
+
+
+def _type(kind: int) -> tuple[bytes, bytes]:
+    return nft.load(nft.TRANSPORT, 0, 1), nft.compared(nft.EQUAL, bytes([kind]))
+
+
+def _from_port(number: int) -> tuple[bytes, ...]:
+    udp = nft.meta(nft.L4PROTO), nft.compared(nft.EQUAL, bytes([_UDP]))
+    return (*udp, nft.load(nft.TRANSPORT, 0, 2), nft.compared(nft.EQUAL, struct.pack(">H", number)))
+
+
+# ── above it
+
+
+def _inet_rules(bridge: str, gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Iterator[nft.Body]:
+    accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+    label = bridge.encode().ljust(16, b"\0")
+    inside = nft.meta(nft.IIFNAME), nft.compared(nft.EQUAL, label)
+    from_outside = nft.meta(nft.IIFNAME), nft.compared(nft.UNEQUAL, label)
+    into = nft.meta(nft.OIFNAME), nft.compared(nft.EQUAL, label)
+    out = nft.meta(nft.OIFNAME), nft.compared(nft.UNEQUAL, label)
+    loopback = nft.load(nft.HEADER, 16, 1), nft.compared(nft.EQUAL, b"\x7f")
+    yield ABOVE.rule("prerouting", *inside, *_version(4), *loopback, drop)
+    coming = (*into, *from_outside)
+    for known in ((nft.CT_STATE, _KNOWN), (nft.CT_STATUS, _PUBLISHED)):
+        yield ABOVE.rule("forward", *coming, nft.connection(known[0]), *nft.any_of(known[1]), accept)
+    yield ABOVE.rule("forward", *coming, drop)
+    for own, offset in ((gateway, 12), (gateway6, 8)):
+        if own:
+            subnet = own.network
+            bits = nft.load(nft.HEADER, offset, len(own.packed)), nft.masked(subnet.netmask.packed)
+            source = (*_version(own.version), *bits, nft.compared(nft.EQUAL, subnet.network_address.packed))
+            yield ABOVE.rule("postrouting", *source, *out, nft.masquerade())
+
+
+def _version(number: int) -> tuple[bytes, bytes]:
+    """NFPROTO_IPV4, NFPROTO_IPV6."""
+    return nft.meta(nft.NFPROTO), nft.compared(nft.EQUAL, bytes([{4: 2, 6: 10}[number]]))

@@ -1,0 +1,171 @@
+"""A workload on a bridge: what is claimed, what the host has to have, and the links between the two.
+
+An address is claimed as a name is: by a file whose lock dies with its holder, before the run is recorded. So /etc/hosts
+and the record can have it, and a workload that starts again finds it free while the kernel still takes down the links
+of its last run. Everything else follows from the address: the link's name, the MAC, the IPv6 addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from typing import cast
+
+from volt.errors import HostUnfit
+from volt.model.facts import Bridge, Facts
+from volt.model.findings import Finding
+from volt.model.folders import NETWORKS_FOLDER
+from volt.model.part import Part
+from volt.model.steps import (
+    AllowForwarding,
+    ClaimAddress,
+    EnsureBridge,
+    EnsureRules,
+    JoinNetwork,
+    MakeFolder,
+    PrepareLink,
+    SetSysctl,
+)
+from volt.model.text import ADDRESS, GROUPS, Text, text
+from volt.model.workload import Workload
+from volt.plan import links
+from volt.plan.bridge_rules import host_rules, permit
+
+ADDRESSES = "addresses"
+KEY = "network.mode"
+ADDRESS_KEY = "network.address"
+# In the workload's own network namespace; what stays closed there is closed by other walls.
+SYSCTLS = (
+    ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", "every port is its own"),
+    ("/proc/sys/net/ipv4/ping_group_range", "0 65535", "ping(8) without NET_RAW"),
+)
+
+
+def check_bridge(workload: Workload, facts: Facts) -> Iterator[Finding]:
+    """What forbids to join the bridge, in the words of the manifest."""
+    bridge = facts.bridge
+    if bridge is None:
+        return
+    if bridge.problem:
+        hint = "write another subnet in [network] of /etc/volt/config.toml"
+        yield Finding("no-subnet", KEY, f"there can be no bridge {bridge.label}: {bridge.problem}", hint)
+    elif workload.network.address and _given(workload.network.address, bridge) is None:
+        first, last = _usable(bridge)
+        hint = f"write an address from {first} to {last}, or none"
+        message = f"{workload.network.address} is none that a workload on {bridge.label} can have"
+        yield Finding("foreign-address", ADDRESS_KEY, message, hint)
+
+
+def claims(workload: Workload, facts: Facts) -> Part:
+    """The address, from which all else follows."""
+    bridge = _bridge(facts)
+    folder = _folder(bridge)
+    base, count, first = candidates(workload, bridge)
+    note = ADDRESS_KEY if workload.network.address else "from the name"
+    made = ((NETWORKS_FOLDER, 0o711), (folder, 0o711), (f"{folder}/{ADDRESSES}", 0o700))
+    return Part(
+        host=(
+            *(MakeFolder(path=text(path), mode=mode, keep=True, shared=True) for path, mode in made),
+            ClaimAddress(folder=text(f"{folder}/{ADDRESSES}"), base=base, count=count, first=first, note=note),
+        )
+    )
+
+
+def network_part(facts: Facts) -> Part:
+    """The bridge, found or made, and the steps that connect the workload to it."""
+    bridge = _bridge(facts)
+    gateway, gateway6 = gateways(bridge)
+    rules = host_rules(bridge.label, gateway, gateway6)
+    record = text(f"{_folder(bridge)}/sysctls")
+    mend = links.mend_bridge(gateway, gateway6)
+    make = links.make_bridge(bridge.label, gateway, bridge.mtu)
+    return Part(
+        host=(
+            AllowForwarding(record=record, ipv6=gateway6 is not None),
+            EnsureBridge(label=text(bridge.label), address=int(gateway.ip), make=make, mend=mend, note=_said(bridge)),
+            EnsureRules(ask=rules.ask, mark=rules.mark, count=rules.count, make=rules.make),
+            PrepareLink(
+                create=links.create_links(bridge.mtu),
+                adopt=links.adopt_link(),
+                permit=permit(gateway6),
+                configure=links.configure(gateway, gateway6),
+                remove=links.remove_link(),
+                note=KEY,
+            ),
+        ),
+        init=(
+            JoinNetwork(note=KEY),
+            *(SetSysctl(path=text(path), value=text(value), note=note) for path, value, note in SYSCTLS),
+        ),
+    )
+
+
+def gateways(bridge: Bridge) -> tuple[IPv4Interface, IPv6Interface | None]:
+    """The bridge's own addresses: the first of each subnet."""
+    subnet = ip_network(bridge.subnet)
+    gateway = cast("IPv4Interface", ip_interface(f"{subnet[1]}/{subnet.prefixlen}"))
+    if not bridge.subnet6:
+        return gateway, None
+    six = ip_network(bridge.subnet6)
+    return gateway, cast("IPv6Interface", ip_interface(f"{six[1]}/{six.prefixlen}"))
+
+
+def addresses(bridge: Bridge) -> tuple[Text, Text]:
+    """The workload's own, IPv4 and IPv6, the latter () without."""
+    gateway6 = gateways(bridge)[1]
+    if gateway6 is None:
+        return text(ADDRESS), ()
+    head = gateway6.packed[:12].hex()
+    groups = [f"{int(head[at : at + 4], 16):x}" for at in range(0, 24, 4)]
+    while groups and groups[-1] == "0":
+        groups.pop()
+    between = ":" if len(groups) == 6 else "::"
+    return text(ADDRESS), text(":".join(groups) + between, GROUPS)
+
+
+def candidates(workload: Workload, bridge: Bridge) -> tuple[int, int, int]:
+    """(base, count, first): `count` addresses from `base`, to be tried from number `first` on, going round. `first`
+    follows from the name, so that a workload usually gets the same address again."""
+    first, last = (int(ip_address(one)) for one in _usable(bridge))
+    if workload.network.address:
+        given = _given(workload.network.address, bridge)
+        if given is None:
+            raise HostUnfit(f"{workload.network.address} is not an address of {bridge.label}")
+        return given, 1, 0
+    count = last - first + 1
+    digest = hashlib.sha256(workload.name.encode()).digest()
+    return first, count, int.from_bytes(digest[:4], "little") % count
+
+
+def _usable(bridge: Bridge) -> tuple[str, str]:
+    """The first and last IPv4 address of a workload: behind the gateway, before the broadcast address."""
+    subnet = ip_network(bridge.subnet)
+    return str(subnet[2]), str(subnet[-2])
+
+
+def _given(written: str, bridge: Bridge) -> int | None:
+    """The IPv4 address that the manifest asks for, or that its IPv6 address comes with; None where it cannot be."""
+    one = ip_interface(written)
+    first, last = (int(ip_address(end)) for end in _usable(bridge))
+    own = bridge.subnet if one.version == 4 else bridge.subnet6
+    if not own or one.ip not in ip_network(own) or ("/" in written and str(one.network) != own):
+        return None
+    number = int(one.ip) & 0xFFFFFFFF
+    whole = one.version == 4 or one.packed[:12] == ip_network(own).network_address.packed[:12]
+    return number if whole and first <= number <= last else None
+
+
+def _bridge(facts: Facts) -> Bridge:
+    if facts.bridge is None:
+        raise ValueError("these facts are without the bridge that the workload joins")
+    return facts.bridge
+
+
+def _folder(bridge: Bridge) -> str:
+    """What is known of the networks of one network namespace."""
+    return f"{NETWORKS_FOLDER}/{bridge.namespace}"
+
+
+def _said(bridge: Bridge) -> str:
+    return " ".join(filter(None, (bridge.subnet, bridge.subnet6)))

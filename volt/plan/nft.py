@@ -1,0 +1,178 @@
+"""The vocabulary of nftables messages: tables, chains, sets and rules, and the expressions that a rule is made of.
+
+linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h. Each expression loads a register or compares it; what does not
+hold goes on to the next rule.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from volt.model.values import Value
+from volt.plan import netlink
+from volt.plan.netlink import ACK, APPEND, CREATE, DUMP, EXCL, attribute, name, nested
+
+PROTOCOL = 12  # NETLINK_NETFILTER
+INET, BRIDGE, ANY = 1, 7, 0  # NFPROTO_
+SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
+BEGIN, END = 0x10, 0x11  # NFNL_MSG_BATCH_
+NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM = (
+    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 12)
+)  # NFT_MSG_
+DROP, ACCEPT = 0, 1  # linux/netfilter.h
+LINK, HEADER, TRANSPORT = 0, 1, 2  # NFT_PAYLOAD_: link layer, network, transport
+L4PROTO, NFPROTO, IIFNAME, OIFNAME = 16, 15, 6, 7  # NFT_META_
+VERDICT, REGISTER, WORDS = 0, 1, 8  # NFT_REG_VERDICT, NFT_REG_1, NFT_REG32_00
+EQUAL, UNEQUAL = 0, 1  # NFT_CMP_, NFT_RANGE_
+CT_STATE, CT_STATUS = 0, 2  # NFT_CT_
+
+Body = tuple[int, int, int, bytes]  # what to do, flags, family, attributes
+
+
+def batch(bodies: Sequence[Body]) -> bytes:
+    """All of them, or none: for one sendto(2). Each is answered."""
+    inner = b"".join(
+        netlink.message(kind, ACK | flags, number, _about(family, 0) + body)
+        for number, (kind, flags, family, body) in enumerate(bodies, 2)
+    )
+    begin, end = (
+        netlink.message(kind, 0, at, _about(ANY, SUBSYSTEM)) for kind, at in ((BEGIN, 1), (END, len(bodies) + 2))
+    )
+    return begin + inner + end
+
+
+def listing(table: str) -> bytes:
+    """Asks for the rules of the tables of this name, of every family."""
+    return netlink.message(GETRULE, DUMP, 1, _about(ANY, 0) + name(1, table))
+
+
+def _about(family: int, resource: int) -> bytes:
+    """struct nfgenmsg."""
+    return struct.pack(">BBH", family, 0, resource)
+
+
+class Hook(Value):
+    """Where a base chain looks at packets, and what becomes of those that no rule decides about. NF_INET_, NF_BR_."""
+
+    number: int
+    priority: int
+    kind: str = "filter"
+    policy: int = ACCEPT
+
+
+class Keys(Value):
+    """A set: of keys that have several parts, each padded to words. `identity` is what a batch knows it by; `kinds` are
+    nft's own numbers of the parts' types, by which it prints them."""
+
+    label: str
+    identity: int
+    kinds: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+class Table(Value):
+    """One table, and what there can be in it. What is there already stays, unless it has to be `new`."""
+
+    family: int
+    label: str
+    new: bool = False
+
+    def made(self) -> Body:
+        return NEWTABLE, self._flags(), self.family, name(1, self.label)
+
+    def chain(self, label: str, hook: Hook) -> Body:
+        at = nested(4, number(1, hook.number), attribute(2, struct.pack(">i", hook.priority)))  # NFTA_HOOK_
+        body = self._within + name(3, label) + at + number(5, hook.policy) + name(7, hook.kind)
+        return NEWCHAIN, self._flags(), self.family, body
+
+    def rule(self, chain: str, *expressions: bytes) -> Body:
+        body = self._within + name(2, chain) + nested(4, *(nested(1, one) for one in expressions))
+        return NEWRULE, CREATE | APPEND, self.family, body
+
+    def no_rules(self) -> Body:
+        """Every rule of the table goes; chains, sets and what is in them stay."""
+        return DELRULE, 0, self.family, self._within
+
+    def keys(self, keys: Keys) -> Body:
+        kind = 0
+        for one in keys.kinds:
+            kind = kind << 6 | one
+        length = sum(one + -one % 4 for one in keys.lengths)
+        body = name(2, keys.label) + number(3, 0) + number(4, kind) + number(5, length) + number(10, keys.identity)
+        return NEWSET, CREATE, self.family, self._within + body
+
+    def element(self, keys: Keys, key: bytes) -> Body:
+        """One more key in a set, or the same again."""
+        one = nested(1, nested(1, attribute(1, key)))  # NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
+        return NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, one)
+
+    @property
+    def _within(self) -> bytes:
+        return name(1, self.label)
+
+    def _flags(self) -> int:
+        return CREATE | (EXCL if self.new else 0)
+
+
+# ── expressions
+
+
+def meta(key: int, register: int = REGISTER) -> bytes:
+    return expression("meta", number(1, register), number(2, key))
+
+
+def load(layer: int, offset: int, length: int, register: int = REGISTER) -> bytes:
+    return expression("payload", number(1, register), number(2, layer), number(3, offset), number(4, length))
+
+
+def masked(mask: bytes) -> bytes:
+    registers = (number(1, REGISTER), number(2, REGISTER), number(3, len(mask)))
+    return expression("bitwise", *registers, data(4, mask), data(5, bytes(len(mask))))
+
+
+def compared(how: int, value: bytes) -> bytes:
+    return expression("cmp", number(1, REGISTER), number(2, how), data(3, value))
+
+
+def within(first: int, last: int) -> bytes:
+    if first == last:
+        return compared(EQUAL, struct.pack(">H", first))
+    ends = (data(3, struct.pack(">H", first)), data(4, struct.pack(">H", last)))
+    return expression("range", number(1, REGISTER), number(2, EQUAL), *ends)
+
+
+def found_in(keys: Keys, *, inverted: bool = False) -> bytes:
+    """Goes on where the registers from WORDS on hold such a key."""
+    known = name(1, keys.label), number(4, keys.identity)
+    return expression("lookup", *known, number(2, WORDS), number(5, int(inverted)))
+
+
+def verdict(code: int) -> bytes:
+    return expression("immediate", number(1, VERDICT), nested(2, nested(2, number(1, code))))
+
+
+def connection(key: int) -> bytes:
+    """What conntrack knows: CT_STATE or CT_STATUS, in the machine's byte order."""
+    return expression("ct", number(1, REGISTER), number(2, key))
+
+
+def any_of(bits: int) -> tuple[bytes, bytes]:
+    """Goes on where one of these bits is set in what was loaded, four bytes of the machine's byte order."""
+    return masked(struct.pack("<I", bits)), compared(UNEQUAL, bytes(4))
+
+
+def masquerade() -> bytes:
+    return expression("masq")
+
+
+def expression(label: str, *attributes: bytes) -> bytes:
+    return name(1, label) + nested(2, *attributes)
+
+
+def number(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack(">I", value))
+
+
+def data(kind: int, value: bytes) -> bytes:
+    return nested(kind, attribute(1, value))
