@@ -14,6 +14,7 @@ from volt.model.steps import (
     BoundCapabilities,
     ClaimUids,
     CoverBelow,
+    EnsureRules,
     FilterCalls,
     FilterInit,
     KeepCapabilities,
@@ -23,6 +24,7 @@ from volt.model.steps import (
     Mask,
     NoNewPrivileges,
     Open,
+    PrepareLink,
     PrivateMounts,
     ProtectInit,
     ProtectPath,
@@ -33,6 +35,8 @@ from volt.model.steps import (
 )
 from volt.model.text import UIDS, text
 from volt.model.values import replace
+from volt.plan import nft
+from volt.plan.bridge_rules import places
 from volt.plan.root import WHOLE_RANGE
 
 PERMIT_ALL = struct.pack("<HBBI", 0x06, 0, 0, 0x7FFF_0000)  # BPF_RET | BPF_K, SECCOMP_RET_ALLOW
@@ -207,3 +211,18 @@ def shown_instead(found, path):
         return changed(plan, Open, other)
 
     return change
+
+
+def open_bridge(plan: LaunchPlan) -> LaunchPlan:
+    """volt's nftables tables are there, and no rule is in them."""
+    return changed(plan, EnsureRules, mark=b"none has it", count=1, make=nft.batch([*places()]))
+
+
+def learning_bridge(plan: LaunchPlan) -> LaunchPlan:
+    """The bridge learns which MACs are behind a workload's link."""
+
+    def learning(step):
+        off, on = b"\5\0\x08\0\0", b"\5\0\x08\0\1"  # IFLA_BRPORT_LEARNING
+        return {"adopt": tuple(part.replace(off, on) if isinstance(part, bytes) else part for part in step.adopt)}
+
+    return changed(plan, PrepareLink, learning)
