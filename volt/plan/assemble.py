@@ -133,7 +133,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=_all_notes(workload, facts, call, landlock, filtered, waived),
+        notes=(*_notes(workload, facts, landlock), *ready_notes(workload, call), *_weaker(filtered, waived)),
     )
 
 
@@ -306,11 +306,8 @@ def _terminal(call: Call) -> tuple[Step, ...]:
     return (TakeTerminal(descriptor=0),) if call.terminal & 1 and not call.detach else ()
 
 
-def _all_notes(
-    workload: Workload, facts: Facts, call: Call, landlock: Applied, filtered: Filter, waived: Mapping[str, str]
-) -> tuple[str, ...]:
-    own = (*_notes(workload, facts, landlock), *ready_notes(workload, call))
-    return (*own, *_filter_notes(filtered), *_waivers(waived))
+def _weaker(filtered: Filter, waived: Mapping[str, str]) -> tuple[str, ...]:
+    return (*_filter_notes(filtered), *_waivers(waived))
 
 
 def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
