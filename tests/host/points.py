@@ -274,6 +274,8 @@ VERBS = (
     RUN,
     FRESH,
     Verb("host", ("run", "{host}"), again="host", finds=(b"",)),
+    # Before `ready`, which would leave it no kind of point that has not been tried.
+    Verb("detach-ready", ("run", "-d", "{ready}"), again="ready", finds=(b"",), briefly="ready", **DETACHED),
     READY,
     Verb("sweep", ("run", "{work}"), finds=(b"",), before=crash, roles=("launcher",)),
     Verb("remember", ("run", "{host}"), again="host", finds=(b"",), before=forget, roles=("launcher",)),
@@ -283,7 +285,6 @@ VERBS = (
     Verb("detach", ("run", "-d", "{work}"), briefly=DETACHING, **DETACHED),
     Verb("detach-rm", ("run", "-d", "--rm", "{work}"), briefly="/log|/layers", **DETACHED),
     *((IMAGE,) if version(os.uname().release) >= KERNEL and not in_memory(tempfile.gettempdir()) else ()),
-    Verb("detach-ready", ("run", "-d", "{ready}"), again="ready", finds=(b"",), briefly="ready", **DETACHED),
     *(LIMITS if {name for root in CGROUPS for name in controllers(root)} >= CONTROLLERS else ()),
 )
 
