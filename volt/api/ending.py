@@ -90,7 +90,8 @@ def rm(
     *names: str, every: bool = False, force: bool = False, ignore: bool = False, timeout: float | None = None
 ) -> tuple[Removed, ...]:
     """Remove what is kept: of a workload by its name all finished runs, their logs and its writable layer; by an id the
-    record and log of that run. With `every` all that is kept of every workload that does not run.
+    record and log of that run. With `every` that of every workload which does not run and of which a run is kept: a
+    layer without one is some foreground workload's, and goes by its name alone.
 
     One that runs is refused, or with `force` stopped first, as `stop` does. With `ignore` a name that nothing is called
     is no error. Raises StateError for one, SomeFailed where several were named, HostUnfit.
