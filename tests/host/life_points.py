@@ -94,12 +94,14 @@ LIFE = (
     LifeVerb("restart", ("restart", ONE), ENDING, run, detached=True),
     LifeVerb("rm", ("rm", ONE), states("exited"), end, again=GONE),
     LifeVerb("rm-force", ("rm", "--force", ONE), ENDING, run, again=GONE, like="rm"),
-    LifeVerb("gc", ("gc", "--older-than", "0"), OUTCOMES, litter),
-    LifeVerb("sweep", ("ps", "-a"), states("lost"), lose),
+    LifeVerb("gc", ("gc", "--older-than", "0"), OUTCOMES, litter, like="rm"),
+    LifeVerb("sweep", ("ps", "-a"), states("lost"), lose, like="rm"),
     LifeVerb("exec", ("exec", ONE, "--", "sh", "-c", "sleep $0; exit 7", "{seconds}"), RUNS, run, status=7),
     LifeVerb("cp-out", ("cp", "{name}:/srv/up", "{out}"), RUNS, run, whole=("upper", "out")),
     LifeVerb("cp-in", ("cp", "{given}", "{name}:/srv/in"), RUNS, run, whole=("given", "in")),
 )
+# What a launch does while its launcher waits: a call of each is enough.
+WAITED_FOR = {"clone3", "execve", "linkat", "rename", "write"}
 # They change nothing outside their process, so there is no point to be killed at.
 LOOKING = (
     ("ps",),
@@ -148,7 +150,8 @@ class LifeStage(Stage):
         assert (log.status, log.left) == (verb.status, []), said
         assert self.truth(verb.then) + self.clear() == []
         outward = [point for point in log.points if point.outward]
-        waiting = {point.name: point for point in outward if point.role in ("starter", "supervisor")}
+        theirs = [point for point in outward if point.role in ("starter", "supervisor")]
+        waiting = {point.name: point for point in theirs if point.name in WAITED_FOR}
         own = [point for point in outward if point.role == "launcher"]
         return [Kill(point, "1", "launcher") for point in (*own, *waiting.values())]
 
