@@ -374,6 +374,17 @@ class TestEnds:
             asker.kill()
         until(lambda: said(web.name, "ls -A /srv") == "", "its end")
 
+    def test_nor_is_it_left_here(self, volt, web, tmp_path):
+        said(web.name, "head -c 100000000 /dev/urandom > /srv/more")
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            (tmp_path / "here").mkdir(exist_ok=True)
+            with volt.start("cp", f"{web.name}:/srv/more", tmp_path / "here") as asker:
+                until(lambda: list((tmp_path / "here").iterdir()), "the beginning")
+                for each in (signal.SIGSTOP, number, signal.SIGCONT):
+                    asker.send_signal(each)
+                assert asker.wait(SECONDS) == status
+            assert list((tmp_path / "here").iterdir()) == []
+
     def test_a_reader_who_goes_away_ends_it(self, volt, web):
         said(web.name, "truncate -s 100M /srv/big")
         with volt.start("cp", f"{web.name}:/srv/big", "-", stdout=subprocess.PIPE) as asker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Annotated, Any
@@ -57,6 +58,8 @@ def cp(
     (name, inside), outward = _sides(source, target)
     options: dict[str, Any] = {"follow_link": follow_link, "archive": archive, "user": user}
     progress = Progress() if os.isatty(2) and not json_ else None
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what is not whole yet goes, as with ctrl-c
+        signal.signal(number, lambda came, _: sys.exit(128 + came))
     try:
         if outward:
             _refuse_output(target, json_)

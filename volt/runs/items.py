@@ -44,6 +44,14 @@ def is_name(name: bytes) -> bool:
     return bool(name) and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 
 
+def _ready(*wanted: tuple[int, int]) -> set[int]:
+    """Those of the descriptors that can be used, or whose other end has gone; none after a long silence."""
+    poll = select.poll()
+    for descriptor, events in wanted:
+        poll.register(descriptor, events)
+    return {descriptor for descriptor, _ in poll.poll(SILENCE * 1000)}
+
+
 class Receiver:
     """Items as they come. `lost` gives the error for an end that comes too early."""
 
@@ -84,7 +92,7 @@ class Receiver:
     def _exactly(self, count: int) -> bytes:
         parts = []
         while count:
-            if not select.select([self.descriptor], [], [], SILENCE)[0]:
+            if not _ready((self.descriptor, select.POLLIN)):
                 raise StateError(f"{self.name}: nothing has come from inside for {SILENCE:.0f} seconds")
             part = os.read(self.descriptor, count)
             if not part:
@@ -130,12 +138,12 @@ class Sender:
         left = memoryview(data)
         answers = self._answers.descriptor
         while left:
-            readable, writable, _ = select.select([answers], [self._descriptor], [], SILENCE)
-            if not readable and not writable:
+            ready = _ready((answers, select.POLLIN), (self._descriptor, select.POLLOUT))
+            if not ready:
                 raise StateError(f"{self._answers.name}: nothing is taken inside for {SILENCE:.0f} seconds")
-            if readable:
+            if answers in ready:
                 self._answered(self._answers.item())
-            if writable:
+            if self._descriptor in ready:
                 try:
                     left = left[os.write(self._descriptor, left) :]
                 except BlockingIOError:
