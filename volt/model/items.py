@@ -6,6 +6,8 @@ and none can lead out; numbers are binary and whole; a file comes as pieces and 
 An item is `kind`, `mode`, `uid`, `gid` (u32), `size` (u64), `seconds` (i64), `nanoseconds`, the lengths of name and
 text (u32), little-endian, then name and text. Behind FILE come pieces, each a u64: bytes that follow, or with HOLE
 zeroes that do not.
+
+A run outlives the volt that began it: what changes here is another kind of session, volt/model/protocol.py.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Kind(IntEnum):
     PROBLEM = 5  # what was left out, or is not what it was: its path as name, why in `size`, errno in `mode`
     FAILED = 6  # the same, and nothing follows
     TOTAL = 7  # comes first from inside: bytes in `size`, items in `seconds`; `mode` 1 where there are too many to say
+    LINKED = 9  # goes in alone: another name of a file that came before, whose path from the top is the text
     END = 8  # of what went in, what is there: links in `mode`, files in `uid`, folders in `gid`
 
 

@@ -133,6 +133,34 @@ static void unpack_link(struct copy *copy, const struct item *item) {
     take_place(copy, -1, item, symlinkat(item->text, copy->made_in, copy->made) < 0 ? errno : 0);
 }
 
+// The folder that the last name of `path` lies in, from the top of the copy down and over no link; that name is left in
+// *name. -1 with errno.
+static int open_below(char *path, const char **name) {
+    int folder = openat(levels[1].folder, ".", FOLDER);
+    for (char *slash; folder >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
+        *slash = '\0';
+        int next = valid_name(path) ? openat(folder, path, FOLDER | O_NOFOLLOW) : (errno = EINVAL, -1);
+        close_held(&folder);
+        folder = next;
+    }
+    *name = path;
+    return folder;
+}
+
+static void unpack_linked(struct copy *copy, const struct item *item) {
+    const char *name;
+    if (copy->skipped || copy->depth == 0) return;
+    int folder = open_below(copy->text, &name), into = levels[copy->depth].folder;
+    name_new(copy, into);
+    bool made = folder >= 0 && linkat(folder, name, into, copy->made, 0) == 0;
+    if (!made || renameat(into, copy->made, into, item->name) < 0) tell(copy, ITEM_PROBLEM, WHY_ERROR, errno);
+    else copy->files++;
+    // Where both were names of one file already, rename(2) has left it.
+    if (made) unlinkat(into, copy->made, 0);
+    copy->made[0] = '\0';
+    close_held(&folder);
+}
+
 // ── folders
 
 static void enter(struct copy *copy, const struct item *item, size_t above) {
@@ -179,6 +207,7 @@ static void take_item(struct copy *copy, const struct item *item) {
     push_name(copy, item->name);
     if (item->kind == ITEM_FILE) unpack_file(copy, item);
     else if (item->kind == ITEM_LINK) unpack_link(copy, item);
+    else if (item->kind == ITEM_LINKED) unpack_linked(copy, item);
     else if (item->kind == ITEM_ENTER) enter(copy, item, before);
     else give_up(copy);
     // A folder that was entered is where what follows lies; leave() goes back.

@@ -106,9 +106,9 @@ class Unarchiver:
 
     def _member(self, members: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """An absolute name begins in the folder too, as tar(1) has it; one that leads out of it is refused."""
-        names = [name for name in member.name.split("/") if name not in ("", ".")]
-        if ".." in names:
-            self._left(member.name, "its name leads out of the folder")
+        names = _names(member.name)
+        if ".." in names or (member.islnk() and ".." in _names(member.linkname)):
+            self._left(member.name, "it leads out of the folder")
         elif len(names) > DEEPEST or max(map(_length, [*names, member.linkname]), default=0) > TEXT_LIMIT:
             self._left(member.name, WHYS[Why.DEEP] if len(names) > DEEPEST else "its name is too long")
         elif member.isdir():
@@ -117,10 +117,13 @@ class Unarchiver:
             self._left(member.name, "it has no name")
         elif member.issym() and member.linkname:
             self._put(names, self._item(Kind.LINK, member, names[-1], member.linkname))
+        elif member.islnk():
+            target = "/".join(_names(member.linkname))
+            self._put(names, Item(Kind.LINKED, os.fsencode(names[-1]), os.fsencode(target)))
         elif member.isreg():
             self._file(members, member, names)
         else:
-            self._left(member.name, "a hard link" if member.islnk() else WHYS[Why.SPECIAL])
+            self._left(member.name, WHYS[Why.SPECIAL])
 
     def _enter(self, names: list[str], member: tarfile.TarInfo) -> None:
         if not names or [one.name for one in self._open][: len(names)] == names:
@@ -164,6 +167,10 @@ class Unarchiver:
         names = (b"" if kind == Kind.LEAVE else os.fsencode(name), os.fsencode(text))
         size = member.size if kind == Kind.FILE else 0
         return Item(kind, *names, mode, member.uid, member.gid, size, seconds, nanoseconds)
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _length(name: str) -> int:

@@ -32,9 +32,12 @@ class Packer:
         self._sender, self._left, self._moved = sender, left, moved
         self._owners = owners
         self._depth = 0
+        self._linked: dict[tuple[int, int], bytes] = {}  # files of several names, by the first path below the top
+        self._top = ""
 
     def path(self, path: str, *, follow: bool) -> None:
         """The whole of it; a link as one unless `follow`. Raises VoltError where it cannot be read at all."""
+        self._top = f"{path.rstrip('/')}/"
         try:
             status = os.stat(path, follow_symlinks=follow)
             if stat.S_ISLNK(status.st_mode):
@@ -92,6 +95,11 @@ class Packer:
             if not stat.S_ISREG(status.st_mode):
                 self._left(path, WHYS[Why.SPECIAL])
                 return
+            if self._depth and status.st_nlink > 1:
+                first = self._linked.setdefault((status.st_dev, status.st_ino), _below(path, self._top))
+                if first != _below(path, self._top):
+                    self._sender.item(Item(Kind.LINKED, name, first))
+                    return
             self._sender.item(self._item(Kind.FILE, status, name))
             self._content(file, status.st_size, path)
             if os.fstat(file).st_size > status.st_size:
@@ -129,6 +137,10 @@ class Packer:
         mode = stat.S_IMODE(status.st_mode) & ~(0 if self._owners else SET_ID)
         size = status.st_size if kind == Kind.FILE else 0
         return Item(kind, name, text, mode, status.st_uid, status.st_gid, size, seconds, nanoseconds)
+
+
+def _below(path: str, top: str) -> bytes:
+    return os.fsencode(path.removeprefix(top))
 
 
 def measured(path: str) -> int:

@@ -154,6 +154,24 @@ def test_no_link_is_followed_below_the_top(units, tmp_path):
     assert (tmp_path / "tree/one").read_text() == "y"
 
 
+def test_another_name_is_given_below_the_top_alone(units, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/one").write_text("outside")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "tree/abs").symlink_to(tmp_path / "outside/one")
+    good = [file_of(b"x", b"one"), Item(Kind.ENTER, b"sub"), Item(Kind.LINKED, b"two", b"one")]
+    bad = [
+        Item(Kind.LINKED, b"bad", to) for to in (b"../outside/one", b"out/one", b"sub/../../outside/one", b"", b"no")
+    ]
+    again = Item(Kind.LINKED, b"two", b"sub/two")
+    with asleep(units) as init:
+        told = unpacked(init, tmp_path / "tree", TREE, *good, again, *bad, LEFT, LEFT, END)
+    assert [one[:2] for one in told] == [("PROBLEM", Why.ERROR)] * len(bad)
+    assert sorted(path.name for path in (tmp_path / "tree/sub").iterdir()) == ["two"]
+    assert (tmp_path / "tree/sub/two").samefile(tmp_path / "tree/one")
+
+
 def test_folders_that_lie_too_deep_are_left_out_both_ways(units, tmp_path):
     deep = DEEPEST + 10
     parts = [Item(Kind.ENTER, b"d", mode=0o755), file_of(b"x", b"f")] * deep
