@@ -86,10 +86,12 @@ contents = st.lists(
 @given(contents)
 def test_any_tree_has_one_digest_as_a_folder_an_archive_and_an_export(tmp_path_factory, made):
     base = tmp_path_factory.mktemp("any")
-    store, here = make_store(str(base / "state")), os.fsencode(base / "tree")
+    store, here = make_store(str(base / "state")), os.fsencode(base.resolve() / "tree")
     os.mkdir(here)
     for parts, what in made:
         path = b"/".join([here, *parts])
+        if os.path.realpath(os.path.dirname(path)) != os.path.dirname(path):
+            continue  # over a link, to wherever it leads
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if what is None:
