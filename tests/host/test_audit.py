@@ -39,6 +39,7 @@ from volt.model.steps import (
     Mask,
     NoNewPrivileges,
     Open,
+    OpenTerminal,
     ProtectInit,
     ProtectPath,
     RestrictSelf,
@@ -154,7 +155,7 @@ def as_it_is(plan):
 class Planned:
     """A sleeping workload with a volume, limits and a user of its own, and what it is compared with."""
 
-    def __init__(self, volt, busybox, folder, **sections):
+    def __init__(self, volt, busybox, folder, call=api.Call(), **sections):  # noqa: B008 a value, never changed
         share = folder / "share"
         share.mkdir(exist_ok=True)
         os.chown(share, 1000, 1000)
@@ -167,7 +168,7 @@ class Planned:
         given = {"workload": {}, "limits": {"nofile": "64:128"}, **sections, "storage": storage}
         given["workload"] = {"command": ["sleep", "60"], **given["workload"]}
         self.manifest = volt.manifest(**given)
-        self.plan, self.facts = planned(self.manifest, None, None, api.Call())
+        self.plan, self.facts = planned(self.manifest, None, None, call)
 
     @contextmanager
     def running(self, launched):
@@ -381,6 +382,12 @@ def test_env_files_stay_with_the_init_for_sessions_and_no_more_than_there_are(on
     given = one(workload={"env_file": str(tmp_path / "values")})
     assert given.missing() == set()
     assert given.missing(compare=without("host", SealFile)) == {"init.descriptors"}
+
+
+def test_a_terminal_stays_open_with_the_init_where_the_payload_has_one(one):
+    given = one(call=api.Call(terminal=0b110))
+    assert given.missing() == set()
+    assert given.missing(compare=without("init", OpenTerminal)) == {"init.descriptors"}
 
 
 def test_a_session_leaves_nothing_behind(one):
