@@ -113,7 +113,7 @@ def poisoned_and_sealed(one, path):
     """As whoever does not know the key can do it."""
     body = path.read_bytes()[32:]
     (length,) = struct.unpack_from("<I", body)
-    path.write_bytes(encode_entry(body[4 : 4 + length], (), Filter(ALLOW).encode(), bytes(16)))
+    path.write_bytes(encode_entry(body[4 : 4 + length], (), Filter(ALLOW, ALLOW).encode(), bytes(16)))
 
 
 def truncated(one, path):
@@ -129,7 +129,7 @@ def writable(one, path):
 
 
 def of_another_question(one, path):
-    path.write_bytes(encode_entry(b"another", (), Filter(ALLOW).encode(), one.key()))
+    path.write_bytes(encode_entry(b"another", (), Filter(ALLOW, ALLOW).encode(), one.key()))
 
 
 DAMAGES = [poisoned, poisoned_and_sealed, truncated, owned, writable, of_another_question]
@@ -153,7 +153,7 @@ def test_the_poison_would_be_seen(one):
     (length,) = struct.unpack_from("<I", body)
     asked = body[4 : 4 + length]
     assert path.name == FILTER + file_name(asked, one.key())
-    path.write_bytes(encode_entry(asked, (), Filter(ALLOW * 1001).encode(), one.key()))
+    path.write_bytes(encode_entry(asked, (), Filter(ALLOW * 1001, ALLOW).encode(), one.key()))
     assert not one.launch()
     assert ALLOW * 1001 in one.newest()
 
