@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,32 @@ def test_without_input_there_is_only_output(detached, attach):
         assert touch.wait(SECONDS).status == 0
     assert one.end() == 3
     assert one.seen()[0].endswith(b"out\n")
+
+
+def test_its_own_input_is_found_among_all_that_its_supervisor_holds(detached, volt):
+    """While it is waited for to be ready there is another pipe; and where its payload reads no more there is none."""
+    service = {"ready": "file:/srv/ready", "ready_timeout": "50s"}
+    manifest = volt.manifest(service=service)
+    script = "read x; echo [$x]; : > /srv/ready; exec < /dev/null; sleep 300"
+    words = ("run", "-d", "-i", manifest, "--", "sh", "-c", script)
+    with volt.start(*words, stdout=subprocess.PIPE) as starter:
+        run = until(lambda: [one for one in api.ps().runs if api.inspect(one.id)[0].payload], "the run")[0].id
+        detached.runs.append(run)
+        until(lambda: _written_pipes(run) > 1, "what waits for it to be ready")
+        with api.attach(run) as one:
+            os.write(one.input, b"word\n")
+        assert starter.wait(SECONDS) == 0
+    until(lambda: "[word]" in detached.log(run), "the answer")
+    with api.attach(run) as one:
+        assert one.input is None
+
+
+def _written_pipes(run):
+    """How many pipes its supervisor writes to."""
+    pid = api.inspect(run)[0].pid
+    pipes = [n for n in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{n}").startswith("pipe:")]
+    flags = [Path(f"/proc/{pid}/fdinfo/{n}").read_text().split()[3] for n in pipes]
+    return sum(int(flag, 8) & os.O_ACCMODE == os.O_WRONLY for flag in flags)
 
 
 def test_a_run_that_keeps_nothing_ends_with_its_status_too(detached, attach):

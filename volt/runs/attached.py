@@ -11,11 +11,12 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
 from volt.runs.log_files import BLOCK, LogFiles
-from volt.runs.processes import GONE, descriptors
+from volt.runs.processes import GONE, descriptors, tree_of
 from volt.runs.session import copy_descriptor
 
 if TYPE_CHECKING:
@@ -26,28 +27,27 @@ PTMX = os.makedev(5, 2)  # Documentation/admin-guide/devices.txt
 
 def input_of(record: Record) -> int | None:
     """What the payload of a detached run reads, as a descriptor to write to that blocks nobody: the pipe of `-i`, or
-    the master of its terminal. None where it has neither. Raises StateError."""
+    the master of its terminal. None where it has neither, or nothing in it reads any more. Raises StateError."""
     if not (record.terminal or record.interactive):
         return None
     try:
         pidfd = os.pidfd_open(record.pid)
         try:
-            found = _found(record, pidfd)
+            return _found(record, pidfd)
         finally:
             os.close(pidfd)
     except GONE as error:
         raise StateError(f"{record.name} has ended meanwhile") from error
     except OSError as error:
         raise StateError(f"{record.name}: its input cannot be reached: {error}") from error
-    if found is None:
-        raise StateError(f"{record.name}: its supervisor holds no input", hint="it has not started yet, or is ending")
-    return found
 
 
 def _found(record: Record, pidfd: int) -> int | None:
-    """What it leads to is looked at on the copy: the number may be another's by then."""
+    """What it leads to is looked at on the copy: the number may be another's by then. Of the pipes that the supervisor
+    writes to it is the one that something inside holds too: no other of them is ever handed in."""
+    inside = set() if record.terminal else _pipes_inside(record)
     for number, target in descriptors(record.pid):
-        if not ("ptmx" in target if record.terminal else target.startswith("pipe:")):
+        if not ("ptmx" in target if record.terminal else target in inside):
             continue
         copied = copy_descriptor(pidfd, number)
         if record.terminal and _is_master(copied):  # whose description the supervisor has set not to block
@@ -65,8 +65,15 @@ def _is_master(descriptor: int) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == PTMX
 
 
+def _pipes_inside(record: Record) -> set[str]:
+    found: set[str] = set()
+    for pid in tree_of(record).inside:
+        with suppress(*GONE):
+            found.update(target for _, target in descriptors(pid) if target.startswith("pipe:"))
+    return found
+
+
 def _is_written(descriptor: int) -> bool:
-    """Of the supervisor's pipes it writes to one alone: what its payload reads."""
     writes = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
     return writes and stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
