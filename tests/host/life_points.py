@@ -196,14 +196,14 @@ class LifeStage(Stage):
         return []
 
     def copied(self, verb):
-        """Under its name there is all of a copy or nothing; what it was called before is removed here."""
+        """Under its name there is all of a copy or nothing. One that is out here is removed, by any name."""
         source, target = (self.paths.get(one) for one in verb.whole)
         for one in self.folder.glob(".volt-cp-*"):
             one.unlink()
         if not target or not target.exists():
             return []
         wrong = [] if target.read_bytes() == source.read_bytes() else [f"not whole: {target}"]
-        target.unlink()
+        self.paths["out"].unlink(missing_ok=True)
         return wrong
 
     def once_more(self, verb):
