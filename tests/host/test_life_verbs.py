@@ -139,7 +139,7 @@ def test_wait_ends_with_the_status(volt, started):
 
 def test_waiting_for_a_signal_s_end(face, started):
     run = started("web")
-    threading.Timer(0.5, run.process.send_signal, [signal.SIGTERM]).start()
+    threading.Timer(1.5, run.process.send_signal, [signal.SIGTERM]).start()
     assert face("wait", "web") == [("web", "exited", 143)]
 
 
@@ -153,7 +153,7 @@ def test_a_wait_has_a_limit_and_the_run_goes_on(face, started):
 
 def test_a_run_whose_supervisor_is_killed_meanwhile_is_lost(face, started):
     run = started("web")
-    threading.Timer(0.5, run.process.kill).start()
+    threading.Timer(1.5, run.process.kill).start()
     assert face("wait", "web") == [("web", "lost", 125)]
 
 
