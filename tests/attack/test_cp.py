@@ -116,7 +116,7 @@ def _seen(attempt):
     """Whether something happens at least once of many times."""
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
-        with suppress(OSError):
+        with suppress(OSError, api.StateError):  # its processes come and go
             if attempt():
                 return True
     return False

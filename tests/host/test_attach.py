@@ -116,7 +116,10 @@ def attach(volt, request):
 
 
 def shows(one, out, err=None):
-    until(lambda: out in one.seen()[0] and (err is None or err in one.seen()[1]), f"{out}, not {one.seen()}")
+    try:
+        until(lambda: out in one.seen()[0] and (err is None or err in one.seen()[1]), f"{out}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {one.seen()}") from error
 
 
 @pytest.mark.kernel
@@ -124,7 +127,7 @@ def test_output_from_now_on_and_the_payloads_status(detached, attach):
     run = detached.start("sh", "-c", ANSWERS, options=["-i"])
     with api.attach(run) as early:
         os.write(early.input, b"before\n")
-    until(lambda: "[before]" in detached.log(run), "what came before")
+    until(lambda: "err before" in detached.log(run), "what came before")
     one = attach(run)
     one.write(b"in\n")
     shows(one, b"[in]\n", b"err in\n")
