@@ -41,8 +41,9 @@ def judged(stage, verb, kills, error=None):
 @pytest.mark.parametrize("verb", LIFE, ids=lambda verb: verb.name)
 def test_a_verb_that_is_killed_leaves_what_ps_tells_and_the_next_command_ends(stage, verb):
     found = stage.kills_of(verb)
-    all_of_them = EXHAUSTIVE or len(found) <= MANY
-    judged(stage, verb, found if all_of_them else points.one_of_each(found, SEEN[verb.like or verb.name]))
+    # Of a verb whose kinds of calls others have shown already, one stands for all.
+    fresh = points.one_of_each(found, SEEN[verb.like or verb.name]) or found[:1]
+    judged(stage, verb, found if EXHAUSTIVE or len(found) <= MANY else fresh)
 
 
 @pytest.mark.parametrize("verb", LIFE if EXHAUSTIVE else FEW, ids=lambda verb: verb.name)
