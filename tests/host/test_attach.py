@@ -242,32 +242,13 @@ class TestSignals:
             assert one.wait(SECONDS).status == 7
 
 
-class OnTerminal(Terminal):
-    """A pseudo-terminal with `volt attach OPTIONS RUN` on it."""
-
-    def __init__(self, volt, run, *options, **kinds):
-        self.volt, self.words = volt, ("attach", *options, run)
-        super().__init__(self, None, **kinds)
-
-    def start(self, *_, **options):
-        return self.volt.start(*self.words, **options)
-
-    def close(self):
-        if self.run.poll() is None:
-            self.run.kill()
-            self.run.wait()
-        for descriptor in (self.master, self.slave):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
 class TestTerminal:
     @pytest.fixture
     def terminal(self, volt):
         opened = []
 
-        def open_terminal(*words, **kinds):
-            opened.append(OnTerminal(volt, *words, **kinds))
+        def open_terminal(run, *options, **kinds):
+            opened.append(Terminal(volt, "attach", *options, run, **kinds))
             return opened[-1]
 
         yield open_terminal

@@ -217,7 +217,9 @@ def test_a_terminal_is_one_inside(ready):
 
 
 def screen(one, manifest, **options):
-    terminal = Terminal(one, manifest, "sh", "-c", "stty size; test -t 0 && test -t 2 && echo $TERM terminal")
+    terminal = Terminal(
+        one, "run", manifest, "--", "sh", "-c", "stty size; test -t 0 && test -t 2 && echo $TERM terminal"
+    )
     assert terminal.end() == 0
     os.close(terminal.master)
     os.close(terminal.slave)

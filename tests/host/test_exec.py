@@ -296,7 +296,7 @@ class TestTerminal:
         opened = []
 
         def open_terminal(*words, **kinds):
-            opened.append(OnTerminal(volt, web.name, *words, **kinds))
+            opened.append(on_terminal(volt, web.name, *words, **kinds))
             return opened[-1]
 
         yield open_terminal
@@ -335,7 +335,7 @@ class TestTerminal:
     def test_it_belongs_to_the_commands_user_who_can_open_it_again(self, volt):
         with living(volt, workload={"user": "daemon"}, security={"capabilities": []}) as web:
             for user in ("daemon", "nobody"):
-                one = OnTerminal(
+                one = on_terminal(
                     volt, web.name, "-u", user, "-it", "sh", "-c", "echo again > $(tty); stat -c %U $(tty)"
                 )
                 try:
@@ -371,37 +371,14 @@ class TestTerminal:
             assert one.wait(SECONDS).status == 0
 
 
-class OnTerminal(Terminal):
-    """A pseudo-terminal with `volt exec OPTIONS NAME -- COMMAND` on it."""
-
-    def __init__(self, volt, name, *words, **kinds):
-        options = []
-        words = list(words)
-        while words[0].startswith("-"):
-            options.append(words.pop(0))
-            if options[-1] == "-u":
-                options.append(words.pop(0))
-        self.words = ("exec", *options, name, "--", *words)
-        super().__init__(Exec(volt, self.words), None, **kinds)
-
-    def close(self):
-        if self.run.poll() is None:
-            self.run.kill()
-            self.run.wait()
-        for descriptor in (self.master, self.slave):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-class Exec:
-    """In the place of a Volt whose `start` runs another verb."""
-
-    def __init__(self, volt, words):
-        self.volt = volt
-        self.words = words
-
-    def start(self, *_, **options):
-        return self.volt.start(*self.words, **options)
+def on_terminal(volt, name, *words, **kinds):
+    """A pseudo-terminal with `volt exec OPTIONS NAME -- COMMAND` on it; `words` are the options and the command."""
+    options, command = [], [*words]
+    while command[0].startswith("-"):
+        options.append(command.pop(0))
+        if options[-1] == "-u":
+            options.append(command.pop(0))
+    return Terminal(volt, "exec", *options, name, "--", *command, **kinds)
 
 
 def test_a_plain_exec_imports_neither_typer_nor_rich_nor_pydantic(volt, web):

@@ -68,7 +68,7 @@ def run(volt, busybox):
         storage={"rootfs": str(busybox), "writable_layer": "tmpfs"},
         limits={"nofile": "64:128"},
     )
-    terminal = Terminal(volt, manifest, "sh", "-c", TERMINAL)
+    terminal = Terminal(volt, "run", manifest, "--", "sh", "-c", TERMINAL)
     try:
         terminal.until(b"up", SECONDS)
         done = volt("exec", "-u", "root", "watched", "--", "sh", "-c", "id -u; echo $A")

@@ -14,16 +14,13 @@ import pytest
 
 
 class Terminal:
-    """A pseudo-terminal with `volt run … -- COMMAND` on it, driven from the master's side."""
+    """A pseudo-terminal with `volt WORDS…` on it, driven from the master's side."""
 
-    def __init__(self, volt, manifest, *command, rows=33, columns=101):
+    def __init__(self, volt, *words, rows=33, columns=101):
         self.master, self.slave = pty.openpty()
         self.resize(rows, columns)
         self.run = volt.start(
-            "run",
-            manifest,
-            "--",
-            *command,
+            *words,
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
@@ -56,22 +53,26 @@ class Terminal:
             self.seen += os.read(self.master, 65536)
         return self.run.returncode
 
+    def close(self):
+        if self.run.poll() is None:
+            self.run.kill()
+            self.run.wait()
+        for descriptor in (self.master, self.slave):
+            if descriptor >= 0:  # a test may have closed it
+                os.close(descriptor)
+
 
 @pytest.fixture
 def terminal(volt):
     opened = []
 
     def open_terminal(*command, **kinds):
-        opened.append(Terminal(volt, volt.manifest(), *command, **kinds))
+        opened.append(Terminal(volt, "run", volt.manifest(), "--", *command, **kinds))
         return opened[-1]
 
     yield open_terminal
     for one in opened:
-        if one.run.poll() is None:
-            one.run.kill()
-            one.run.wait()
-        os.close(one.master)
-        os.close(one.slave)
+        one.close()
 
 
 @pytest.mark.kernel
