@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -170,6 +171,7 @@ DAMAGE = {
     "the rules": [["nft", "flush", "ruleset"]],
     "one chain": [["nft", "flush", "chain", "bridge", "volt", "prerouting"]],
     "its addresses": [["ip", "addr", "flush", "dev", "volt0"]],
+    "its IPv6 address": [["ip", "-6", "addr", "flush", "dev", "volt0", "scope", "global"]],
     "it is down": [["ip", "link", "set", "volt0", "down"]],
     "all of it": [["nft", "flush", "ruleset"], ["ip", "link", "del", "volt0"]],
 }
@@ -190,6 +192,12 @@ while True:
 """
 
 
+def addresses(link):
+    """Of both families, in the network namespace that stands for a machine."""
+    shown = json.loads(subprocess.run(["ip", "-j", "addr", "show", link], capture_output=True, check=True).stdout)
+    return {one["local"] for one in shown[0]["addr_info"] if one["scope"] == "global"}
+
+
 @pytest.mark.parametrize("what", DAMAGE)
 def test_what_somebody_has_taken_down_the_next_launch_mends(volt, machine, what):
     """And workloads that run are connected again, with the connections that they had."""
@@ -199,10 +207,11 @@ def test_what_somebody_has_taken_down_the_next_launch_mends(volt, machine, what)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         held = volt.start("run", volt.manifest(network=BRIDGE), "--", "python3", "-c", HELD, address, **pipes)
         assert held.stdout.readline() == b"connected\n"
-        before = rules()
+        before, whole = rules(), addresses("volt0")
         for words in DAMAGE[what]:
             subprocess.run(words, check=True)
         assert volt.run("true", network=BRIDGE).returncode == 0
+        assert addresses("volt0") == whole
         assert {*before.split("\n")} <= {*rules().split("\n")} or len(rules()) > len(before)
         assert held.communicate(b"\n", timeout=30)[0] == b"still\n"
 
@@ -218,6 +227,13 @@ one.sendto(struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0
 
 def setting(name):
     return Path("/proc/sys", name).read_text().strip()
+
+
+def test_the_bridge_takes_no_advertisements_from_its_workloads(volt, machine):
+    assert setting("net/ipv6/conf/default/accept_ra") == "1"
+    assert volt.run("true", network=BRIDGE).returncode == 0
+    assert setting("net/ipv6/conf/default/accept_ra") == "2", "nothing was tried"
+    assert setting("net/ipv6/conf/volt0/accept_ra") == "0"
 
 
 def test_a_route_that_a_router_has_advertised_stays(volt, machine):

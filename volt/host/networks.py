@@ -47,7 +47,11 @@ def _subnet(settings: Settings, routes: tuple[tuple[str, Network], ...]) -> tupl
         if own and settings.subnet not in own:
             return settings.subnet, f"its subnet is {settings.subnet}, and {settings.bridge} is there with {own[0]}"
         return settings.subnet, f"its subnet {settings.subnet} overlaps {taken}" if taken else ""
-    for candidate in (*(one for one in SUBNETS if one in own), *SUBNETS):
+    if kept := next((one for one in SUBNETS if one in own), ""):  # whatever has been routed since
+        return kept, ""
+    if own:
+        return own[0], f"{settings.bridge} is there with {own[0]}, and no subnet is set"
+    for candidate in SUBNETS:
         if not _overlapping(ip_network(candidate), settings.bridge, routes):
             return candidate, ""
     return SUBNETS[0], f"each subnet that it could have overlaps a route of the host's: {', '.join(SUBNETS)}"

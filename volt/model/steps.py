@@ -310,13 +310,14 @@ class AllowForwarding(Step):
 
 
 class EnsureBridge(Step):
-    """Find the bridge `label`, then its index is known; where there is none, or it has lost `address`, send `make`,
-    and `mend`, which needs the index: rtnetlink(7)."""
+    """Find the bridge `label`, then its index is known; where there is none, or it has lost `address` or `address6`
+    (none, or 16 bytes), send `make`, and `mend`, which needs the index: rtnetlink(7)."""
 
     name = "ensure-bridge"
     calls = ("sendto",)
     label: Text
     address: U32
+    address6: Blob
     make: Blob
     mend: Messages
 

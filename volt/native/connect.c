@@ -19,8 +19,9 @@
 #define NETFILTER 12       // NETLINK_NETFILTER
 #define LINKS "/proc/self/net/dev"
 #define LINKS_LIMIT (8u << 20) // bytes: some 60,000 of them
-#define LINK_PREFIX "volt-" // of a workload's link, before its address in 8 hex digits: volt/plan/network.py
+#define LINK_PREFIX "volt-" // of a workload's link, before its address in 8 hex digits: volt/plan/links.py
 #define HEX_DIGITS 8
+#define INSIDE "eth0" // … and of its other end, in the workload: volt/plan/links.py
 
 // ── forwarding
 
@@ -71,7 +72,29 @@ int do_allow_forwarding(struct context *context, const struct step_allow_forward
 
 // ── the bridge, and its rules
 
-// The bridge's index, 0 where there is none; *whole when it is up and has its address.
+// The host takes none from its own workloads: what is set for links that come later may say that it does.
+static int ignore_advertisements(struct context *context, const char *label) {
+    char *accept = format_text("net/ipv6/conf/%s/accept_ra", label);
+    char value = setting(accept);
+    if (!value || value == '0') return 0;
+    int file = open(format_text("/proc/sys/%s", accept), O_WRONLY | O_CLOEXEC);
+    int result = file < 0 ? -1 : write_all(file, "0", 1);
+    close_held(&file);
+    return result < 0 ? explain(context, "%s", accept) : 0;
+}
+
+// Whether this machine has the IPv6 address, which is checked by none but itself; none is always there.
+static bool is_own(struct bytes address) {
+    struct sockaddr_in6 wanted = {.sin6_family = AF_INET6};
+    if (address.length != sizeof wanted.sin6_addr) return address.length == 0;
+    memcpy(&wanted.sin6_addr, address.start, sizeof wanted.sin6_addr);
+    int probe = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool own = probe >= 0 && bind(probe, (const struct sockaddr *)&wanted, sizeof wanted) == 0;
+    close_held(&probe);
+    return own;
+}
+
+// The bridge's index, 0 where there is none; *whole when it is up and has its addresses.
 static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) {
     struct ifreq index = {0}, flags, address;
     int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -84,7 +107,7 @@ static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) 
     }
     if (ioctl(probe, SIOCGIFFLAGS, &flags) == 0 && ioctl(probe, SIOCGIFADDR, &address) == 0) {
         const struct sockaddr_in *found = (const void *)&address.ifr_addr;
-        *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address;
+        *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address && is_own(step->address6);
     }
     close_held(&probe);
     return (uint32_t)index.ifr_ifindex;
@@ -102,6 +125,7 @@ int do_ensure_bridge(struct context *context, const struct step_ensure_bridge *s
         context->slots.bridge = find_bridge(step, &whole);
         if (result == 0 && !context->slots.bridge) result = refuse(context, ENODEV, "%s", step->label);
     }
+    if (result == 0) result = ignore_advertisements(context, step->label);
     if (result == 0) result = send_request(context, netlink, fill_messages(context, step->mend), EEXIST);
     close_held(&netlink);
     context->link.mended = true;
@@ -138,15 +162,20 @@ static uint32_t address_of(const char *name) {
     return *end ? 0 : (uint32_t)address;
 }
 
-// The link of who has the claimed address.
-static int find_link(struct context *context) {
+// The link that messages are about from here on.
+static int find(struct context *context, const char *name) {
     struct ifreq index = {0};
     int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    format_into(index.ifr_name, sizeof index.ifr_name, LINK_PREFIX "%08x", context->slots.address);
+    format_into(index.ifr_name, sizeof index.ifr_name, "%s", name);
     int result = probe < 0 ? -1 : ioctl(probe, SIOCGIFINDEX, &index);
     close_held(&probe);
     context->slots.link = (uint32_t)index.ifr_ifindex;
     return result < 0 ? explain(context, "%s", index.ifr_name) : 0;
+}
+
+// The link of who has the claimed address.
+static int find_link(struct context *context) {
+    return find(context, format_text(LINK_PREFIX "%08x", context->slots.address));
 }
 
 // The link at `address` is put on the bridge again, and the rules say again what may come out of it. One that is gone
@@ -199,7 +228,9 @@ static int configure_inside(void *about) {
         explain(context, "the network namespace");
         return errno;
     }
-    return send_filled(context, ROUTE, context->link.configure, 0) < 0 ? errno : 0;
+    // Its index may be any: a kernel with tunnels loaded makes some in each network namespace, before it.
+    if (find(context, INSIDE) < 0 || send_filled(context, ROUTE, context->link.configure, 0) < 0) return errno;
+    return 0;
 }
 
 // As prepare-link said, into this network namespace.

@@ -1,8 +1,7 @@
 """Links, addresses and routes as rtnetlink(7) messages, for a bridge and for the pair of links of one workload.
 
 linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h. Of the pair one end is called `volt-` and the claimed address in
-hex and lies on the bridge; the other is made in the workload's network namespace, as eth0 with the index 2: what
-configures it needs to ask for nothing.
+hex and lies on the bridge; the other is made in the workload's network namespace, as eth0. Its index may be any there.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ _INET, _BRIDGE, _INET6 = 2, 7, 10  # AF_
 _LEARNING, _FLOOD = 8, 9  # IFLA_BRPORT_
 _STATIC_ENTRY, _OF_MASTER = 0x40, 0x04  # NUD_NOARP, NTF_MASTER
 _UP = 0x1  # IFF_UP
-_FIRST = 2  # the index of the first link in a network namespace that has lo
 _MAC, _NAME, _MTU, _MASTER, _INFO, _FAMILIES, _NAMESPACE = 1, 3, 4, 10, 18, 26, 28  # IFLA_
 _NO_DAD = 0x02  # IFA_F_NODAD: the address is nobody else's, by its claim
 _MAIN, _STATIC, _UNICAST = 254, 4, 1  # RT_TABLE_, RTPROT_, RTN_
@@ -39,7 +37,7 @@ def port() -> bytes:
 def make_bridge(label: str, gateway: IPv4Interface, mtu: int) -> bytes:
     """Made with a MAC of its own, so that it does not take that of whatever joins it: ip-link(8)."""
     mac = attribute(_MAC, MAC + gateway.packed)
-    body = _link(0) + name(_NAME, label) + mac + _number(_MTU, mtu) + nested(_INFO, name(1, "bridge"))
+    body = _link() + name(_NAME, label) + mac + _number(_MTU, mtu) + nested(_INFO, name(1, "bridge"))
     return message(_NEWLINK, ACK | CREATE | EXCL, 1, body)
 
 
@@ -53,10 +51,10 @@ def mend_bridge(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Messa
 
 def create_links(mtu: int) -> Message:
     """The pair: one end here, the other where it belongs."""
-    peer = _link(_FIRST) + name(_NAME, INSIDE) + attribute(_MAC, MAC + MARKS[ADDRESS]) + _number(_MTU, mtu)
+    peer = _link() + name(_NAME, INSIDE) + attribute(_MAC, MAC + MARKS[ADDRESS]) + _number(_MTU, mtu)
     peer += attribute(_NAMESPACE, MARKS[NAMESPACE])
     info = nested(_INFO, name(1, "veth"), nested(2, nested(1, peer)))
-    body = _link(0) + name(_NAME, port()) + _number(_MTU, mtu) + info
+    body = _link() + name(_NAME, port()) + _number(_MTU, mtu) + info
     return _messages((_NEWLINK, CREATE | EXCL, body))
 
 
@@ -74,13 +72,14 @@ def adopt_link() -> Message:
 
 
 def remove_link() -> Message:
-    return _messages((_DELLINK, 0, _link(0) + name(_NAME, port())))
+    return _messages((_DELLINK, 0, _link() + name(_NAME, port())))
 
 
 def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Message:
     """Inside: its addresses and the way out. Of IPv6 addresses it has these alone, which follow from its claim."""
-    index = struct.pack("<i", _FIRST)
-    up = (_NEWLINK, 0, _link(_FIRST, _UP))
+    index = MARKS[LINK]
+    link = struct.pack("<BxH", 0, 0) + index
+    up = (_NEWLINK, 0, link + struct.pack("<II", _UP, _UP))
     own = (_NEWADDR, CREATE | EXCL, _own(_INET, gateway.network.prefixlen, 0, index, MARKS[ADDRESS]))
     way = (_NEWROUTE, CREATE | EXCL, _route(_INET, gateway.packed, index))
     if gateway6 is None:
@@ -89,7 +88,7 @@ def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Message
     local = _own(_INET6, 64, 253, index, LINK_LOCAL + MARKS[ADDRESS])
     own6 = _own(_INET6, gateway6.network.prefixlen, 0, index, gateway6.packed[:12] + MARKS[ADDRESS])
     return _messages(
-        (_NEWLINK, 0, _link(_FIRST) + no_others),
+        (_NEWLINK, 0, link + bytes(8) + no_others),
         up,
         own,
         (_NEWADDR, CREATE | EXCL, local),
@@ -103,9 +102,9 @@ def _messages(*bodies: tuple[int, int, bytes]) -> Message:
     return slotted(b"".join(message(kind, ACK | flags, n, body) for n, (kind, flags, body) in enumerate(bodies, 1)))
 
 
-def _link(index: int, flags: int = 0) -> bytes:
-    """struct ifinfomsg."""
-    return struct.pack("<BxHiII", 0, 0, index, flags, flags)
+def _link() -> bytes:
+    """struct ifinfomsg of a link that is told by its name."""
+    return bytes(16)
 
 
 def _address(one: IPv4Interface | IPv6Interface, index: bytes) -> bytes:

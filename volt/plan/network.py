@@ -83,7 +83,14 @@ def network_part(facts: Facts) -> Part:
     return Part(
         host=(
             AllowForwarding(record=record, ipv6=gateway6 is not None),
-            EnsureBridge(label=text(bridge.label), address=int(gateway.ip), make=make, mend=mend, note=_said(bridge)),
+            EnsureBridge(
+                label=text(bridge.label),
+                address=int(gateway.ip),
+                address6=gateway6.packed if gateway6 else b"",
+                make=make,
+                mend=mend,
+                note=_said(bridge),
+            ),
             EnsureRules(ask=rules.ask, mark=rules.mark, count=rules.count, make=rules.make),
             PrepareLink(
                 create=links.create_links(bridge.mtu),

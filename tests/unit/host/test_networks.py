@@ -15,6 +15,7 @@ def row(interface, destination, mask):
 DEFAULT = row("eth0", "00000000", "00000000")
 VPN = row("tun0", "0000000A", "000000FF")  # 10.0.0.0/8
 OWN = row("volt0", "00001DAC", "0000FFFF")  # 172.29.0.0/16
+OTHERS = row("volt0", "0000090A", "0000FFFF")  # 10.9.0.0/16: of somebody else's choice
 TEN = row("volt0", "0000BD0A", "0000FFFF")  # 10.189.0.0/16
 
 
@@ -39,6 +40,8 @@ def test_the_first_subnet_that_no_route_overlaps(probed):
 def test_a_bridge_that_is_there_keeps_its_subnet(probed):
     assert probed(DEFAULT, OWN).subnet == "172.29.0.0/16"
     assert probed(DEFAULT, TEN).subnet == SUBNETS[0]
+    assert (probed(DEFAULT, TEN, VPN).subnet, probed(DEFAULT, TEN, VPN).problem) == (SUBNETS[0], "")
+    assert probed(DEFAULT, OTHERS).problem == "volt0 is there with 10.9.0.0/16, and no subnet is set"
 
 
 def test_a_subnet_that_is_set_is_had_or_refused(probed):
