@@ -203,6 +203,12 @@ class TestWhatIsCopied:
                 for one in map(os.stat, (tmp_path / "plain", tmp_path / "kept"))
             ]
             assert found == [(0, 0, 0o755), (1000, 55, 0o755)]
+            for kept, owner in ((False, (0, 0)), (True, (1000, 55))):
+                out = io.BytesIO()
+                api.copy_out(web.name, "/srv/kept", out, archive=kept)
+                out.seek(0)
+                with tarfile.open(fileobj=out) as tar:
+                    assert [(one.uid, one.gid) for one in tar] == [owner]
 
     def test_a_link_is_one_unless_it_is_to_be_followed(self, copier, web, tmp_path):
         said(web.name, "echo text > /srv/one; ln -s one /srv/link; mkdir /srv/d; ln -s d /srv/dl")
@@ -284,9 +290,19 @@ class TestTar:
             ("/etc/passwd", whole, "Not a directory"),
             ("/srv", b"no tar at all, and longer than a block of one" * 100, "the archive: "),
             ("/srv", whole[: whole.index(b"text") + 2], "the archive"),
+            ("/srv", member(uid=-1), "the archive: "),
+            ("/srv", member(pax_headers={"mtime": "inf"}), "the archive: "),
         ):
             done = volt("cp", "-", f"{web.name}:{path}", input=stream)
             assert (done.returncode, message in done.stderr.decode()) == (1, True), done.stderr
+
+
+def member(**fields):
+    """A tar whose only member has numbers that no file has."""
+    one = tarfile.TarInfo("x")
+    for field, value in fields.items():
+        setattr(one, field, value)
+    return one.tobuf(tarfile.PAX_FORMAT if one.pax_headers else tarfile.GNU_FORMAT) + bytes(1024)
 
 
 def archive(form, packed):
@@ -357,6 +373,7 @@ class TestRefusals:
             (("a", "b"), "neither SOURCE nor TARGET is in a workload"),
             ((f"{web.name}:/a", f"{web.name}:/b"), "one of SOURCE and TARGET is a path here"),
             ((f"{web.name}:/etc", "-", "--json"), "exclude each other"),
+            (("-L", "-", f"{web.name}:/srv"), "no link to follow"),
         ):
             done = volt("cp", *words)
             assert (done.returncode, message in (done.stdout + done.stderr).decode()) == (1, True)

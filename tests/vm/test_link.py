@@ -1,4 +1,4 @@
-"""A workload's link on a kernel that makes others in each network namespace, as it does with a tunnel's driver loaded."""
+"""A workload's link on a kernel that makes others before it, as it does with a tunnel's driver loaded."""
 
 import subprocess
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from types import TracebackType
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from volt.api.looking import looked
@@ -82,9 +82,7 @@ class Attachment:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -102,9 +100,10 @@ def attach(workload: str, *, stdin: bool = True) -> Attachment:
     supervisor = hold(where, record.id) if found.lives else None
     if supervisor is None:
         raise NoSuchRun(f"{record.name} has ended", hint=f"volt logs {record.name} prints what it has written")
-    try:
+    with ExitStack() as held:
+        held.callback(supervisor.close)
         files = log_from_now(f"{where.log}/{record.id}", record.name)
-        return Attachment(supervisor, files, input_of(record) if stdin else None)
-    except BaseException:
-        supervisor.close()
-        raise
+        held.callback(files.close)
+        attachment = Attachment(supervisor, files, input_of(record, supervisor.pidfd) if stdin else None)
+        held.pop_all()
+        return attachment

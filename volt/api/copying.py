@@ -65,7 +65,7 @@ def copy_out(
         if isinstance(to, str | os.PathLike):
             _unpack(receiver, first, tally, (os.fspath(to), base), owners=archive)
         else:
-            archiver = Archiver(to, base)
+            archiver = Archiver(to, base, owners=archive)
             _take(receiver, first, tally, archiver.put)
             archiver.finish()
     return tally.copied()
@@ -91,6 +91,8 @@ def copy_in(
     record = running(folders(), workload)
     tally = Tally(record.name, progress)
     base, named = "", isinstance(source, str | os.PathLike)
+    if follow_link and not named:
+        raise VoltError("a tar has no link to follow", hint="leave out --follow-link")
     if isinstance(source, str | os.PathLike):
         base = _base(os.fspath(source))
         tally.total = measured(os.fspath(source)) if progress else None

@@ -29,8 +29,8 @@ static struct item item_of(enum item_kind kind, const struct stat *status, const
 }
 
 // What is copied grows by no more than twice of what it was: a payload that adds faster than it is read has no end.
-static void count(struct copy *copy, uint64_t bytes) {
-    copy->items++;
+static void count(struct copy *copy, unsigned items, uint64_t bytes) {
+    copy->items += items;
     copy->bytes += bytes;
     if (copy->counting) {
         if (copy->items >= COUNT_MOST || now() > copy->until) copy->uncounted = true;
@@ -87,7 +87,7 @@ static void pack_file(struct copy *copy, int folder, const char *name, const cha
     else if (!S_ISREG(status.st_mode)) tell(copy, ITEM_PROBLEM, WHY_SPECIAL, 0);
     else {
         const struct item item = item_of(ITEM_FILE, &status, shown);
-        count(copy, item.size);
+        count(copy, 0, item.size);
         send_item(copy, &item);
         send_content(copy, file, status.st_size);
         off_t before = status.st_size;
@@ -122,7 +122,6 @@ static void pack_folder(struct copy *copy, int folder, const char *name, const c
         return;
     }
     struct item item = item_of(ITEM_ENTER, &status, shown);
-    count(copy, 0);
     if (!copy->counting) send_item(copy, &item);
     if (copy->depth < ITEM_DEEPEST) pack_entries(copy, entries);
     else tell(copy, ITEM_PROBLEM, WHY_DEEP, 0);
@@ -141,7 +140,6 @@ static void pack_link(struct copy *copy, int folder, const char *name, const cha
     }
     copy->text[length] = '\0';
     item.text = copy->text;
-    count(copy, 0);
     if (!copy->counting) send_item(copy, &item);
 }
 
@@ -152,11 +150,14 @@ static void pack_item(struct copy *copy, int folder, const char *name) {
     if (fstatat(folder, name, &status, copy->follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0) {
         if (copy->depth == 0) fail_copy(copy, errno);
         if (errno != ENOENT) tell(copy, ITEM_PROBLEM, WHY_ERROR, errno); // it has gone meanwhile
-    } else if (S_ISDIR(status.st_mode)) pack_folder(copy, folder, name, shown);
+        return;
+    }
+    // What is left out too: of that as well more may come than is told.
+    count(copy, 1, copy->counting && S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0);
+    if (S_ISDIR(status.st_mode)) pack_folder(copy, folder, name, shown);
     else if (S_ISLNK(status.st_mode)) pack_link(copy, folder, name, shown, &status);
     else if (!S_ISREG(status.st_mode)) tell(copy, ITEM_PROBLEM, WHY_SPECIAL, 0);
-    else if (copy->counting) count(copy, (uint64_t)status.st_size);
-    else pack_file(copy, folder, name, shown);
+    else if (!copy->counting) pack_file(copy, folder, name, shown);
 }
 
 void pack(struct copy *copy, const char *path) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import tarfile
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Protocol
@@ -26,10 +27,12 @@ class Sink(Protocol):
 
 
 class Archiver:
-    """Writes items as a tar, names below `base`. Links are as they are: an archive follows none."""
+    """Writes items as a tar, names below `base`, with `owners` or as root's. Links are as they are: an archive follows
+    none."""
 
-    def __init__(self, to: Sink, base: str) -> None:
+    def __init__(self, to: Sink, base: str, *, owners: bool) -> None:
         self._to = to
+        self._owners = owners
         self._names = [base or "."]
         self._levels = 0
 
@@ -61,7 +64,9 @@ class Archiver:
             self._names[self._levels :] = [os.fsdecode(item.name)]
         one = tarfile.TarInfo("/".join(self._names[: self._levels + 1]))
         one.type, one.mode = KINDS[Kind(item.kind)], item.mode & 0o7777 & ~SET_ID
-        one.uid, one.gid, one.size = item.uid, item.gid, item.size
+        one.size = item.size
+        if self._owners:  # root's otherwise
+            one.uid, one.gid = item.uid, item.gid
         one.mtime, one.linkname = item.seconds, os.fsdecode(item.text)
         if item.nanoseconds:
             one.pax_headers = {"mtime": f"{item.seconds}.{item.nanoseconds:09d}"}
@@ -99,7 +104,7 @@ class Unarchiver:
             with tarfile.open(fileobj=source, mode="r|*") as members:
                 for member in members:
                     self._member(members, member)
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, struct.error, OverflowError, ValueError) as error:  # numbers that are none
             raise VoltError(f"the archive: {error}", hint="- takes a tar, plain or compressed") from error
         self._close_to([])
         self._sender.item(Item(Kind.LEAVE, mode=NO_MODE))

@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 PTMX = os.makedev(5, 2)  # Documentation/admin-guide/devices.txt
 
 
-def input_of(record: Record) -> int | None:
+def input_of(record: Record, supervisor: int) -> int | None:
     """What the payload of a detached run reads, as a descriptor to write to that blocks nobody: the pipe of `-i`, or
-    the master of its terminal. None where it has neither, or nothing in it reads any more. Raises StateError."""
+    the master of its terminal. None where it has neither, or nothing in it reads any more. `supervisor` is the pidfd of
+    its supervisor. Raises StateError."""
     if not (record.terminal or record.interactive):
         return None
     try:
-        pidfd = os.pidfd_open(record.pid)
-        try:
-            return _found(record, pidfd)
-        finally:
-            os.close(pidfd)
+        return _found(record, supervisor)
     except GONE as error:
         raise StateError(f"{record.name} has ended meanwhile") from error
     except OSError as error:

@@ -60,6 +60,7 @@ class Receiver:
         self.descriptor = descriptor
         self._lost = lost
         self._first = True
+        self._depth = 0
 
     def item(self) -> Item:
         """The next one, whole and sound. Raises StateError."""
@@ -69,15 +70,18 @@ class Receiver:
         name, text = self._exactly(name_length), self._exactly(text_length)
         mode, uid, gid, size, seconds, nanoseconds = numbers
         item = Item(kind, name, text, mode, uid, gid, size, seconds, nanoseconds)
-        if size >= HOLE or nanoseconds >= 10**9 or (kind in NAMED and not self._well_named(item)):
+        self._depth += (kind == Kind.ENTER) - (kind == Kind.LEAVE)
+        sound = size < HOLE and nanoseconds < 10**9 and self._depth >= 0
+        if not sound or (kind in NAMED and not self._well_named(item)):
             raise self._damaged()
         return item
 
     def _well_named(self, item: Item) -> bool:
-        """What comes first has no name: what it becomes is for its receiver to say."""
+        """What comes first has no name: what it becomes is for its receiver to say. Nothing comes beside it."""
         first, self._first = self._first, False
         target = item.kind != Kind.LINK or bool(item.text and b"\0" not in item.text)
-        return target and (item.name == b"" if first else is_name(item.name))
+        inside = self._depth > (item.kind == Kind.ENTER)
+        return target and (item.name == b"" if first else inside and is_name(item.name))
 
     def pieces(self, size: int) -> Iterator[bytes | int]:
         """The content of a file: data, or how many zeroes; `size` bytes in all. Raises StateError."""

@@ -80,9 +80,10 @@ class Packer:
                 self._left(path, WHYS[Why.DEEP])
                 return
             status = os.fstat(folder)
+            names = sorted(os.listdir(folder))  # before it is entered: one that cannot be read is left out as a whole
             self._sender.item(self._item(Kind.ENTER, status, name))
             self._depth += 1
-            for each in sorted(os.listdir(folder)):
+            for each in names:
                 self._one(each, folder, f"{path.rstrip('/')}/{each}")
             self._depth -= 1
             self._sender.item(self._item(Kind.LEAVE, status))
