@@ -476,7 +476,13 @@ class Stage:
     def left(self, runs):
         """What a finished run must not leave; of what all volts of the machine share only that of `runs`."""
         state = self.volt.state
-        found = [*state.glob("run/*/*"), *state.glob("log/*"), *state.glob("state/layers/.*"), *state.rglob("*.new-*")]
+        found = [
+            *state.glob("run/*/*"),
+            *state.glob("log/*"),
+            *state.glob("state/layers/.*"),
+            *state.rglob("*.new-*"),
+            *state.glob("state/images/*~*"),
+        ]
         found += state.glob("state/plans/.*")
         found += state.glob("state/store/leases/*")
         found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})

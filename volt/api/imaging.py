@@ -16,10 +16,11 @@ from typing import BinaryIO
 from volt.errors import HostUnfit, NoSuchImage, StoreError, VoltError
 from volt.host.folders import folders
 from volt.images import records
-from volt.images.records import Image
+from volt.images.records import Image, sweep
 from volt.images.reference import URL, Reference, name
 from volt.store.collect import Collected, collect, leased, leases
 from volt.store.intake import Intake
+from volt.store.locks import collecting
 from volt.store.place import PREFIX, Store, make_store, open_store
 from volt.store.transaction import Transaction
 from volt.store.tree import Node, entries, text
@@ -187,6 +188,9 @@ def collect_store(*, dry_run: bool = False) -> Collected:
     if store is None:
         return Collected()
     with _told("the store cannot be cleared"):
+        if not dry_run:
+            with collecting(store.path):
+                sweep(state)
         return collect(store, lambda: _held(state), dry_run=dry_run)
 
 

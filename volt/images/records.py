@@ -13,7 +13,7 @@ from volt.images.reference import Reference, parse
 from volt.model.values import Value, kinds
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store, is_digest
-from volt.store.transaction import sync_folder, write_whole
+from volt.store.transaction import UNFINISHED, sync_folder, write_whole
 
 VERSION = 1
 _MOST = 1 << 16
@@ -64,7 +64,7 @@ def images(state: str) -> tuple[Image, ...]:
 def _images(state: str) -> Iterator[Image]:
     with suppress(FileNotFoundError):
         for file in sorted(os.listdir(folder(state))):
-            if ".new-" not in file:  # as transaction.write_whole calls what it has not finished
+            if UNFINISHED not in file:
                 with suppress(FileNotFoundError):
                     yield _read(f"{folder(state)}/{file}")
 
@@ -82,6 +82,14 @@ def _read(where: str) -> Image:
     if version != VERSION or not sound:
         raise StoreError(f"{where} was written by another version of volt", hint="import the image again")
     return image
+
+
+def sweep(state: str) -> None:
+    """Remove what crashes left. The caller holds the store as `collecting` does."""
+    with suppress(FileNotFoundError):
+        for file in os.listdir(folder(state)):
+            if UNFINISHED in file:
+                os.unlink(f"{folder(state)}/{file}")
 
 
 def write(state: str, image: Image) -> None:

@@ -13,7 +13,7 @@ URL = "cas://"
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*(?::\d+)?/)?{_PART}(?:/{_PART})*", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
-_MOST = 255
+_MOST, _BEHIND = 255, 20  # bytes: NAME_MAX, and what is behind a name
 _HINT = "write [REGISTRY/]NAME[:VERSION] in lower-case letters, digits and -._/"
 
 
@@ -48,6 +48,8 @@ def name(written: str) -> Reference:
     head, colon, version = written.rpartition(":")
     if not colon or "/" in version:  # a port is before a slash
         head, version = written, LATEST
-    if not _NAME.fullmatch(head) or not _VERSION.fullmatch(version) or len(written) > _MOST - len(LATEST) - 1:
+    # Its record is a file of that name, with %2F for a slash, and behind it a process id while it is written.
+    long = len(head) + 2 * head.count("/") + 1 + len(version) > _MOST - _BEHIND
+    if long or not _NAME.fullmatch(head) or not _VERSION.fullmatch(version):
         raise StoreError(f"{written!r} is no name of an image", hint=_HINT)
     return Reference(head, version)

@@ -38,7 +38,7 @@ MOST_LINKS = 40  # as the kernel, path_resolution(7)
 def read_archive(file: BinaryIO, intake: Intake) -> Node:
     """The tree of an archive, plain or compressed with gzip, bzip2 or xz, its content added to the transaction.
     Raises StoreError, OSError."""
-    stream, tree = Forwards(file), Growing()
+    stream, tree = Forwards(file), Growing(intake)
     for archive, member in _members(stream):
         path = member.name.encode("utf-8", "surrogateescape")
         try:
@@ -164,8 +164,9 @@ def _content(path: bytes, node: Node, archive: tarfile.TarFile, member: tarfile.
 class Growing:
     """A tree that gets its files by their paths, as extracting would give them to a folder that it cannot leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake) -> None:
         self.root = Node(stat.S_IFDIR | 0o755)
+        self._intake = intake
 
     def put(self, path: bytes, parts: list[bytes], node: Node) -> None:
         """Raises StoreError where something else is in the way."""
@@ -196,34 +197,45 @@ class Growing:
             raise refused(path, "there is a folder of that name already")
         siblings[parts[-1]] = found
 
+    def _made(self, path: bytes, name: bytes, depth: int) -> Node:
+        if depth > DEEPEST:
+            raise refused(path, f"it lies in more than {DEEPEST} folders")
+        folder = Node(stat.S_IFDIR | 0o755)
+        self._intake.entry(name, folder)
+        return folder
+
     def _folder(self, path: bytes, parts: list[bytes], *, make: bool = True) -> dict[bytes, Node]:
-        """What is in a folder, links on the way followed inside the tree; folders that are missing are made."""
+        """What is in a folder, links on the way followed inside the tree; folders that are missing are made. Whatever
+        the archive did not name counts as if it had: those folders, and the path behind a link."""
         way, names, links = [self.root], parts[::-1], 0
+        lengths = [0]  # of the path of each folder on the way
         while names:
             name = names.pop()
             if name == b"..":
-                way = way[:-1] or way
+                way, lengths = way[:-1] or way, lengths[:-1] or lengths
                 continue
             if name in (b"", b"."):
                 continue
             here = way[-1].children
             node = here.get(name) if here is not None else None
             if node is None and here is not None and make:
-                node = here[name] = Node(stat.S_IFDIR | 0o755)
+                node = here[name] = self._made(path, name, len(way))
             if node is None:
                 raise refused(path, "a folder on the way to it is missing")
             if stat.S_ISLNK(node.mode):
                 links += 1
                 if links > MOST_LINKS:
                     raise refused(path, "the links on the way to it lead nowhere")
-                way = way[:1] if node.target.startswith(b"/") else way
+                way, lengths = (way[:1], lengths[:1]) if node.target.startswith(b"/") else (way, lengths)
                 names += node.target.split(b"/")[::-1]
                 continue
             if node.children is None:
                 raise refused(path, f"{text(name)} on the way to it is no folder")
             way.append(node)
+            lengths.append(lengths[-1] + len(name) + 1)
         if len(way) > DEEPEST:
             raise refused(path, f"it lies in more than {DEEPEST} folders")
+        self._intake.count_names(path, max(0, lengths[-1] - len(path)))
         children = way[-1].children
         assert children is not None
         return children

@@ -21,6 +21,7 @@ from volt.store.tree import is_tree
 
 Wanted = Callable[[], set[str]]
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+_REDIRECT = re.compile(rb"/([0-9a-f]{2})/([0-9a-f]{62})")  # of an image: volt/store/erofs.py
 _SUFFIX = ".erofs"
 _START = 256  # bytes of an object that tell whether it is a tree
 
@@ -46,7 +47,8 @@ def collect(store: Store, named: Wanted, *, dry_run: bool = False) -> Collected:
             freed += _on_disk(store.image(digest))
             if not dry_run:
                 os.unlink(store.image(digest))
-        marked = mark(store, _wanted(store, named))
+        # Of the first look too: those kept their images, and an image never stays without its objects.
+        marked = mark(store, wanted | _wanted(store, named))
         everything = list(object_digests(store))
         # Trees first: one that is there has all its objects, whenever a crash comes.
         going = sorted((one for one in everything if one not in marked), key=lambda one: not _is_tree(store, one))
@@ -69,12 +71,16 @@ def _wanted(store: Store, named: Wanted) -> set[str]:
 
 
 def mark(store: Store, trees: set[str]) -> set[str]:
-    """The trees, and every object that they could mean: whatever looks like a digest in one counts. A tree that is
-    not there holds nothing. Raises StoreError for one that is damaged: who knows what it would have held."""
+    """The trees, and every object that they could mean: whatever looks like a digest in one counts. Of a tree that was
+    taken out as damaged the image says the same. Raises StoreError for one that is damaged: who knows what it would
+    have held."""
     marked = set(trees)
     for tree in trees:
         if store.has(tree):
             marked |= {found.decode() for found in _DIGEST.findall(store.read(tree))}
+            continue
+        with suppress(FileNotFoundError), open(store.image(tree), "rb") as file:
+            marked |= {(folder + rest).decode() for folder, rest in _REDIRECT.findall(file.read())}
     return marked
 
 

@@ -106,9 +106,9 @@ def _file(level: _Level, name: str, path: bytes, status: os.stat_result, intake:
     if stat.S_ISREG(status.st_mode):
         return _regular(level, name, path, intake)
     node = _node(status)
-    intake.entry(path, node)
     if stat.S_ISLNK(node.mode):
         node.target = os.fsencode(os.readlink(name, dir_fd=level.descriptor))
+    intake.entry(path, node)
     node.xattrs = intake.attributes(path, attributes_of(f"/proc/self/fd/{level.descriptor}/{name}"))
     return node
 

@@ -52,12 +52,13 @@ class Intake:
         self.entries += 1
         if self.entries > self._bounds.entries:
             raise refused(path, f"there are more than {self._bounds.entries} files")
-        self._count_names(path, len(path) + len(node.target))
+        self.count_names(path, len(path) + len(node.target))
         self._check_kind(path, node)
         if self._progress:
             self._progress(self.entries, self.bytes)
 
-    def _count_names(self, path: bytes, more: int) -> None:
+    def count_names(self, path: bytes, more: int) -> None:
+        """So many bytes more that are held in memory."""
         self._names += more
         if self._names > self._bounds.names:
             raise refused(path, f"names, links and attributes together have more than {self._bounds.names} bytes")
@@ -90,7 +91,7 @@ class Intake:
                 taken[name] = value
         if sum(len(name) + len(value) + 8 for name, value in taken.items()) > XATTR_MOST:
             raise refused(path, f"its attributes together have more than {XATTR_MOST} bytes")
-        self._count_names(path, sum(len(name) + len(value) for name, value in taken.items()))
+        self.count_names(path, sum(len(name) + len(value) for name, value in taken.items()))
         return taken
 
 

@@ -16,11 +16,10 @@ from contextlib import suppress
 from volt.errors import StoreError
 from volt.model.values import Value
 from volt.store.erofs import object_path
-from volt.store.tree import DIGEST_LENGTH, Node, decode
+from volt.store.tree import DIGEST_LENGTH, TREE_MOST, Node, decode
 
 FOLDERS = ("objects", "images", "leases", "tmp")
 PREFIX = "sha256:"
-TREE_MOST = 1 << 30  # bytes of a tree's canonical form
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

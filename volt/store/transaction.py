@@ -134,18 +134,25 @@ class Transaction:
         self.added += size
 
 
+UNFINISHED = "~"  # in no name of an image
+
+
 def write_whole(path: str, data: bytes) -> None:
-    """A file whole or not at all, on disk with its name when this returns. Raises OSError."""
-    temporary = f"{path}.new-{os.getpid()}"
+    """A file whole or not at all, on disk with its name when this returns. What a crash leaves has UNFINISHED in its
+    name. Raises OSError."""
+    temporary = f"{path}{UNFINISHED}{os.getpid()}"
     with suppress(FileNotFoundError):
         os.unlink(temporary)
     descriptor = os.open(temporary, _NEW, 0o600)
     try:
         _write_all(descriptor, data)
         os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
     sync_folder(os.path.dirname(path))
 
 

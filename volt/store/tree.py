@@ -21,6 +21,7 @@ HEADER = '{"kind":"volt-tree","version":1}'
 LINK = "link"
 NAME_MOST = 255  # bytes: NAME_MAX
 TARGET_MOST = 4095  # bytes: PATH_MAX and its NUL
+TREE_MOST = 1 << 30  # bytes of a canonical form
 DEEPEST = 256  # folders within each other
 ID_MOST = 2**32 - 2  # the last one means "no id", chown(2)
 TIME_MOST = 2**40  # seconds, either way
@@ -78,16 +79,16 @@ def _bytes(written: object) -> bytes:
 
 
 def encode(root: Node) -> bytes:
-    """The canonical form."""
-    lines = [HEADER]
+    """The canonical form. Raises StoreError for a tree that is too large for one."""
+    lines, size = [HEADER], len(HEADER) + 1
     first: dict[int, bytes] = {}
     for path, node in entries(root):
-        if node.children is None:
-            before = first.setdefault(id(node), path)
-            if before is not path:
-                lines.append(_line([text(path), LINK, text(before)]))
-                continue
-        lines.append(_line(_record(path, node)))
+        before = first.setdefault(id(node), path) if node.children is None else path
+        further = before is not path
+        lines.append(_line([text(path), LINK, text(before)] if further else _record(path, node)))
+        size += len(lines[-1]) + 1
+        if size > TREE_MOST:
+            raise StoreError(f"the tree is larger than {TREE_MOST} bytes")
     return "\n".join([*lines, ""]).encode()
 
 
@@ -200,12 +201,21 @@ XATTR_MOST = 60_000  # bytes of one file's, names and values: XATTR_SIZE_MAX is 
 _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 _CAPABILITY = b"security.capability"
 # What the host's security modules have put on files: it says nothing about the tree, and would be wrong elsewhere.
-OF_THE_HOST = (b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor", b"security.SMACK64")
+_SMACK = (b"", b"EXEC", b"MMAP", b"TRANSMUTE", b"IPIN", b"IPOUT")  # linux/xattr.h
+OF_THE_HOST = frozenset(
+    (
+        b"security.selinux",
+        b"security.ima",
+        b"security.evm",
+        b"security.apparmor",
+        *(b"security.SMACK64" + one for one in _SMACK),
+    )
+)
 
 
 def of_the_host(name: bytes) -> bool:
     """Whether an attribute belongs to the machine that a tree was read on."""
-    return name.startswith(OF_THE_HOST)
+    return name in OF_THE_HOST
 
 
 def xattr_problem(name: bytes, value: bytes) -> str:

@@ -11,7 +11,7 @@ from volt.errors import StoreError
 from volt.model.values import Value, replace
 from volt.store.collect import image_digests, object_digests
 from volt.store.erofs import image
-from volt.store.locks import adding
+from volt.store.locks import adding, collecting
 from volt.store.place import PREFIX, Store
 from volt.store.transaction import Transaction
 from volt.store.tree import objects
@@ -50,7 +50,7 @@ def verify(
             found, more = _hash(path)
             count, size = count + 1, size + more
             if found != digest:
-                damage.append(_object(store, digest, repair=repair))
+                damage.append(Damage("object", digest, "its content is not what its name says"))
             if progress:
                 progress(count, size)
         known = {one.digest for one in damage if one.kind == "object"}
@@ -70,15 +70,14 @@ def _hash(path: str) -> tuple[str, int]:
     return known.hexdigest(), size
 
 
-def _object(store: Store, digest: str, *, repair: bool) -> Damage:
-    """A process that has it open keeps it; others get an error instead of wrong bytes."""
-    if repair:
-        os.unlink(store.object(digest))
-    return Damage("object", digest, "its content is not what its name says", repair)
-
-
 def _mended(store: Store, one: Damage) -> Damage:
-    """An image is made again from its tree."""
+    """An object is taken out: a process that has it open keeps it, others get an error instead of wrong bytes. An image
+    is made again from its tree."""
+    if one.kind == "object" and store.has(one.digest):
+        with collecting(store.path):  # an import that has seen it counts on it
+            if store.has(one.digest) and _hash(store.object(one.digest))[0] != one.digest:
+                os.unlink(store.object(one.digest))
+        return replace(one, mended=True)
     if one.kind != "image":
         return one
     with suppress(FileNotFoundError):

@@ -35,6 +35,18 @@ def test_all_images_are_listed_by_name_those_without_one_last(state):
     assert images(f"{state}/nowhere") == ()
 
 
+def test_no_name_hides_an_image_and_what_a_crash_left_is_none(state):
+    odd = replace(FIRST, name="app.new-ui", version="1.new-2")
+    write(state, odd)
+    assert odd in images(state)
+    left = Path(records.folder(state), "debian:12~123")
+    left.write_text("half of a record")
+    assert len(images(state)) == len(IMAGES) + 1
+    records.sweep(state)
+    assert not left.exists()
+    assert len(images(state)) == len(IMAGES) + 1
+
+
 @pytest.mark.parametrize(
     ("word", "number"),
     [("debian:12", 1), ("debian:13", 2), ("a/b", 0), (f"sha256:{B}", 2), (f"cas://sha256:{B}", 2), (B[:6], 2),
@@ -63,7 +75,7 @@ def test_a_name_is_given_to_another_tree_and_taken_away(state, tmp_path):
 
 
 def test_what_a_crash_left_is_no_image_and_what_is_damaged_is_said_to_be(state):
-    Path(records.folder(state), "debian:12.new-55").write_text("{")
+    Path(records.folder(state), "debian:12~55").write_text("{")
     assert images(state) == IMAGES
     record = Path(records.folder(state), "debian:12")
     good = json.loads(record.read_bytes())

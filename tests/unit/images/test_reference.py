@@ -31,7 +31,8 @@ def test_a_reference_is_written_as_it_is_understood():
 @pytest.mark.parametrize(
     "written",
     ["", ":", "Debian", "a:", ":b", "../a", "a/../b", "/a", "a//", "a b", "a\n", "a:b:c/", "sha256:",
-     f"sha256:{DIGEST[1:]}", f"sha256:{DIGEST.upper()}", f"a@sha256:{DIGEST}0", "a" * 300, "a:" + "b" * 129, "a%2Fb", "cas://"],
+     f"sha256:{DIGEST[1:]}", f"sha256:{DIGEST.upper()}", f"a@sha256:{DIGEST}0", "a" * 300, "a:" + "b" * 129, "a%2Fb", "cas://",
+     "a/" * 100 + "a"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(written):
     with pytest.raises(StoreError):

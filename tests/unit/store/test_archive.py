@@ -212,6 +212,14 @@ BOUNDS = {
     "entries": (Bounds(entries=50), [member(f"f{n}") for n in range(60)]),
     "bytes": (Bounds(bytes=1000), [member(f"f{n}", bytes(300)) for n in range(5)]),
     "names": (Bounds(names=1000), [member(f"{n}" * 200) for n in range(9)]),
+    "folders that no member names": (Bounds(entries=10), [member("a/b/c/d/e/f/g/h/i/j/k/l/m/n")]),
+    "paths behind a link": (
+        Bounds(names=3000),
+        [
+            member("l", kind=tarfile.SYMTYPE, linkname="/".join(["n" * 100] * 5)),
+            *(member(f"l/{n}") for n in range(9)),
+        ],
+    ),
     "hard links": (
         Bounds(entries=9),
         [member("f"), *(member(f"l{n}", kind=tarfile.LNKTYPE, linkname="f") for n in range(9))],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,27 @@ def test_a_launch_that_comes_after_that_finds_no_image(store, tmp_path):
     assert asked == [True, False]  # so whoever takes a lease after the second look fails, and says so
 
 
+def test_a_run_that_ends_between_the_two_looks_leaves_an_image_with_all_that_it_shows(store, tmp_path):
+    one, other = two(store, tmp_path)
+    looks = iter([{one, other}])
+    collect(store, lambda: next(looks, {one}))
+    assert os.path.exists(store.image(other))
+    assert verify(store, {one, other}).damage == ()
+
+
+def test_what_a_tree_that_was_taken_out_has_shown_stays_as_long_as_it_is_needed(store, tmp_path):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+    shown = store.tree(tree).children[b"bin"].children[b"su"].digest
+    os.chmod(store.object(tree), 0o600)
+    Path(store.object(tree)).write_bytes(b"x")
+    assert [(one.digest, one.mended) for one in verify(store, {tree}, repair=True).damage] == [(tree, True)]
+    assert not store.has(tree)
+    collect(store, lambda: {tree})
+    assert store.has(shown)
+    collect(store, set)
+    assert not store.has(shown)
+
+
 def test_a_damaged_tree_stops_collecting_since_nobody_knows_what_it_needs(store, tmp_path):
     one, other = two(store, tmp_path)
     Path(store.object(one)).write_bytes(b"nonsense")
@@ -256,6 +278,19 @@ def test_what_is_missing_is_found_and_an_image_is_made_again(store, tmp_path):
     assert "missing" in verify(store, {tree}).damage[0].problem
     assert take_folder(store, here) == tree  # and what was taken out comes back
     assert verify(store, {tree}).damage == ()
+
+
+def test_nothing_is_taken_out_while_something_is_added(store, tmp_path, monkeypatch):
+    """An import counts on what it has seen."""
+    monkeypatch.setattr("volt.store.verify.collecting", partial(locks.collecting, seconds=0.2))
+    tree = take_folder(store, folder(tmp_path / "tree"))
+    digest = store.tree(tree).children[b"bin"].children[b"su"].digest
+    os.chmod(store.object(digest), 0o600)
+    Path(store.object(digest)).write_bytes(b"x")
+    with locks.adding(store.path), pytest.raises(StoreError):
+        verify(store, {tree}, repair=True)
+    assert store.has(digest)
+    assert [one.mended for one in verify(store, {tree}, repair=True).damage] == [True]
 
 
 def test_a_file_that_looks_like_a_tree_is_a_file(store, tmp_path):

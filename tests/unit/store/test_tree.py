@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volt.errors import StoreError
-from volt.store.tree import HEADER, Node, decode, encode, entries, objects
+from volt.store.tree import HEADER, Node, decode, encode, entries, objects, of_the_host
 
 DIGEST = "ab" * 32
 
@@ -107,3 +107,18 @@ def test_a_tree_that_is_cut_within_a_line_is_no_tree():
     for end in (end for end in range(len(data)) if data[:end].count(b"\n") < 2 or data[end - 1 : end] != b"\n"):
         with pytest.raises(StoreError):
             decode(data[:end])
+
+
+def test_only_attributes_that_are_known_to_be_the_hosts_are_left_out():
+    assert all(of_the_host(name) for name in (b"security.selinux", b"security.ima", b"security.SMACK64EXEC"))
+    assert not any(of_the_host(name) for name in (b"security.imagine", b"security.selinux2", b"security.capability"))
+
+
+def test_a_tree_that_nobody_could_read_again_is_not_written(monkeypatch):
+    root = node(stat.S_IFDIR, 0o755, children={b"\xff" * 200: node(stat.S_IFLNK, 0o777, target=b"x")})
+    size = len(encode(root))
+    monkeypatch.setattr("volt.store.tree.TREE_MOST", size)
+    assert len(encode(root)) == size
+    monkeypatch.setattr("volt.store.tree.TREE_MOST", size - 1)
+    with pytest.raises(StoreError, match="larger"):
+        encode(root)
