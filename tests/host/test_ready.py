@@ -368,5 +368,18 @@ def test_a_killed_supervisor_takes_its_watcher_along(ready):
     until(lambda: not Path(f"/proc/{watcher}").exists(), "its end")
 
 
+@pytest.mark.parametrize(("sign", "kept"), [("file:/run/app.ready", 1 << 2), ("tcp:8080", 0), ("http:8080/", 0)])
+def test_a_watcher_keeps_no_capability_but_to_look_for_a_file(ready, sign, kept):
+    """CAP_DAC_READ_SEARCH is the third: capabilities(7)."""
+    asker = ready.volt.start("run", "-d", ready.manifest(sign), "--", "sleep", "60", stdout=subprocess.PIPE)
+    until(lambda: any(one.waiting for one in api.ps().runs), "a reason")
+    (run,) = api.ps().runs
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    (watcher,) = [one for one in children if len(status_of(one)["NSpid"].split()) == 1]
+    assert [int(status_of(watcher)[one], 16) for one in ("CapEff", "CapPrm", "CapInh", "CapAmb")] == [kept, kept, 0, 0]
+    api.stop(every=True, timeout=0)
+    asker.communicate(timeout=20)
+
+
 def status_of(pid):
     return dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())

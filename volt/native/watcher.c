@@ -1,4 +1,4 @@
-// The watcher: a process without powers that waits for one sign of the payload's readiness, outside of its reach.
+// The watcher: a process without capabilities, but for one to look for a file, that waits for one sign of the payload's readiness, outside of its reach.
 #include "watcher.h"
 
 #include <arpa/inet.h>
@@ -24,6 +24,7 @@ enum { SHOWN, NEWS, LIVING, FIRST_FREE }; // its descriptors
 #define ANSWER 5000u    // … that an answer may take, however it comes
 #define QUIET 250u      // … between two news of what the payload says
 #define BURST 64        // messages that are read at once, before a pause
+#define LAST 4096 // … and when it is over: more than a socket keeps, unix(7), max_dgram_qlen
 #define MESSAGE 4096u   // bytes of the longest that is read
 #define STATUS_LINE 13u // bytes: "HTTP/1.1 200" and what ends the number, RFC 9112
 #define DAC_READ_SEARCH 2 // linux/capability.h
@@ -219,8 +220,8 @@ static bool take_message(struct notices *notices) {
     return true;
 }
 
-static void take_messages(struct notices *notices) {
-    for (int i = 0; i < BURST && take_message(notices); i++) continue;
+static void take_messages(struct notices *notices, int most) {
+    for (int i = 0; i < most && take_message(notices); i++) continue;
 }
 
 // Until nobody wants to hear more; what has been sent by then is told first.
@@ -233,9 +234,9 @@ static _Noreturn void watch_notices(void) {
         uint64_t time = now();
         int wait = !notices.changed ? -1 : next > time ? (int)(next - time) : 0;
         if (poll(polls, 2, wait) < 0 && errno != EINTR) _exit(VOLT_FAILED);
-        take_messages(&notices);
-        time = now();
         bool last = polls[0].revents != 0;
+        take_messages(&notices, last ? LAST : BURST);
+        time = now();
         if (notices.changed && (last || time >= next)) {
             tell(NEWS_SAID, notices.said, notices.length);
             notices.changed = false;

@@ -5,6 +5,9 @@ no other use: nobody reads from the socket, and the process is dead, left for it
 ended nobody inside can trace it or read its memory, with whatever capabilities: it is not dumpable, prctl(2).
 """
 
+# What a link of /proc says may be no path.
+# ruff: noqa: PTH115
+
 from __future__ import annotations
 
 import ctypes
@@ -22,6 +25,7 @@ from volt.runs.processes import namespaced
 _CLONE_NEWPID = 0x2000_0000
 _PR_SET_DUMPABLE = 4
 _SECONDS = 10.0  # that a process takes to begin and to end
+_LOOK = 0.2  # seconds between two looks at whether the run ends
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -80,6 +84,7 @@ def _stand(init: int, user: int, told: int, waits: int) -> None:
     """The parent's part, which never returns."""
     with suppress(BaseException):
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        os.setsid()  # whoever stops an audit by its terminal does not stop this
         namespace = os.open(f"/proc/{init}/ns/pid", os.O_RDONLY)
         if _libc.setns(namespace, _CLONE_NEWPID) == 0:
             child = os.fork()
@@ -87,7 +92,9 @@ def _stand(init: int, user: int, told: int, waits: int) -> None:
                 _end_as(user)
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
             os.write(told, str(namespaced(child)[-1]).encode())
-            os.read(waits, 1)
+            # An init that ends waits for all in its pid namespace to be reaped: its link leads nowhere by then.
+            while not select.select([waits], [], [], _LOOK)[0] and os.readlink(f"/proc/{init}/exe"):
+                pass
             os.waitpid(child, 0)
     os._exit(0)
 
