@@ -130,7 +130,8 @@ class Mix:
         while len(self.at_work) >= fewer:
             self.runs |= {path.name.partition(".")[0] for path in self.volt.state.glob("run/[re]*/*")}
             for one in self.at_work:
-                one.kill_if_due()
+                if one.pid not in self.ended:  # reaped while a crash was awaited: the number is nobody's now
+                    one.kill_if_due()
             self.reap()
             for one in [one for one in self.at_work if one.pid in self.ended]:
                 self.at_work.remove(one)
