@@ -170,6 +170,9 @@ def rules():
 DAMAGE = {
     "the rules": [["nft", "flush", "ruleset"]],
     "one chain": [["nft", "flush", "chain", "bridge", "volt", "prerouting"]],
+    "what it is known by": [
+        ["nft", "flush", "set", *of] for of in (("inet", "volt", "bridges"), ("bridge", "volt", "addresses"))
+    ],
     "its addresses": [["ip", "addr", "flush", "dev", "volt0"]],
     "its IPv6 address": [["ip", "-6", "addr", "flush", "dev", "volt0", "scope", "global"]],
     "it is down": [["ip", "link", "set", "volt0", "down"]],

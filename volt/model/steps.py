@@ -324,7 +324,8 @@ class EnsureBridge(Step):
 
 class EnsureRules(Step):
     """Ask nftables for the rules of volt's tables: unless `count` of them bear the `mark`, send `make`, which makes
-    them anew and leaves alone what running workloads have added to sets."""
+    them anew and leaves alone what running workloads have added to sets. `known` asks for what join of PrepareLink
+    adds: where it is missing, the network's links have to be told to the rules again."""
 
     name = "ensure-rules"
     calls = ("sendto",)
@@ -332,21 +333,26 @@ class EnsureRules(Step):
     mark: Blob
     count: U32
     make: Blob
+    known: Blob
 
 
 class PrepareLink(Step):
     """What connects the workload, once it has a network namespace: `create` is the pair of links; `adopt` puts one end
     on the bridge; `permit` says in the bridge's rules what may come out of it; `configure` is sent inside.
     A link of that name is a dead workload's, whose address has been claimed: `remove` deletes it. Where bridge or
-    rules had to be made anew, `adopt` and `permit` are sent for every other workload's link too."""
+    rules had to be made anew, `adopt` and `permit` are sent for every other link whose address with `mask` is `base`
+    too, and then `join`, which makes the network known to the rules."""
 
     name = "prepare-link"
     calls = ("sendto",)
+    base: U32
+    mask: U32
     create: Messages
     adopt: Messages
     permit: Messages
     configure: Messages
     remove: Messages
+    join: Blob
 
 
 class WriteFile(Step):

@@ -140,17 +140,24 @@ int do_ensure_rules(struct context *context, const struct step_ensure_rules *ste
         result = send_request(context, netlink, step->make, 0);
         context->link.mended = true;
     }
+    const struct bytes any = {(const uint8_t *)"", 0};
+    found = result < 0 ? -1 : count_answers(context, netlink, step->known, any);
+    if (found == 0) context->link.mended = true;
     close_held(&netlink);
-    return result;
+    return found < 0 ? -1 : 0;
 }
 
 // ── the workload's links
 
-static int send_filled(struct context *context, unsigned protocol, struct bytes raw, int tolerated) {
+static int send_once(struct context *context, unsigned protocol, struct bytes request, int tolerated) {
     int netlink = netlink_socket(context, protocol);
-    int result = netlink < 0 ? -1 : send_request(context, netlink, fill_messages(context, raw), tolerated);
+    int result = netlink < 0 ? -1 : send_request(context, netlink, request, tolerated);
     close_held(&netlink);
     return result;
+}
+
+static int send_filled(struct context *context, unsigned protocol, struct bytes raw, int tolerated) {
+    return send_once(context, protocol, fill_messages(context, raw), tolerated);
 }
 
 // The address of the workload whose link this is, 0 for another interface.
@@ -189,8 +196,8 @@ static int adopt_link(struct context *context, uint32_t address) {
     return result;
 }
 
-// Those of every workload, proc_pid_net(5): a name and a colon begin each line of /proc/net/dev.
-static int adopt_links(struct context *context) {
+// Those of every workload of this network, proc_pid_net(5): a name and a colon begin each line of /proc/net/dev.
+static int adopt_links(struct context *context, const struct step_prepare_link *step) {
     int list = open(LINKS, O_RDONLY | O_CLOEXEC), result = list < 0 ? explain(context, LINKS) : 0;
     char *lines = keep(LINKS_LIMIT), *rest = lines;
     ssize_t length = list < 0 ? 0 : read_up_to(list, lines, LINKS_LIMIT - 1);
@@ -199,7 +206,7 @@ static int adopt_links(struct context *context) {
     for (char *line; result == 0 && (line = strsep(&rest, "\n"));) {
         char *name = line + strspn(line, " ");
         uint32_t address = address_of(strsep(&name, ":"));
-        if (address) result = adopt_link(context, address);
+        if (address && (address & step->mask) == step->base) result = adopt_link(context, address);
     }
     return result;
 }
@@ -207,7 +214,10 @@ static int adopt_links(struct context *context) {
 int do_prepare_link(struct context *context, const struct step_prepare_link *step) {
     bool mended = context->link.mended;
     context->link = (struct link){mended, step->create, step->adopt, step->permit, step->configure, step->remove};
-    return mended ? adopt_links(context) : 0;
+    if (!mended) return 0;
+    // In this order: who finds the network known finds its links so too.
+    int result = adopt_links(context, step);
+    return result < 0 ? -1 : send_once(context, NETFILTER, step->join, 0);
 }
 
 // The address is claimed: a link of that name is a dead workload's, and its network namespace about to go.

@@ -8,13 +8,17 @@ As nft(8) writes them, for a workload that has claimed 10.189.0.7:
         chain prerouting { type filter hook prerouting priority -300; … }
     }
     table inet volt {
+        set bridges { type ifname; }            # volt0: of each network
+        set pairs { type ifname . ifname; }     # volt0 . volt0: each with itself
+        set internal { type ifname; }           # those without a way out
         chain prerouting { type filter hook prerouting priority raw; … }
         chain forward { type filter hook forward priority filter; … }
         chain postrouting { type nat hook postrouting priority srcnat; … }
     }
 
 A link that is in no set lets nothing out. What a set holds follows from an address alone, so that whatever a dead
-workload left there is right for the next one. The chains' own rules bear a mark by which they are counted.
+workload left there is right for the next one. The chains' own rules name no network, and bear a mark by which they are
+counted. That a bridge is in its set says too that the links on it are in theirs: it is added behind them.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv6Interface
 
 from volt.model.text import ADDRESS, Message
 from volt.model.values import Value
@@ -35,6 +39,9 @@ ON_BRIDGE, ABOVE = nft.Table(nft.BRIDGE, TABLE), nft.Table(nft.INET, TABLE)
 # nft's own numbers of types: ifname, ether_addr, ipv4_addr, ipv6_addr. It prints sets by them.
 _FOUR = nft.Keys("addresses", 1, (41, 9, 7), (16, 6, 4))
 _SIX = nft.Keys("addresses6", 2, (41, 9, 8), (16, 6, 16))
+_BRIDGES = nft.Keys("bridges", 3, (41,), (16,))
+_PAIRS = nft.Keys("pairs", 4, (41, 41), (16, 16))
+_INTERNAL = nft.Keys("internal", 5, (41,), (16,))
 _PREROUTING, _FORWARD, _POSTROUTING = 0, 2, 4  # NF_INET_, NF_BR_
 _FIRST = -300  # before connection tracking and everybody else's rules
 _IPV4, _ARP, _IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"  # linux/if_ether.h
@@ -54,13 +61,25 @@ class Rules(Value):
     make: bytes
 
 
-def host_rules(bridge: str, gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Rules:
+def host_rules() -> Rules:
     """Both tables. Made anew they keep their sets."""
-    rules = [*_bridge_rules(), *_inet_rules(bridge, gateway, gateway6)]
+    rules = [*_bridge_rules(), *_inet_rules()]
     mark = b"volt " + hashlib.sha256(repr(rules).encode()).hexdigest()[:12].encode()
     comment = attribute(7, struct.pack("BB", 0, len(mark) + 1) + mark + b"\0")  # NFTA_RULE_USERDATA, as nft's comments
     marked = [(kind, flags, family, body + comment) for kind, flags, family, body in rules]
     return Rules(nft.listing(TABLE), mark, len(rules), nft.batch([*places(), *marked]))
+
+
+def known(bridge: str) -> bytes:
+    """Asks for a bridge in its set."""
+    return nft.wanted(ABOVE.member(_BRIDGES, _label(bridge)))
+
+
+def join(bridge: str, *, internal: bool) -> bytes:
+    """A network's own elements."""
+    label = _label(bridge)
+    kept = [ABOVE.element(_INTERNAL, label)] if internal else []
+    return nft.batch([*kept, ABOVE.element(_PAIRS, label + label), ABOVE.element(_BRIDGES, label)])
 
 
 def permit(gateway6: IPv6Interface | None) -> Message:
@@ -75,6 +94,7 @@ def permit(gateway6: IPv6Interface | None) -> Message:
 def places() -> Iterator[nft.Body]:
     """Tables, sets and chains, which may be there; then no rules."""
     yield from (ON_BRIDGE.made(), ABOVE.made(), ON_BRIDGE.keys(_FOUR), ON_BRIDGE.keys(_SIX))
+    yield from (ABOVE.keys(keys) for keys in (_BRIDGES, _PAIRS, _INTERNAL))
     for table in (ON_BRIDGE, ABOVE):
         yield table.chain("prerouting", nft.Hook(_PREROUTING, _FIRST))
     yield ABOVE.chain("forward", nft.Hook(_FORWARD, 0))
@@ -131,27 +151,40 @@ def _from_port(number: int) -> tuple[bytes, ...]:
 # ── above it
 
 
-def _inet_rules(bridge: str, gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Iterator[nft.Body]:
+def _inet_rules() -> Iterator[nft.Body]:
+    """Between the links of one network nothing is forwarded but by a bridge that hands its frames to these chains:
+    bridge-nf-call-iptables, Documentation/networking/ip-sysctl.rst."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
-    label = bridge.encode().ljust(16, b"\0")
-    inside = nft.meta(nft.IIFNAME), nft.compared(nft.EQUAL, label)
-    from_outside = nft.meta(nft.IIFNAME), nft.compared(nft.UNEQUAL, label)
-    into = nft.meta(nft.OIFNAME), nft.compared(nft.EQUAL, label)
-    out = nft.meta(nft.OIFNAME), nft.compared(nft.UNEQUAL, label)
     loopback = nft.load(nft.HEADER, 16, 1), nft.compared(nft.EQUAL, b"\x7f")
-    yield ABOVE.rule("prerouting", *inside, *_version(4), *loopback, drop)
-    coming = (*into, *from_outside)
-    for known in ((nft.CT_STATE, _KNOWN), (nft.CT_STATUS, _PUBLISHED)):
-        yield ABOVE.rule("forward", *coming, nft.connection(known[0]), *nft.any_of(known[1]), accept)
-    yield ABOVE.rule("forward", *coming, drop)
-    for own, offset in ((gateway, 12), (gateway6, 8)):
-        if own:
-            subnet = own.network
-            bits = nft.load(nft.HEADER, offset, len(own.packed)), nft.masked(subnet.netmask.packed)
-            source = (*_version(own.version), *bits, nft.compared(nft.EQUAL, subnet.network_address.packed))
-            yield ABOVE.rule("postrouting", *source, *out, nft.masquerade())
+    yield ABOVE.rule("prerouting", *_in(_BRIDGES), *_version(4), *loopback, drop)
+    yield ABOVE.rule("forward", *_same(), accept)
+    yield ABOVE.rule("forward", *_in(_INTERNAL), drop)
+    yield ABOVE.rule("forward", *_out(_INTERNAL), drop)
+    for key, bits in ((nft.CT_STATE, _KNOWN), (nft.CT_STATUS, _PUBLISHED)):
+        yield ABOVE.rule("forward", *_out(_BRIDGES), nft.connection(key), *nft.any_of(bits), accept)
+    yield ABOVE.rule("forward", *_out(_BRIDGES), drop)
+    yield ABOVE.rule("postrouting", *_in(_BRIDGES), *_same(inverted=True), nft.masquerade())
+
+
+def _in(keys: nft.Keys) -> tuple[bytes, bytes]:
+    return nft.meta(nft.IIFNAME, nft.WORDS), nft.found_in(keys)
+
+
+def _out(keys: nft.Keys) -> tuple[bytes, bytes]:
+    return nft.meta(nft.OIFNAME, nft.WORDS), nft.found_in(keys)
+
+
+def _same(*, inverted: bool = False) -> tuple[bytes, ...]:
+    """In by a bridge, and out by the same."""
+    ends = nft.meta(nft.IIFNAME, nft.WORDS), nft.meta(nft.OIFNAME, nft.WORDS + 4)
+    return (*ends, nft.found_in(_PAIRS, inverted=inverted))
 
 
 def _version(number: int) -> tuple[bytes, bytes]:
     """NFPROTO_IPV4, NFPROTO_IPV6."""
     return nft.meta(nft.NFPROTO), nft.compared(nft.EQUAL, bytes([{4: 2, 6: 10}[number]]))
+
+
+def _label(bridge: str) -> bytes:
+    """As the kernel keeps it: linux/if.h, IFNAMSIZ."""
+    return bridge.encode().ljust(16, b"\0")

@@ -30,7 +30,7 @@ from volt.model.steps import (
 from volt.model.text import ADDRESS, GROUPS, Text, text
 from volt.model.workload import Workload
 from volt.plan import links
-from volt.plan.bridge_rules import host_rules, permit
+from volt.plan.bridge_rules import host_rules, join, known, permit
 
 ADDRESSES = "addresses"
 KEY = "network.mode"
@@ -76,7 +76,7 @@ def network_part(facts: Facts) -> Part:
     """The bridge, found or made, and the steps that connect the workload to it."""
     bridge = _bridge(facts)
     gateway, gateway6 = gateways(bridge)
-    rules = host_rules(bridge.label, gateway, gateway6)
+    rules = host_rules()
     record = text(f"{_folder(bridge)}/sysctls")
     mend = links.mend_bridge(gateway, gateway6)
     make = links.make_bridge(bridge.label, gateway, bridge.mtu)
@@ -91,13 +91,16 @@ def network_part(facts: Facts) -> Part:
                 mend=mend,
                 note=_said(bridge),
             ),
-            EnsureRules(ask=rules.ask, mark=rules.mark, count=rules.count, make=rules.make),
+            EnsureRules(ask=rules.ask, mark=rules.mark, count=rules.count, make=rules.make, known=known(bridge.label)),
             PrepareLink(
+                base=int(gateway.network.network_address),
+                mask=int(gateway.netmask),
                 create=links.create_links(bridge.mtu),
                 adopt=links.adopt_link(),
                 permit=permit(gateway6),
                 configure=links.configure(gateway, gateway6),
                 remove=links.remove_link(),
+                join=join(bridge.label, internal=False),
                 note=KEY,
             ),
         ),

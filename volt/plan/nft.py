@@ -17,8 +17,8 @@ PROTOCOL = 12  # NETLINK_NETFILTER
 INET, BRIDGE, ANY = 1, 7, 0  # NFPROTO_
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 BEGIN, END = 0x10, 0x11  # NFNL_MSG_BATCH_
-NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM = (
-    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 12)
+NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM, GETSETELEM = (
+    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 12, 13)
 )  # NFT_MSG_
 DROP, ACCEPT = 0, 1  # linux/netfilter.h
 LINK, HEADER, TRANSPORT = 0, 1, 2  # NFT_PAYLOAD_: link layer, network, transport
@@ -40,6 +40,12 @@ def batch(bodies: Sequence[Body]) -> bytes:
         netlink.message(kind, 0, at, _about(ANY, SUBSYSTEM)) for kind, at in ((BEGIN, 1), (END, len(bodies) + 2))
     )
     return begin + inner + end
+
+
+def wanted(body: Body) -> bytes:
+    """Asks for one thing, which is what answers, or nothing does; then that was all."""
+    kind, flags, family, about = body
+    return netlink.message(kind, ACK | flags, 1, _about(family, 0) + about)
 
 
 def listing(table: str) -> bytes:
@@ -106,6 +112,11 @@ class Table(Value):
         """One more key in a set, or the same again."""
         one = nested(1, nested(1, attribute(1, key)))  # NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
         return NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, one)
+
+    def member(self, keys: Keys, key: bytes) -> Body:
+        """The same key, to be looked for."""
+        _, _, family, body = self.element(keys, key)
+        return GETSETELEM, 0, family, body
 
     @property
     def _within(self) -> bytes:

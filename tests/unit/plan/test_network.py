@@ -11,7 +11,7 @@ from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
 from volt.model.text import BRIDGE as INDEX
 from volt.model.workload import Network
 from volt.plan.assemble import _notes
-from volt.plan.bridge_rules import host_rules, permit
+from volt.plan.bridge_rules import host_rules, join, known, permit
 from volt.plan.landlock import Applied
 from volt.plan.netlink import MARKS, slotted
 from volt.plan.network import addresses, candidates, claims, gateways, network_part
@@ -93,14 +93,23 @@ def test_every_message_is_whole_numbered_and_confirmed(bridge):
 
 
 def vars_of(link):
-    return link.create, link.adopt, link.permit, link.configure, link.remove
+    return link.create, link.adopt, link.permit, link.configure, link.remove, (link.join,)
 
 
-def test_rules_bear_a_mark_that_changes_with_them():
-    one, two = (host_rules(label, *gateways(BRIDGE)) for label in ("volt0", "volt1"))
-    assert one.mark != two.mark
-    assert one.make.count(one.mark) == one.count == two.count
+def test_rules_bear_a_mark_and_name_no_network():
+    rules = host_rules()
+    assert rules.make.count(rules.mark) == rules.count > 10
+    assert b"volt0" not in rules.make
     assert len(filled(permit(gateways(BRIDGE)[1]))) > len(filled(permit(None)))
+
+
+def test_a_network_joins_with_its_bridge_and_an_internal_one_is_marked_as_such():
+    open_one, internal = (join("volt0", internal=each) for each in (False, True))
+    assert b"bridges" in open_one
+    assert b"pairs" in open_one
+    assert b"internal" not in open_one
+    assert b"internal" in internal
+    assert [kind & 0xFF for kind, _, _ in messages(known("volt0"))] == [13], "NFT_MSG_GETSETELEM"
 
 
 def test_the_claim_is_of_this_network_namespace():
