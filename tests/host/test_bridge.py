@@ -219,6 +219,16 @@ def test_what_somebody_has_taken_down_the_next_launch_mends(volt, machine, what)
         assert held.communicate(b"\n", timeout=30)[0] == b"still\n"
 
 
+def test_what_is_whole_is_left_alone(volt, machine):
+    """Rules that are made anew get other handles."""
+    shown = ["nft", "--handle", "list", "ruleset"]
+    assert volt.run("true", network={**BRIDGE, "address": "10.189.7.7"}).returncode == 0
+    before = subprocess.run(shown, capture_output=True, check=True).stdout
+    assert before.count(b'comment "volt ') > 10
+    assert volt.run("true", network={**BRIDGE, "address": "10.189.7.7"}).returncode == 0
+    assert subprocess.run(shown, capture_output=True, check=True).stdout == before
+
+
 ADVERTISE = """
 import socket, struct
 one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)

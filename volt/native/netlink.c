@@ -85,20 +85,34 @@ static int count_in(struct bytes answer, struct bytes mark, bool *ended) {
     return count;
 }
 
-// How many messages with `mark` answer a request to list something; what cannot be listed is not there.
-int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark) {
+static int count_listed(struct context *context, int netlink, struct bytes request, struct bytes mark) {
     int count = 0;
     bool ended = false;
     if (send_all(context, netlink, request) < 0) return -1;
-    struct mark before = mark_memory();
     uint8_t *answer = keep(LISTED_AT_ONCE);
     while (!ended) {
         ssize_t got = recv(netlink, answer, LISTED_AT_ONCE, MSG_DONTWAIT);
         if (got <= 0) break;
         count += count_in((struct bytes){answer, (size_t)got}, mark, &ended);
     }
-    forget_since(before);
     return ended ? count : explain(context, "the answer");
+}
+
+// How many messages with `mark` answer the requests to list something, each of which is one message; what cannot be
+// listed is not there. One after the other: a socket lists one thing at a time.
+int count_answers(struct context *context, int netlink, struct bytes requests, struct bytes mark) {
+    struct netlink_header header;
+    struct mark before = mark_memory();
+    int count = 0;
+    for (size_t at = 0, from = 0; at < requests.length && count >= 0; from = at) {
+        if (!next_message(requests, &at, &header)) return refuse(context, EBADMSG, "the request is damaged");
+        int found = count_listed(context, netlink, (struct bytes){requests.start + from, at - from}, mark);
+        count = found < 0 ? -1 : count + found;
+    }
+    int error = errno;
+    forget_since(before);
+    errno = error;
+    return count;
 }
 
 int do_send_netlink(struct context *context, const struct step_send_netlink *step) {

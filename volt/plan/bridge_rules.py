@@ -67,7 +67,7 @@ def host_rules() -> Rules:
     mark = b"volt " + hashlib.sha256(repr(rules).encode()).hexdigest()[:12].encode()
     comment = attribute(7, struct.pack("BB", 0, len(mark) + 1) + mark + b"\0")  # NFTA_RULE_USERDATA, as nft's comments
     marked = [(kind, flags, family, body + comment) for kind, flags, family, body in rules]
-    return Rules(nft.listing(TABLE), mark, len(rules), nft.batch([*places(), *marked]))
+    return Rules(nft.listing(ON_BRIDGE, ABOVE), mark, len(rules), nft.batch([*places(), *marked]))
 
 
 def known(bridge: str) -> bytes:

@@ -48,9 +48,11 @@ def wanted(body: Body) -> bytes:
     return netlink.message(kind, ACK | flags, 1, _about(family, 0) + about)
 
 
-def listing(table: str) -> bytes:
-    """Asks for the rules of the tables of this name, of every family."""
-    return netlink.message(GETRULE, DUMP, 1, _about(ANY, 0) + name(1, table))
+def listing(*tables: Table) -> bytes:
+    """Asks for the rules of each table. Of several tables of one name the kernel would list the first alone:
+    nf_tables_dump_rules() of net/netfilter/nf_tables_api.c."""
+    asked = [_about(one.family, 0) + name(1, one.label) for one in tables]
+    return b"".join(netlink.message(GETRULE, DUMP, number, one) for number, one in enumerate(asked, 1))
 
 
 def _about(family: int, resource: int) -> bytes:
