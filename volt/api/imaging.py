@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from volt.host.folders import folders
 from volt.images import records
 from volt.images.records import Image, sweep
 from volt.images.reference import URL, Reference, name
+from volt.model.diff import Change
+from volt.model.values import replace
 from volt.store.collect import Collected, collect, leased, leases
 from volt.store.intake import Intake
 from volt.store.locks import collecting
@@ -31,24 +32,30 @@ Progress = Callable[[int, int], None]
 Source = str | Path | BinaryIO
 _STDIO = "-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# What says that an archive or a folder is not a file tree but holds the layers of one.
-_LAYOUT, _SAVED = b"oci-layout", b"manifest.json"
-_CONFIG = re.compile(rb"[0-9a-f]{64}\.json")
 
 
 def import_image(
-    source: Source, reference: str | None = None, *, devices: bool = False, progress: Progress | None = None
+    source: Source,
+    reference: str | None = None,
+    *,
+    devices: bool = False,
+    image: str = "",
+    platform: str = "",
+    progress: Progress | None = None,
 ) -> Image:
     """Bring in the file tree of a folder, or of a tar archive, plain or compressed with gzip, bzip2 or xz: by its path,
     `-` for standard input, or an open binary file. It gets the name `reference`, which then is no other tree's.
 
-    `devices` takes devices and sockets over, which are refused by name otherwise. `progress` is called with the
-    numbers of files and bytes so far. Raises StoreError, HostUnfit without root.
+    Where that holds layers, as an OCI layout does or what docker save writes, the tree is what they come to: those of
+    the image that is called `image` there, or of the only one; of several architectures the one of `platform`
+    (`linux/arm64`), or this machine's. `devices` takes devices and sockets over, which are refused by name otherwise.
+    `progress` is called with the numbers of files and bytes so far. Raises StoreError, HostUnfit without root.
     """
-    from volt.store.archive import read_archive
-    from volt.store.folder import read_folder
+    from volt.images.layout import holds_layers
+    from volt.images.unpack import unpack
 
     _require_root()
+    config = None
     named = name(reference) if reference else Reference()
     shown = _STDIO if not isinstance(source, (str, Path)) else str(source)
     state = folders().state
@@ -56,34 +63,46 @@ def import_image(
         store = make_store(state)
         with Transaction(store) as transaction:
             intake = Intake(transaction, devices=devices, progress=progress)
-            if isinstance(source, (str, Path)) and Path(source).is_dir():
-                root = read_folder(str(source), intake)
-            else:
-                with _opened(source) as file:
-                    root = read_archive(file, intake)
-            _require_tree(root, shown)
-            image = _image(named, transaction.put_tree(root), root, shown, dict(intake.left_out))
+            root = _read(source, intake)
+            if holds_layers(root):
+                intake = Intake(transaction, devices=devices, progress=progress)
+                root, config = unpack(root, intake, image, _architecture(platform))
+            elif image or platform:
+                raise StoreError(f"{shown} holds no layers", hint="leave out --image and --platform")
+            made = _image(named, transaction.put_tree(root), root, shown)
+            made = replace(made, left_out=dict(intake.left_out), config=config)
             transaction.commit()
-            records.write(state, image)
-    return image
+            records.write(state, made)
+    return made
 
 
-def _image(named: Reference, digest: str, root: Node, source: str, left_out: dict[str, int]) -> Image:
+def _read(source: Source, intake: Intake) -> Node:
+    from volt.store.archive import read_archive
+    from volt.store.folder import read_folder
+
+    if isinstance(source, (str, Path)) and Path(source).is_dir():
+        return read_folder(str(source), intake)
+    with _opened(source) as file:
+        return read_archive(file, intake)
+
+
+def _image(named: Reference, digest: str, root: Node, source: str) -> Image:
     found = {id(node): node.size for _, node in entries(root)}
     files = sum(1 for _ in entries(root))
     shown = str(Path(source).absolute()) if source != _STDIO else source
     tree = f"{PREFIX}{digest}"
-    return Image(named.name, named.version, tree, time.time(), shown, files, sum(found.values()), left_out)
+    return Image(named.name, named.version, tree, time.time(), shown, files, sum(found.values()), {})
 
 
-def _require_tree(root: Node, shown: str) -> None:
-    """Layers are not unpacked in this version, and as files of a root they would be of no use. Raises StoreError."""
-    children = root.children or {}
-    saved = _SAVED in children and (b"repositories" in children or any(map(_CONFIG.fullmatch, children)))
-    if _LAYOUT in children or saved:
-        kind = "an OCI layout" if _LAYOUT in children else "an archive of docker save"
-        hint = "unpack it first, for example with umoci unpack, or export a container: docker export NAME"
-        raise StoreError(f"{shown} is {kind}, which is not in this version", hint=hint)
+def _architecture(platform: str) -> str:
+    """As Go calls it. Raises StoreError."""
+    from volt.images.unpack import ARCHITECTURES
+
+    system, slash, architecture = platform.partition("/")
+    if platform and (system != "linux" or not slash or not architecture):
+        raise StoreError(f"{platform!r} is no platform", hint="write linux/amd64 or linux/arm64")
+    own = os.uname().machine
+    return architecture.split("/")[0] or ARCHITECTURES.get(own, own)
 
 
 @contextmanager
@@ -112,7 +131,6 @@ def image(word: str) -> Image:
 
 def tag_image(word: str, reference: str) -> Image:
     """Give an image one more name. Raises NoSuchImage, StoreError, HostUnfit without root."""
-    from volt.model.values import replace
     from volt.store.locks import adding
 
     _require_root()
@@ -165,6 +183,21 @@ def _write_whole(target: Path, write: Callable[[BinaryIO], None]) -> None:
         temporary.rename(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def image_changes(before: str, after: str) -> tuple[Change, ...]:
+    """What has changed from one image to another, by path; times do not count. Raises NoSuchImage, StoreError,
+    HostUnfit without root."""
+    from volt.store.changes import changes
+    from volt.store.locks import adding
+
+    _require_root()
+    state = folders().state
+    found = [records.find(state, word) for word in (before, after)]
+    store = _store(state)
+    with _told("the images cannot be compared"), adding(store.path):
+        old, new = (store.tree(one.digest) for one in found)
+        return tuple(changes(old, new))
 
 
 def verify_store(*, repair: bool = False, progress: Progress | None = None) -> Verified:

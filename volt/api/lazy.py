@@ -32,12 +32,14 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("gc", "restart", "rm"), "volt.api.ending"),
     "span": "volt.host.settings",
     "detach": "volt.api.detaching",
+    **dict.fromkeys(("lock", "show"), "volt.api.showing"),
     "update": "volt.api.updating",
     **dict.fromkeys(
         (
             "collect_store",
             "export_image",
             "image",
+            "image_changes",
             "image_users",
             "images",
             "import_image",
@@ -49,6 +51,7 @@ LAZY: Mapping[str, str] = {
         "volt.api.imaging",
     ),
     "Image": "volt.images.records",
+    **dict.fromkeys(("ImageConfig", "Layer"), "volt.images.config"),
     "Collected": "volt.store.collect",
     **dict.fromkeys(("StoreUsage", "TreeUsage"), "volt.store.usage"),
     **dict.fromkeys(("Damage", "Verified"), "volt.store.verify"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from volt.errors import HostUnfit, NoSuchImage, StoreError
 from volt.images import records
+from volt.images.defaults import filled
 from volt.images.reference import URL, parse
 from volt.model.facts import Facts, ImageFact
 from volt.model.values import replace
@@ -14,21 +15,23 @@ from volt.store.place import PREFIX, Store, is_digest, open_store
 
 if TYPE_CHECKING:
     from volt.host.watch import Watch
+    from volt.images.config import ImageConfig
     from volt.model.workload import Workload
 
 BY_DIGEST, BY_NAME = "storage.rootfs", "workload.image"
 
 
 def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload, ImageFact | None]:
-    """The workload with the digest of its image's tree as its root, and what is known of that. `watch` notes what
-    decided. Raises StoreError for a store that is damaged or not root's, HostUnfit without root."""
+    """The workload with its image's tree as its root, by digest, and what the image says of how it is run; and what is
+    known of the tree. `watch` notes what decided. Raises StoreError for a store that is damaged or not root's,
+    HostUnfit without root."""
     written = workload.storage.rootfs or ""
     if workload.image and written:
         return workload, None  # two roots, which is a finding
     if os.geteuid() != 0:
         raise HostUnfit("images are root's alone", hint="run it with sudo")
     state = facts.folders.state
-    found = _by_name(workload.image, state, watch) if workload.image else _by_digest(written)
+    found, config = by_name(workload.image, state, watch) if workload.image else (_by_digest(written), None)
     if not found.there:
         return workload, found
     store = open_store(state)
@@ -36,8 +39,13 @@ def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload
         watch.place(f"{state}/store")
     found = _image(found, store, facts, watch) if store else replace(found, state="absent")
     root = f"{URL}{PREFIX}{found.digest}"
+    if not found.there:
+        return workload, found
     pinned = replace(workload, image=None, storage=replace(workload.storage, rootfs=root))
-    return (pinned if found.there else workload), found
+    if config:
+        found = replace(found, env=config.env, architecture=config.architecture)
+        pinned, _ = filled(pinned, config)
+    return pinned, found
 
 
 def _by_digest(written: str) -> ImageFact:
@@ -47,18 +55,19 @@ def _by_digest(written: str) -> ImageFact:
     return ImageFact(BY_DIGEST, digest)
 
 
-def _by_name(written: str, state: str, watch: Watch | None) -> ImageFact:
+def by_name(written: str, state: str, watch: Watch | None) -> tuple[ImageFact, ImageConfig | None]:
+    """The tree that a name stands for now, and what its image says about itself. Raises StoreError."""
     try:
         named = parse(written)
     except StoreError as error:  # a name that a registry may have, and that no import takes
-        return ImageFact(BY_NAME, state="absent", problem=error.message)
+        return ImageFact(BY_NAME, state="absent", problem=error.message), None
     if watch:
         watch.link(records.path(state, named))
     try:
         image = records.exact(state, named)
     except NoSuchImage as error:
-        return ImageFact(BY_NAME, state="absent", problem=error.message)
-    return ImageFact(BY_NAME, image.digest) if image else ImageFact(BY_NAME, state="absent")
+        return ImageFact(BY_NAME, state="absent", problem=error.message), None
+    return (ImageFact(BY_NAME, image.digest), image.config) if image else (ImageFact(BY_NAME, state="absent"), None)
 
 
 def _image(found: ImageFact, store: Store, facts: Facts, watch: Watch | None) -> ImageFact:

@@ -22,6 +22,7 @@ from volt.cli.gc import gc
 from volt.cli.inspect import inspect
 from volt.cli.kill import kill
 from volt.cli.learn import learn
+from volt.cli.lock import lock
 from volt.cli.logs import logs
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
@@ -76,7 +77,7 @@ def volt(version: Version = False) -> None:
     """Launch what a TOML manifest describes, behind the wall that one word picks."""
 
 
-OF_MANIFESTS = (run, plan, explain, learn, validate, show, schema, doctor)
+OF_MANIFESTS = (run, plan, explain, learn, validate, show, lock, schema, doctor)
 OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update)
 INSIDE = (exec_, attach, cp, logs, top, stats, diff, audit)
 
@@ -86,7 +87,7 @@ for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, completion):
     app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
 
 # Nouns, whose verbs are words of their own.
-OF_IMAGES = (image.import_, image.ls, image.inspect, image.tag, image.export, image.rm)
+OF_IMAGES = (image.import_, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
 OF_THE_STORE = (store.df, store.verify, store.gc)
 
 NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "store": OF_THE_STORE}

@@ -14,6 +14,8 @@ from volt import api
 from volt.cli.amounts import progress, size
 from volt.cli.candidates import any_file, image_name
 from volt.cli.columns import columns
+from volt.cli.diff import LETTERS
+from volt.cli.diff import document as change_document
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
 from volt.cli.naming import tell
@@ -49,6 +51,12 @@ Which = Annotated[
         autocompletion=image_name,
     ),
 ]
+Before = Annotated[
+    str, typer.Argument(metavar="BEFORE", help="The image to go by.", show_default=False, autocompletion=image_name)
+]
+After = Annotated[
+    str, typer.Argument(metavar="AFTER", help="The image to look at.", show_default=False, autocompletion=image_name)
+]
 Several = Annotated[
     list[str],
     typer.Argument(
@@ -67,19 +75,33 @@ Target = Annotated[
     typer.Argument(metavar="FILE", help="Where the archive goes; - for standard output.", autocompletion=any_file),
 ]
 Devices = Annotated[bool, typer.Option("--allow-devices", help="Take over devices and sockets, which are refused.")]
+Inner = Annotated[str, typer.Option("--image", metavar="NAME", help="Which of the images in a layout.")]
+Platform = Annotated[
+    str, typer.Option("--platform", metavar="linux/ARCH", help="Which of several architectures; this machine's else.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the digests alone.")]
 
 
 @failing(FAILED)
-def import_(source: Source, name: NewName = None, devices: Devices = False, json_: Json = False) -> int:
+def import_(
+    source: Source,
+    name: NewName = None,
+    devices: Devices = False,
+    image: Inner = "",
+    platform: Platform = "",
+    json_: Json = False,
+) -> int:
     """Bring in the file tree of a folder or of a tar archive, and print its digest.
+
+    An OCI layout and an archive of `docker save` or `podman save` hold layers: the tree is what they come to, and what
+    the image says about itself is kept with it.
 
     A workload has it as its root by `workload.image = "NAME:VERSION"`, or by `storage.rootfs = "cas://sha256:DIGEST"`.
     What is in the store already takes no further space. What could do harm is refused by name: devices, paths that
     lead out, attributes that speak to the kernel.
     """
     with progress("files", wanted=not json_) as say:
-        found = api.import_image(source, name, devices=devices, progress=say)
+        found = api.import_image(source, name, devices=devices, image=image, platform=platform, progress=say)
     if json_:
         print(json.dumps({"version": 1, "image": document(found)}, indent=2))
         return 0
@@ -142,6 +164,32 @@ def export(image: Which, file: Target = "-") -> int:
     if file == "-" and sys.stdout.isatty():
         raise VoltError("an archive is nothing for a terminal", hint="give a FILE, or redirect standard output")
     api.export_image(image, file)
+    return 0
+
+
+@failing(FAILED)
+def history(image: Which, json_: Json = False) -> int:
+    """Print how an image was made: what each step did, the last one first, as the image itself says."""
+    found = api.image(image)
+    steps = found.config.history[::-1] if found.config else ()
+    if json_:
+        print(json.dumps({"version": 1, "history": [document(one) for one in steps]}, indent=2))
+    elif steps:
+        rows = [(one.created or "-", "no" if one.empty else "yes", printable(one.created_by) or "-") for one in steps]
+        print(columns([("CREATED", "FILES", "BY"), *rows], (0, 1, 2)), end="")
+    else:
+        print(f"volt: {printable(found.reference)} says nothing of how it was made", file=sys.stderr)
+    return 0
+
+
+@failing(FAILED)
+def diff(before: Before, after: After, json_: Json = False) -> int:
+    """Print what has changed from one image to another: A added, C changed, D deleted. Times do not count."""
+    found = api.image_changes(before, after)
+    if json_:
+        print(json.dumps({"version": 1, "changes": [change_document(one) for one in found]}, indent=2))
+    else:
+        print("".join(f"{LETTERS[one.kind]} {printable(one.path)}\n" for one in found), end="")
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from volt.errors import NoSuchImage, StoreError
+from volt.images.config import CONFIG_MOST, ImageConfig, document, of_document
 from volt.images.reference import Reference, parse
 from volt.model.values import Value, kinds
 from volt.store.locks import adding
@@ -16,7 +17,7 @@ from volt.store.place import PREFIX, Store, is_digest
 from volt.store.transaction import UNFINISHED, sync_folder, write_whole
 
 VERSION = 1
-_MOST = 1 << 16
+_MOST = 2 * CONFIG_MOST
 HINT = "volt image ls lists what there is; volt image import DIR|TAR NAME brings one in"
 _SHORTEST = 6  # digits of a digest that are enough
 
@@ -25,7 +26,7 @@ class Image(Value):
     """One image of this machine. `name` and `version` are "" where it was imported without a name; `tree` is
     `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
     those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
-    with the number of files that had them."""
+    with the number of files that had them. `config` is what an image of layers says about itself, None of a tree."""
 
     name: str
     version: str
@@ -35,6 +36,7 @@ class Image(Value):
     files: int
     bytes: int
     left_out: dict[str, int]
+    config: ImageConfig | None = None
 
     @property
     def digest(self) -> str:
@@ -75,7 +77,8 @@ def _read(where: str) -> Image:
     try:
         known = json.loads(data)
         version = known["record"]
-        image = Image(**{name: known[name] for name in kinds(Image)})
+        config = of_document(known["config"]) if known.get("config") else None
+        image = Image(**{name: known[name] for name in kinds(Image) if name != "config"}, config=config)
         sound = is_digest(image.digest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{where} is damaged", hint="remove it and import the image again") from error
@@ -97,6 +100,7 @@ def write(state: str, image: Image) -> None:
     with suppress(FileExistsError):
         os.mkdir(folder(state), 0o700)
     known = {"record": VERSION, **{name: getattr(image, name) for name in kinds(Image)}}
+    known["config"] = document(image.config) if image.config else None
     reference = Reference(image.name, image.version, image.digest)
     write_whole(path(state, reference), json.dumps(known, indent=1).encode() + b"\n")
 

@@ -46,7 +46,8 @@ class ProfileText(Value):
 class ImageFact(Value):
     """The image that a workload names at `key` of its manifest: the `digest` of its tree; where the `file` lies that
     is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where it is not
-    `there`, `problem` says more than the state does, or is empty."""
+    `there`, `problem` says more than the state does, or is empty. `env` are the variables, NAME=value, and
+    `architecture` the one, as Go calls it, that the image itself names."""
 
     key: str
     digest: str = ""
@@ -56,6 +57,8 @@ class ImageFact(Value):
     filesystem: str = ""
     state: ImageState = "there"
     problem: str = ""
+    env: tuple[str, ...] = ()
+    architecture: str = ""
 
     @property
     def there(self) -> bool:

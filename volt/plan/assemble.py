@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
-from volt.model.facts import Call, Facts
+from volt.model.facts import Call, Facts, ImageFact
 from volt.model.filter import Filter
 from volt.model.folders import UIDS_FOLDER
 from volt.model.landlock import FILES
@@ -120,7 +120,7 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         + landlock_part(landlock, workload, call, streams)
         + _start(streams, call.terminal, sets.bounding, filtered.init)
         + payload_part(workload, identity, filtered.program)
-        + Part(payload=(_execute(workload, call, identity, env_file.inherited),))
+        + Part(payload=(_execute(workload, call, identity, facts.image, env_file.inherited),))
     )
     handed = ("program", "control", "inside", *(name for name in streams if name), *part.inherited)
     part += container.start_part(workload, facts, handed, sets.bounding)
@@ -292,12 +292,14 @@ def _start(standard: tuple[str, ...], terminal: int, given: tuple[str, ...], bpf
     return init_part(bpf) + Part(init=start)
 
 
-def _execute(workload: Workload, call: Call, identity: Identity, env_files: tuple[str, ...]) -> Execute:
+def _execute(
+    workload: Workload, call: Call, identity: Identity, image: ImageFact | None, env_files: tuple[str, ...]
+) -> Execute:
     return Execute(
         argv=tuple(text(word) for word in call.command or workload.command),
         env=environment.given(workload, call),
         env_files=env_files,
-        defaults=environment.defaults(workload, identity, call),
+        defaults=environment.defaults(workload, identity, call, image),
         note="workload.command",
     )
 

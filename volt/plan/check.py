@@ -59,6 +59,10 @@ class Accounts(Value):
     group: str
 
 
+# uname(2)'s architecture → those, as Go calls them, whose programs run on it.
+RUN_BY = {"x86_64": ("amd64", "386"), "aarch64": ("arm64", "arm")}
+
+
 def check(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> tuple[Finding, ...]:
     """Every reason not to launch, at once."""
     return tuple(finding for rule in RULES for finding in rule(workload, facts, call, accounts))
@@ -103,6 +107,10 @@ def _image(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator
     elif found.state == "no-tree":
         hint = "volt image ls lists the digests of trees; volt store verify looks whether they are whole"
         yield Finding("no-tree", found.key, found.problem or f"{written} is no tree", hint)
+    elif found.architecture and found.architecture not in RUN_BY.get(facts.architecture, (found.architecture,)):
+        message = f"the image's programs are for {found.architecture}, and this machine is {facts.architecture}"
+        hint = "import the one for this machine: volt image import --platform"
+        yield Finding("other-architecture", found.key, message, hint)
 
 
 def _no_idmap(key: str, path: str, filesystem: str) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from volt.model.facts import Call
+from volt.model.facts import Call, ImageFact
 from volt.model.text import Text, text
 from volt.model.workload import Workload
 from volt.plan import ready
@@ -11,8 +11,8 @@ from volt.plan.users import Identity
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def defaults(workload: Workload, identity: Identity, call: Call) -> tuple[Text, ...]:
-    """What every payload starts with; an env_file, the manifest and `--env` may replace each."""
+def defaults(workload: Workload, identity: Identity, call: Call, image: ImageFact | None = None) -> tuple[Text, ...]:
+    """What every payload starts with, and its image's; an env_file, the manifest and `--env` may replace each."""
     variables = {
         "PATH": PATH,
         "HOME": identity.home,
@@ -21,6 +21,9 @@ def defaults(workload: Workload, identity: Identity, call: Call) -> tuple[Text, 
     }
     if call.terminal:
         variables["TERM"] = call.term or "xterm"
+    for one in image.env if image else ():
+        name, _, value = one.partition("=")
+        variables[name] = value
     return _lines(variables)
 
 

@@ -12,12 +12,15 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from volt.errors import StoreError
 from volt.store.intake import CHUNK, SMALL, Intake, refused
 from volt.store.stream import HEADERS_MOST, Forwards, cut_short
 from volt.store.tree import DEEPEST, ID_MOST, TARGET_MOST, TIME_MOST, Node, name_problem, text
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _XATTR = "SCHILY.xattr."
 _ACLS = ("SCHILY.acl.access", "SCHILY.acl.default")
@@ -38,17 +41,23 @@ MOST_LINKS = 40  # as the kernel, path_resolution(7)
 def read_archive(file: BinaryIO, intake: Intake) -> Node:
     """The tree of an archive, plain or compressed with gzip, bzip2 or xz, its content added to the transaction.
     Raises StoreError, OSError."""
-    stream, tree = Forwards(file), Growing(intake)
+    tree = Growing(intake)
+    read_members(file, tree)
+    return tree.root
+
+
+def read_members(file: BinaryIO, tree: Growing, known: _Hash | None = None) -> None:
+    """Everything in an archive into a tree; `known` is updated with the plain bytes. Raises StoreError, OSError."""
+    stream = Forwards(file, known)
     for archive, member in _members(stream):
         path = member.name.encode("utf-8", "surrogateescape")
         try:
-            _add(tree, path, archive, member, intake)
+            _add(tree, path, archive, member)
         except (ValueError, OverflowError, tarfile.TarError) as error:
             raise refused(path, f"the member is damaged: {error}") from error
         finally:
             stream.allowance = HEADERS_MOST
     stream.drain()
-    return tree.root
 
 
 def _members(stream: Forwards) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -82,8 +91,8 @@ class _Nothing:
         return 0
 
 
-def _add(tree: Growing, path: bytes, archive: tarfile.TarFile, member: tarfile.TarInfo, intake: Intake) -> None:
-    parts = parts_of(path)
+def _add(tree: Growing, path: bytes, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    parts, intake = parts_of(path), tree.intake
     if member.type == tarfile.LNKTYPE:
         target = member.linkname.encode("utf-8", "surrogateescape")
         tree.link(path, parts, parts_of(target))
@@ -166,7 +175,7 @@ class Growing:
 
     def __init__(self, intake: Intake) -> None:
         self.root = Node(stat.S_IFDIR | 0o755)
-        self._intake = intake
+        self.intake = intake
 
     def put(self, path: bytes, parts: list[bytes], node: Node) -> None:
         """Raises StoreError where something else is in the way."""
@@ -201,7 +210,7 @@ class Growing:
         if depth > DEEPEST:
             raise refused(path, f"it lies in more than {DEEPEST} folders")
         folder = Node(stat.S_IFDIR | 0o755)
-        self._intake.entry(name, folder)
+        self.intake.entry(name, folder)
         return folder
 
     def _folder(self, path: bytes, parts: list[bytes], *, make: bool = True) -> dict[bytes, Node]:
@@ -235,7 +244,7 @@ class Growing:
             lengths.append(lengths[-1] + len(name) + 1)
         if len(way) > DEEPEST:
             raise refused(path, f"it lies in more than {DEEPEST} folders")
-        self._intake.count_names(path, max(0, lengths[-1] - len(path)))
+        self.intake.count_names(path, max(0, lengths[-1] - len(path)))
         children = way[-1].children
         assert children is not None
         return children

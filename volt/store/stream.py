@@ -6,9 +6,12 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from volt.errors import StoreError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 PIECE = 1 << 20
 HEADERS_MOST = 4 << 20  # bytes of the headers of one member: names, attributes, maps of sparse files
@@ -25,9 +28,11 @@ _BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError)
 
 class Forwards:
     """What tarfile takes for a file: it can be read, and sought forwards. `allowance` are the bytes that may still be
-    read; None where whoever reads takes care himself. Raises StoreError beyond it, and for damaged data."""
+    read; None where whoever reads takes care himself. `known` is updated with all that is read. Raises StoreError
+    beyond it, and for damaged data."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, known: _Hash | None = None) -> None:
+        self._known = known
         self._pieces = _pieces(file)
         self._piece = memoryview(b"")
         self._at = 0
@@ -66,6 +71,8 @@ class Forwards:
             piece = next(self._pieces, None)
             if piece is None:
                 return False
+            if self._known:
+                self._known.update(piece)
             self._piece = memoryview(piece)
         return True
 

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from typing import Self
+from typing import BinaryIO, Self
 
 from volt.errors import StoreError
 from volt.store.erofs import image
@@ -103,6 +103,17 @@ class Transaction:
         finally:
             os.close(descriptor)
         self._images.append(digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """The content of an object that is there or has been added. Raises OSError."""
+        staged = digest in self._objects
+        return open(f"{self._folder}/{digest}" if staged else self.store.object(digest), "rb")
+
+    def keep_only(self, digests: set[str]) -> None:
+        """Of what has been added so far the rest is not needed after all."""
+        for digest in self._objects - digests:
+            os.unlink(f"{self._folder}/{digest}")
+        self._objects &= digests
 
     def commit(self) -> None:
         """Give all that was added its name. Raises OSError."""

@@ -1,0 +1,115 @@
+"""What an image says about itself: how it is run, for which machine it is, and how it was made. OCI image-spec,
+config.md; docker save writes the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from volt.errors import StoreError
+from volt.model.values import Value, field, kinds
+
+CONFIG_MOST = 4 << 20  # bytes
+_LISTS = {"entrypoint": "Entrypoint", "command": "Cmd", "env": "Env"}
+_SETS = {"ports": "ExposedPorts", "volumes": "Volumes"}
+_WORDS = {"user": "User", "workdir": "WorkingDir", "stop_signal": "StopSignal"}
+# What Python's kind of a value is called there.
+_CALLED: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
+
+
+class Layer(Value):
+    """One line of an image's history: `created` as it is written, `empty` where it changed no file."""
+
+    created: str = ""
+    created_by: str = ""
+    empty: bool = False
+
+
+class ImageConfig(Value):
+    """`architecture` and `system` as Go calls them; `env` has NAME=value; `ports` and `volumes` are what an image
+    exposes and where it keeps data, which are told and change nothing."""
+
+    architecture: str = ""
+    variant: str = ""
+    system: str = ""
+    created: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    stop_signal: str = ""
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Layer, ...] = ()
+
+    @property
+    def platform(self) -> str:
+        """linux/arm64/v8."""
+        return "/".join(filter(None, (self.system, self.architecture, self.variant)))
+
+
+def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
+    """An image's config, and the digests of its layers' plain bytes, the lowest first. Raises StoreError."""
+    known = parsed(data, "the image's config")
+    inner = _of(known, "config", dict)
+    found: dict[str, Any] = {name: _of(inner, key, str) for name, key in _WORDS.items()}
+    found |= {name: _strings(inner, key) for name, key in _LISTS.items()}
+    found |= {name: tuple(sorted(_of(inner, key, dict))) for name, key in _SETS.items()}
+    found |= {name: _of(known, name, str) for name in ("architecture", "variant", "created")}
+    labels = _of(inner, "Labels", dict)
+    history = tuple(_layer(one) for one in _of(known, "history", list))
+    config = ImageConfig(
+        **found, system=_of(known, "os", str), labels={key: str(labels[key]) for key in labels}, history=history
+    )
+    return config, _strings(_of(known, "rootfs", dict), "diff_ids")
+
+
+def document(config: ImageConfig) -> dict[str, Any]:
+    """As a record has it."""
+    known = {name: getattr(config, name) for name in kinds(ImageConfig)}
+    known["history"] = [{name: getattr(one, name) for name in kinds(Layer)} for one in config.history]
+    return {name: value for name, value in known.items() if value}
+
+
+def of_document(known: Mapping[str, Any]) -> ImageConfig:
+    """What `document` made. Raises TypeError, ValueError, KeyError."""
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    found["history"] = tuple(Layer(**one) for one in known.get("history", ()))
+    return ImageConfig(**found)
+
+
+def parsed(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object. Raises StoreError for what is none."""
+    try:
+        known = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{what} is no JSON: {error}") from error
+    if not isinstance(known, dict):
+        raise StoreError(f"{what} is no object")
+    return known
+
+
+def _layer(known: object) -> Layer:
+    if not isinstance(known, dict):
+        raise StoreError("the image's config: its history is damaged")
+    return Layer(_of(known, "created", str), _of(known, "created_by", str), bool(known.get("empty_layer")))
+
+
+def _of(known: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A value; what is absent or null is empty. Raises StoreError for one of another kind."""
+    value = known.get(key)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise StoreError(f"the image's config: {key} is not {_CALLED[kind]}")
+    return value
+
+
+def _strings(known: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = _of(known, key, list)
+    if not all(isinstance(one, str) for one in found):
+        raise StoreError(f"the image's config: {key} has more than strings in it")
+    return tuple(found)

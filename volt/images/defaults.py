@@ -1,0 +1,45 @@
+"""What an image says about how it is run, as far as the manifest says nothing else."""
+
+from __future__ import annotations
+
+from volt.images.config import ImageConfig
+from volt.model.signals import NAMES
+from volt.model.values import replace
+from volt.model.workload import User, Workload
+
+
+def filled(workload: Workload, config: ImageConfig) -> tuple[Workload, tuple[str, ...]]:
+    """The workload with what the image gives, and the dotted keys of that; the image's variables are given apart, for
+    they come before those of an env_file. What no workload can have stays as it was, and is found missing."""
+    changes: dict[str, object] = {}
+    if not workload.command and (command := config.entrypoint + config.command):
+        changes["command"] = command
+    if workload.user is None and (user := _user(config.user)):
+        changes["user"] = user
+    if workload.workdir is None and config.workdir.strip("/"):
+        changes["workdir"] = "/" + config.workdir.strip("/")
+    keys = [f"workload.{name}" for name in changes]
+    made = replace(workload, **changes)
+    if workload.service.stop_signal is None and (signal := _signal(config.stop_signal)):
+        made = replace(made, service=replace(made.service, stop_signal=signal))
+        keys.append("service.stop_signal")
+    return made, tuple(keys)
+
+
+def _user(written: str) -> User | None:
+    first, colon, second = written.partition(":")
+    if not first:
+        return None
+    return User(_account(first), _account(second) if colon and second else None)
+
+
+def _account(written: str) -> str | int:
+    return int(written) if written.isascii() and written.isdecimal() else written
+
+
+def _signal(written: str) -> str:
+    """Without SIG, as a workload has it; "" for none and for one that a manifest cannot name."""
+    name = written.upper().removeprefix("SIG")
+    if name.isascii() and name.isdecimal():
+        return NAMES[int(name) - 1] if 0 < int(name) <= len(NAMES) else ""
+    return name if name in NAMES else ""
