@@ -6,8 +6,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volt.host.definitions import path_of
 from volt.host.policy import not_roots
 from volt.manifest import locate, locate_in, resolve
+from volt.manifest.networks import read_definition
 from volt.manifest.policy import read_policy
 from volt.model.facts import Bridge, Call, Cgroup, Control, Facts, Folders, ImageFact, PathFact, ProfileText
 from volt.model.findings import Finding
@@ -27,6 +29,7 @@ PATHS = {
     "/dev/null": PathFact("device"),
 }
 CONTROL = Control(own=Cgroup("/"), top=Cgroup("/", ("cpu", "cpuset", "io", "memory", "pids"), free=True), cores=(0, 1))
+LAN = "lan"
 LAYERS = {"moved": '{"version": 1, "root": "/srv/before", "inode": 42}\n'}
 
 
@@ -60,6 +63,7 @@ class Example:
     owner: int = 0
     profile: str = ""
     bridge: str = ""
+    network: str = ""
 
     @property
     def text(self) -> str:
@@ -78,6 +82,8 @@ class Example:
         read = read_policy(POLICY, self.policy.lstrip().encode())
         if self.by == "policy":
             return (*not_roots(POLICY, self.owner, 0o644), *read.findings)
+        if self.by == "network":
+            return read_definition("lan", "vn-lan", path_of("lan"), self.network.lstrip().encode()).findings
         resolved = resolve("-" if self.stdin else "web.toml", self)
         workload = resolved.workload
         if self.by != "plan" or workload is None:
@@ -101,7 +107,7 @@ class Example:
             paths=PATHS,
             layer=LAYERS.get(workload.name),
             policy=read.policy,
-            bridge=Bridge("volt0", "10.189.0.0/16", "fd12:3456:789a::/64", 1500, 1, self.bridge),
+            bridge=self.joined(workload),
             seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
             landlock=self.landlock(workload.security.landlock_policy),
             image=image_of(workload),
@@ -110,6 +116,13 @@ class Example:
         policy = facts.landlock
         found = locate_in(refused, policy.path, policy.text.encode(), quotable=True) if policy else refused
         return locate(found, resolved)
+
+    def joined(self, workload: Workload) -> Bridge:
+        """The default bridge, or the one network of its own that this machine has, which is internal."""
+        if workload.network.name not in (None, LAN):
+            return Bridge("", "", "", 0, 1, network=workload.network.name, near=LAN)
+        subnets = "10.189.0.0/16", "fd12:3456:789a::/64", 1500, 1, self.bridge
+        return Bridge("vn-lan", *subnets, LAN, internal=True) if workload.network.name else Bridge("volt0", *subnets)
 
     def landlock(self, path: str | None) -> ProfileText | None:
         """The Landlock policy that the example names, by the last part of its path."""

@@ -226,6 +226,7 @@ def is_toml(text: str) -> bool:
 
 
 FOUND = {"plan": "Found while planning.", "policy": "Found in the policy of the machine, while planning."}
+FOUND |= {"network": "Found in the definition of a network, while planning and by `volt net show`."}
 
 
 def finding_section(entry: Example) -> Iterator[str]:
@@ -241,10 +242,12 @@ def finding_section(entry: Example) -> Iterator[str]:
     yield from (f"## {entry.code}", "", entry.rule, "")
     yield from ([FOUND[entry.by], ""] if entry.by in FOUND else [])
     yield from ([f"The example is read {', '.join(more)}.", ""] if more else [])
-    if entry.by != "policy":
+    if entry.by not in ("policy", "network"):
         yield from ("```toml" if is_toml(entry.text) else "```", entry.text.rstrip(), "```", "")
     if entry.policy:
         yield from ("The policy of the machine:", "", "```toml", entry.policy.strip(), "```", "")
+    if entry.network:
+        yield from ("The definition, `/etc/volt/networks/lan.toml`:", "", "```toml", entry.network.strip(), "```", "")
     yield from ("```", render([entry.finding()]), "```", "")
 
 

@@ -9,6 +9,8 @@ VoltError                what went wrong, and what to do next
 │   └── NoSuchRun        no workload is called so, and no run
 ├── StoreError           the store cannot take, give or trust something: which, and why
 │   └── NoSuchImage      no image of this machine is called so
+├── NetworkError         a network cannot be made, shown or taken away: why
+│   └── NoSuchNetwork    no network of this machine is called so
 └── SomeFailed           of several workloads that were named: what was done, and what failed
 """
 
@@ -82,6 +84,14 @@ class StoreError(VoltError):
 
 class NoSuchImage(StoreError):
     """No image of this machine is called so, and no tree."""
+
+
+class NetworkError(VoltError):
+    """A network of this machine cannot be made, shown or taken away."""
+
+
+class NoSuchNetwork(NetworkError):
+    """No network of this machine is called so."""
 
 
 class SomeFailed(VoltError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.host.living import until
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 FOLDER = Path("/run/volt/networks")
 HOST, WORLD = "192.0.2.1", "192.0.2.2"
@@ -130,6 +130,23 @@ class Machine:
             if process.stdout:
                 process.stdout.close()
         shutil.rmtree(FOLDER / str(self.number), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def own_definitions():
+    """In a mount namespace of this test's own, where nothing lies in /etc/volt yet: that folder, or a file, is mounted
+    over the machine's own."""
+    before, here = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY), os.getcwd()
+    os.makedirs("/etc/volt", exist_ok=True)
+    _checked(LIBC.unshare(CLONE_NEWNS))
+    try:
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "none", "/etc/volt"], check=True)
+        yield Path("/etc/volt/networks")
+    finally:
+        _checked(LIBC.setns(before, CLONE_NEWNS))
+        os.close(before)
+        os.chdir(here)  # setns(2) led to the root
 
 
 @contextlib.contextmanager

@@ -22,7 +22,9 @@ from volt.errors import (
     HostUnfit,
     LaunchError,
     ManifestError,
+    NetworkError,
     NoSuchImage,
+    NoSuchNetwork,
     NoSuchRun,
     PolicyError,
     SomeFailed,
@@ -36,10 +38,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from volt.api.attaching import Attachment, attach
+    from volt.api.auditing import audit
+    from volt.api.clearing import collect_networks, remove_network
     from volt.api.comparing import Diff, diff
     from volt.api.copying import copy_in, copy_out
     from volt.api.detaching import detach
     from volt.api.ending import gc, restart, rm
+    from volt.api.examining import doctor
     from volt.api.executing import Execution, execute
     from volt.api.imaging import (
         collect_store,
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
     )
     from volt.api.learning import learn
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
+    from volt.api.networking import create_network, network, networks
     from volt.api.planning import Source, Stream
     from volt.api.reading_logs import logs
     from volt.api.showing import lock, show
@@ -75,6 +81,7 @@ if TYPE_CHECKING:
     from volt.model.learned import Learned
     from volt.model.log import LogPiece
     from volt.model.manifest import Manifest
+    from volt.model.networks import Changed, Joined, Network, RemovedNetwork
     from volt.model.plan import LaunchPlan
     from volt.model.run import Cleared, Outcome, Removed, Rubbish, Runs, RunState
     from volt.model.usage import RunProcess, RunProcesses, Usage
@@ -90,6 +97,7 @@ __all__ = [
     "Audit",
     "Call",
     "Change",
+    "Changed",
     "Check",
     "Cleared",
     "Collected",
@@ -101,6 +109,7 @@ __all__ = [
     "Finding",
     "HostUnfit",
     "Image",
+    "Joined",
     "LaunchError",
     "LaunchPlan",
     "Learned",
@@ -109,11 +118,15 @@ __all__ = [
     "LogPiece",
     "Manifest",
     "ManifestError",
+    "Network",
+    "NetworkError",
     "NoSuchImage",
+    "NoSuchNetwork",
     "NoSuchRun",
     "Outcome",
     "PolicyError",
     "Removed",
+    "RemovedNetwork",
     "Resolved",
     "Rubbish",
     "Run",
@@ -133,9 +146,11 @@ __all__ = [
     "attach",
     "audit",
     "become",
+    "collect_networks",
     "collect_store",
     "copy_in",
     "copy_out",
+    "create_network",
     "detach",
     "diff",
     "doctor",
@@ -157,11 +172,14 @@ __all__ = [
     "load_file",
     "lock",
     "logs",
+    "network",
+    "networks",
     "parse",
     "pause",
     "plan",
     "ps",
     "remove_image",
+    "remove_network",
     "resolve",
     "restart",
     "rm",
@@ -372,23 +390,3 @@ def sweep() -> tuple[str, ...]:
     from volt.runs.sweep import sweep as sweep_runs
 
     return tuple(sweep_runs(folders()).problems)
-
-
-def doctor() -> tuple[Check, ...]:
-    """What this machine can and cannot do for what is built so far."""
-    from volt.api.policy import policy_check
-    from volt.host.doctor import examine
-    from volt.host.facts import folders, probe_machine
-
-    return (*examine(probe_machine(folders())), policy_check())
-
-
-def audit(workload: str | int) -> Audit:
-    """Compare a running workload with the plan that it was started with, point by point: by its name, or by the number
-    of any of its processes.
-
-    Raises StateError when no such workload runs, or its plan cannot be read or tried, HostUnfit without root.
-    """
-    from volt.api.auditing import audit as compare
-
-    return compare(workload)

@@ -19,7 +19,11 @@ SETTLED = 0.3  # seconds
 
 
 def audit(workload: str | int) -> Audit:
-    """As volt.api.audit."""
+    """Compare a running workload with the plan that it was started with, point by point: by its name, or by the number
+    of any of its processes.
+
+    Raises StateError when no such workload runs, or its plan cannot be read or tried, HostUnfit without root.
+    """
     from volt.host.facts import folders
     from volt.model.decode import decode
     from volt.runs.kept import kept_plan

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 LAZY: Mapping[str, str] = {
     **dict.fromkeys(("Attachment", "attach"), "volt.api.attaching"),
     "Audit": "volt.model.audit",
+    "audit": "volt.api.auditing",
     "Change": "volt.model.diff",
     "Check": "volt.model.doctor",
     "Call": "volt.model.facts",
@@ -33,6 +34,10 @@ LAZY: Mapping[str, str] = {
     "span": "volt.host.settings",
     "detach": "volt.api.detaching",
     **dict.fromkeys(("lock", "show"), "volt.api.showing"),
+    "doctor": "volt.api.examining",
+    **dict.fromkeys(("create_network", "network", "networks"), "volt.api.networking"),
+    **dict.fromkeys(("collect_networks", "remove_network"), "volt.api.clearing"),
+    **dict.fromkeys(("Changed", "Joined", "Network", "RemovedNetwork"), "volt.model.networks"),
     "update": "volt.api.updating",
     **dict.fromkeys(
         (

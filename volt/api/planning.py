@@ -12,6 +12,7 @@ from volt.api.landlock import located, policy_of
 from volt.api.policy import machine_policy
 from volt.errors import HostUnfit, ManifestError, VoltError
 from volt.model.facts import Call, Facts, ImageFact
+from volt.model.modes import NetworkMode
 from volt.model.plan import LaunchPlan
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from volt.launch.cache import PlanCache
     from volt.manifest import Resolved
     from volt.model.filter import Filter
+    from volt.model.networks import Definition
     from volt.model.workload import Workload
 
     # What a plan is made from is noted, and where it is kept.
@@ -75,9 +77,9 @@ def planned(
         watch_facts(watch, facts)
         profile = filters if "/" in filters else profile_path("seccomp", filters)
         watch_workload(watch, workload, facts, profile, fresh=call.fresh)
-    landlock = policy_of(workload, watch)
+    landlock, network = policy_of(workload, watch), defined(workload)
     require_mountable(replace(facts, image=image))
-    facts = replace(probe(workload, replace(facts, image=image), fresh=call.fresh), landlock=landlock)
+    facts = replace(probe(workload, replace(facts, image=image), network=network, fresh=call.fresh), landlock=landlock)
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
     try:
         made = make_plan(workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
@@ -97,6 +99,16 @@ def pinned(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workl
     from volt.api.pinning import pin
 
     return pin(workload, facts, watch)
+
+
+def defined(workload: Workload) -> Definition | None:
+    """The network of this machine's own that a workload joins, None where it joins none, or one that is not known.
+    Raises ManifestError with all that is wrong with its definition, StateError for one that cannot be read."""
+    if workload.network.joined != NetworkMode.CUSTOM or not workload.network.name:
+        return None
+    from volt.api.networking import definition
+
+    return definition(workload.network.name)
 
 
 def asked(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from volt import __version__
-from volt.cli import image, store
+from volt.cli import image, net, store
 from volt.cli.attach import attach
 from volt.cli.audit import audit
 from volt.cli.completion import completion
@@ -68,6 +68,7 @@ app = typer.Typer(
 
 SUMMARY = {
     "image": "Bring in, name, list and bring out images: file trees that workloads have as their root.",
+    "net": "Define, list, look at and take away networks, which workloads join.",
     "store": "Look after the store, which holds the images: what it takes, whether it is sound, what can go.",
 }
 
@@ -88,9 +89,10 @@ for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, completion):
 
 # Nouns, whose verbs are words of their own.
 OF_IMAGES = (image.import_, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
+OF_NETWORKS = (net.create, net.ls, net.show, net.rm, net.gc)
 OF_THE_STORE = (store.df, store.verify, store.gc)
 
-NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "store": OF_THE_STORE}
+NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "net": OF_NETWORKS, "store": OF_THE_STORE}
 
 for noun, of_noun in NOUNS.items():
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=SUMMARY[noun])

@@ -119,3 +119,15 @@ def image_name(incomplete: str) -> Candidates:
         return []
     found = _begun(((one.reference, one.digest[:12]) for one in known if one.name), incomplete)
     return found or _begun(((one.tree, one.reference) for one in known), incomplete)
+
+
+def network_name(incomplete: str) -> Candidates:
+    """Networks of this machine, the default one too."""
+    return [*_begun((("bridge", "the default one"),), incomplete), *own_network(incomplete)]
+
+
+def own_network(incomplete: str) -> Candidates:
+    """Networks that are defined here."""
+    from volt.api.networking import network_names
+
+    return _begun(((name, "") for name in network_names()), incomplete)

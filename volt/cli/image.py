@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from volt.cli.diff import LETTERS
 from volt.cli.diff import document as change_document
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.naming import tell
+from volt.cli.naming import each, tell
 from volt.cli.options import Json
 from volt.cli.states import age, document
 from volt.errors import VoltError
@@ -140,7 +139,7 @@ def inspect(images: Several, json_: Json = False) -> int:
         shown = {key: value for key, value in known.items() if value not in ("", (), {})}
         return "".join(f"{key} = {printable(json.dumps(value, ensure_ascii=False))}\n" for key, value in shown.items())
 
-    return tell(lambda: _each(images, api.image), json_=json_, line=lines, key="images")
+    return tell(lambda: each(images, api.image), json_=json_, line=lines, key="images")
 
 
 @failing(FAILED)
@@ -149,7 +148,7 @@ def rm(images: Several, json_: Json = False) -> int:
 
     `volt store gc` frees what nothing needs any more then. A workload that runs keeps what it uses until it ends.
     """
-    return tell(lambda: _each(images, api.remove_image), json_=json_, line=_reference, key="removed")
+    return tell(lambda: each(images, api.remove_image), json_=json_, line=_reference, key="removed")
 
 
 @failing(FAILED)
@@ -195,18 +194,3 @@ def diff(before: Before, after: After, json_: Json = False) -> int:
 
 def _reference(one: api.Image) -> str:
     return printable(one.reference)
-
-
-def _each(words: list[str], act: Callable[[str], api.Image]) -> list[api.Image]:
-    """Raises VoltError where one was named and failed, SomeFailed of several."""
-    done, failed = [], []
-    for word in words:
-        try:
-            done.append(act(word))
-        except VoltError as error:
-            failed.append((word, error))
-    if failed and len(words) == 1:
-        raise failed[0][1]
-    if failed:
-        raise api.SomeFailed(done, failed)
-    return done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -26,6 +26,9 @@ StopTimeout = Annotated[
         "--timeout", "-t", metavar="SECONDS", help="Until SIGKILL; by default service.stop_timeout, or 10.", min=0
     ),
 ]
+
+
+One = TypeVar("One", bound=Value)
 
 
 def _name(one: Any) -> str:
@@ -51,3 +54,18 @@ def tell(
         for _, problem in failed:
             report(problem)
     return FAILED if failed else 0
+
+
+def each(words: Sequence[str], act: Callable[[str], One]) -> list[One]:
+    """What came of each word. Raises VoltError where one was named and failed, SomeFailed of several."""
+    done, failed = [], []
+    for word in words:
+        try:
+            done.append(act(word))
+        except api.VoltError as error:
+            failed.append((word, error))
+    if failed and len(words) == 1:
+        raise failed[0][1]
+    if failed:
+        raise api.SomeFailed(done, failed)
+    return done

@@ -64,4 +64,6 @@ def document(state: Value) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return {name: _plain(getattr(value, name)) for name in kinds(type(value))} if isinstance(value, Value) else value
+    if isinstance(value, Value):
+        return document(value)
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value

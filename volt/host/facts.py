@@ -19,10 +19,12 @@ from volt.host.syscalls import landlock_abi, mount_image
 from volt.model.facts import Facts, ImageFact, PathFact, ProfileText
 from volt.model.folders import Folders
 from volt.model.landlock import PORTS_ABI
+from volt.model.modes import NetworkMode
 from volt.model.values import replace
 from volt.model.workload import Resources
 
 if TYPE_CHECKING:
+    from volt.model.networks import Definition
     from volt.model.workload import Workload
 
 __all__ = ["folders", "probe", "probe_machine"]
@@ -65,18 +67,19 @@ def probe_machine(where: Folders) -> Facts:
     )
 
 
-def probe(workload: Workload, machine: Facts, *, fresh: bool = False) -> Facts:
+def probe(workload: Workload, machine: Facts, *, network: Definition | None = None, fresh: bool = False) -> Facts:
     """The machine's facts, with those of every path, account file and layer that the workload names.
 
-    `fresh` says that the kept layer will be discarded: then it counts for nothing. What limits need is read again
-    where there are any: for the whole machine nothing watched it yet.
+    `network` is the one of this machine's own that it joins. `fresh` says that the kept layer will be discarded: then
+    it counts for nothing. What limits need is read again where there are any: for the whole machine nothing watched it
+    yet.
     """
     found = mounts()
     root = workload.storage.rootfs
     folder = root if root and root != HOST and not root.startswith(STORE) else None
     layer = f"{machine.folders.state}/layers/{workload.name}" if workload.kept and not fresh else None
     upper = layer and f"{layer}/upper"
-    machine = _with_bridge(machine) if workload.network.bridged else machine
+    machine = _with_bridge(machine, workload, network) if workload.network.bridged else machine
     with _root_of(machine.image, folder) as (folder, objects):
         passwd, group = (read_inside(f"etc/{name}", folder, upper, objects) for name in ("passwd", "group"))
     return replace(
@@ -107,10 +110,15 @@ def _root_of(image: ImageFact | None, folder: str | None) -> Iterator[tuple[str 
         os.close(descriptor)
 
 
-def _with_bridge(machine: Facts) -> Facts:
+def _with_bridge(machine: Facts, workload: Workload, network: Definition | None) -> Facts:
     from volt.host.networks import probe_bridge, upstream
 
-    return replace(machine, bridge=probe_bridge(), upstream=upstream(machine.resolv_conf))
+    if workload.network.joined == NetworkMode.CUSTOM and network is None:
+        from volt.host.networks import no_bridge
+
+        return replace(machine, bridge=no_bridge(workload.network.name or ""))
+    bridge = probe_bridge(network)
+    return replace(machine, bridge=bridge, upstream="" if bridge.internal else upstream(machine.resolv_conf))
 
 
 def _profile(named: str | None) -> ProfileText | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from volt.errors import VoltError
+from volt.model.networks import USUAL_MTU, bridge_name, mtu, subnet, subnet6
 from volt.model.sizes import Duration
 from volt.model.values import Value
 
@@ -19,8 +19,6 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }
 DAYS = re.compile(r"(\d{1,6})d(.*)", re.ASCII)
 DAY = 86400
-LABEL = re.compile(r"[a-z][a-z0-9-]{0,14}", re.ASCII)  # IFNAMSIZ of linux/if.h, and its NUL byte
-MTU = range(1280, 65536)  # RFC 8200: IPv6 needs so much
 
 
 class Settings(Value):
@@ -31,7 +29,7 @@ class Settings(Value):
     bridge: str = "volt0"
     subnet: str = ""
     subnet6: str = ""
-    mtu: int = 1500
+    mtu: int = USUAL_MTU
 
 
 def read_settings(path: str = CONFIG) -> Settings:
@@ -71,35 +69,6 @@ def _check(path: str, table: Mapping[str, Any]) -> None:
                 raise VoltError(f"{path}: there is no {section}.{key}", hint=hint)
 
 
-def _label(written: object) -> str:
-    if isinstance(written, str) and LABEL.fullmatch(written) and not written.startswith("volt-"):
-        return written
-    raise ValueError(f"{written!r} is no name of a bridge")
-
-
-def _subnet(written: object) -> str:
-    """Room for a gateway and a workload at least, and the claims of no more than 65,534."""
-    return _network(written, IPv4Network, range(16, 30))
-
-
-def _subnet6(written: object) -> str:
-    """The last 32 bits are the IPv4 address."""
-    return _network(written, IPv6Network, range(8, 97))
-
-
-def _network(written: object, kind: type[IPv4Network | IPv6Network], lengths: range) -> str:
-    network = kind(written) if isinstance(written, str) else None
-    if network is None or network.prefixlen not in lengths:
-        raise ValueError(f"{written!r} is no subnet with a prefix from /{lengths[0]} to /{lengths[-1]}")
-    return str(network)
-
-
-def _mtu(written: object) -> int:
-    if type(written) is not int or written not in MTU:
-        raise ValueError(f"{written!r} is not from {MTU[0]} to {MTU[-1]}")
-    return written
-
-
 def span(written: object) -> int:
     """Whole seconds of `7d`, `1d12h`, `90m` or 0. Raises ValueError."""
     if written in (0, "0"):
@@ -115,8 +84,8 @@ def span(written: object) -> int:
 # How each key is read, and what to write instead.
 _READERS: Mapping[str, tuple[str, Callable[[object], Any], str]] = {
     "gc.older_than": ("gc_older_than", span, 'write "7d", or "12h"'),
-    "network.bridge": ("bridge", _label, 'write up to 15 lower-case letters, digits and hyphens: "volt0"'),
-    "network.subnet": ("subnet", _subnet, 'write "10.189.0.0/16"'),
-    "network.subnet6": ("subnet6", _subnet6, 'write "fd12:3456:789a::/64"'),
-    "network.mtu": ("mtu", _mtu, "write 1500"),
+    "network.bridge": ("bridge", bridge_name, 'write up to 15 lower-case letters, digits and hyphens: "volt0"'),
+    "network.subnet": ("subnet", subnet, 'write "10.189.0.0/16"'),
+    "network.subnet6": ("subnet6", subnet6, 'write "fd12:3456:789a::/64"'),
+    "network.mtu": ("mtu", mtu, "write 1500"),
 }

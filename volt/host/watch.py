@@ -19,6 +19,8 @@ from volt.host.syscalls import landlock_abi
 from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
 from volt.model.facts import Facts
 from volt.model.landlock import PORTS_ABI
+from volt.model.modes import NetworkMode
+from volt.model.networks import DEFINITIONS
 from volt.model.policy import POLICY, POLICY_FOLDER
 from volt.model.steps import LIMITS
 from volt.model.workload import Resources, Workload
@@ -168,20 +170,24 @@ def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: st
         for name in ACCOUNTS:
             watch.link(f"{tree}/{name}")
     if workload.network.bridged:
-        _watch_bridge(watch)
+        _watch_bridge(watch, workload)
     _watch_limits(watch, workload)
     if workload.resources != Resources():
         _watch_controllers(watch, machine, weighed=workload.resources.io_weight is not None)
 
 
-def _watch_bridge(watch: Watch) -> None:
-    """Not the routes: what they decide about is there from the first launch on, and gone with the boot."""
+def _watch_bridge(watch: Watch, workload: Workload) -> None:
+    """Not the routes: what they decide about is there from the first launch on, and gone with the boot. Of other
+    networks only that there are no more and no fewer: what one takes, it has from its beginning."""
+    from volt.host.definitions import path_of
     from volt.host.networks import MACHINE, NAMESPACE, RESOLVED
     from volt.host.settings import CONFIG
 
     watch.place(NAMESPACE)
-    for path in (CONFIG, MACHINE, RESOLVED):
+    for path in (CONFIG, DEFINITIONS, MACHINE, RESOLVED):
         watch.file(path)
+    if workload.network.joined == NetworkMode.CUSTOM and workload.network.name:
+        watch.file(path_of(workload.network.name))
 
 
 def _watch_limits(watch: Watch, workload: Workload) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from volt.model.folders import Folders
+from volt.model.networks import DEFAULT
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
@@ -97,8 +98,10 @@ class Control(Value):
 
 
 class Bridge(Value):
-    """The bridge that workloads join: `subnet` and `subnet6` in CIDR, the latter "" where there is no IPv6; `namespace`
-    is the inode of the network namespace that it lies in. `problem` says why it cannot be, "" where it can."""
+    """The bridge that the workload joins: `subnet` and `subnet6` in CIDR, the latter "" where there is no IPv6;
+    `namespace` is the inode of the network namespace that it lies in. `problem` says why it cannot be, "" where it can.
+    `network` is what volt net calls it; nothing leads out of an `internal` one. `label` is "" where there is no network
+    that is called so: `near` then is the known name that is most like it."""
 
     label: str
     subnet: str
@@ -106,6 +109,9 @@ class Bridge(Value):
     mtu: int
     namespace: int
     problem: str = ""
+    network: str = DEFAULT
+    internal: bool = False
+    near: str = ""
 
 
 class Facts(Value):

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Interface
 
 from volt.model.text import ADDRESS, Message
@@ -70,9 +70,9 @@ def host_rules() -> Rules:
     return Rules(nft.listing(ON_BRIDGE, ABOVE), mark, len(rules), nft.batch([*places(), *marked]))
 
 
-def known(bridge: str) -> bytes:
-    """Asks for a bridge in its set."""
-    return nft.wanted(ABOVE.member(_BRIDGES, _label(bridge)))
+def known(bridge: str, *, internal: bool) -> bytes:
+    """Asks for a bridge in its set: what join adds with it is there too. One that has become internal was without."""
+    return nft.wanted(ABOVE.member(_INTERNAL if internal else _BRIDGES, _label(bridge)))
 
 
 def join(bridge: str, *, internal: bool) -> bytes:
@@ -80,6 +80,44 @@ def join(bridge: str, *, internal: bool) -> bytes:
     label = _label(bridge)
     kept = [ABOVE.element(_INTERNAL, label)] if internal else []
     return nft.batch([*kept, ABOVE.element(_PAIRS, label + label), ABOVE.element(_BRIDGES, label)])
+
+
+def leave(bridge: str) -> tuple[bytes, ...]:
+    """What join added goes, each by itself: it may be gone. First what says that the network is known."""
+    label = _label(bridge)
+    ends = (_BRIDGES, label), (_PAIRS, label + label), (_INTERNAL, label)
+    return tuple(nft.batch([ABOVE.without(keys, key)]) for keys, key in ends)
+
+
+def joined() -> bytes:
+    """Asks for the bridges of all networks."""
+    return ABOVE.elements(_BRIDGES)
+
+
+def inside() -> bytes:
+    """Asks for the bridges of networks that nothing leads out of."""
+    return ABOVE.elements(_INTERNAL)
+
+
+def listings() -> tuple[bytes, bytes]:
+    """Asks for the rules of each table."""
+    return nft.listing(ON_BRIDGE), nft.listing(ABOVE)
+
+
+def permitted() -> tuple[bytes, bytes]:
+    """Asks for what may come out of links, IPv4 and IPv6."""
+    return ON_BRIDGE.elements(_FOUR), ON_BRIDGE.elements(_SIX)
+
+
+def forbid(four: Iterable[bytes], six: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Such keys go, each by itself."""
+    ends = [(_FOUR, key) for key in four] + [(_SIX, key) for key in six]
+    return tuple(nft.batch([ON_BRIDGE.without(keys, key)]) for keys, key in ends)
+
+
+def no_rules() -> tuple[bytes, ...]:
+    """Both tables go, each by itself."""
+    return tuple(nft.batch([table.unmade()]) for table in (ABOVE, ON_BRIDGE))
 
 
 def permit(gateway6: IPv6Interface | None) -> Message:

@@ -24,8 +24,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.platform", lambda w: w.platform is not None),
     ("workload.boot", lambda w: bool(w.boot)),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
-    ("network.mode", lambda w: w.network.mode == NetworkMode.CUSTOM),
-    ("network.name", lambda w: w.network.name is not None),
     ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
     ("service.restart", lambda w: w.service.restart is not None),
     ("service.restart_sec", lambda w: w.service.restart_sec is not None),
@@ -44,7 +42,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
 # What to write today instead, where there is something.
 INSTEAD: Mapping[str, str] = {
     "workload.mode": 'write mode = "container"',
-    "network.mode": 'write mode = "bridge"',
     "network.ports": "remove them: nothing is published yet",
 }
 
@@ -120,7 +117,12 @@ def _no_idmap(key: str, path: str, filesystem: str) -> Finding:
 
 def _network(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
     if workload.network.mode == NetworkMode.CUSTOM and not workload.network.name:
-        yield Finding("no-network", "network.mode", 'mode = "custom" names no network', "add network.name")
+        yield Finding(
+            "no-network",
+            "network.mode",
+            'mode = "custom" names no network',
+            "add network.name: volt net ls lists what there is",
+        )
     if workload.network.bridged:
         from volt.plan.network import check_bridge
 

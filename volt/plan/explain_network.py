@@ -24,11 +24,13 @@ from volt.model.steps import (
     EnsureRules,
     Execute,
     JoinNetwork,
+    PrepareLink,
     SendNetlink,
     SetCapabilities,
     SetSysctl,
     StartGuard,
 )
+from volt.plan.bridge_rules import join
 from volt.plan.explain_places import entered
 from volt.plan.explain_words import plain, ports
 
@@ -146,7 +148,9 @@ def _bridged(plan: LaunchPlan, bridge: EnsureBridge) -> Iterator[Statement]:
     label = plain(bridge.label)
     claim = ReachClaim("network", allowed=False)
     yield Statement("It has interfaces of its own alone, and none of the host's.", (NETWORK,), (claim,))
-    reaches = "it reaches the host and the other workloads there, and through the host whatever the host reaches"
+    inside = any(isinstance(step, PrepareLink) and step.join == join(label, internal=True) for step in plan.host)
+    beyond = "and nothing else" if inside else "and through the host whatever the host reaches"
+    reaches = f"it reaches the host and the other workloads there, {beyond}"
     yield Statement(f"One is on the bridge {label} ({bridge.note.replace(' ', ', ')}): {reaches}.")
     if any(isinstance(step, EnsureRules) for step in plan.host):
         yield Statement("Nothing outside the host reaches it.", (NFTABLES,))

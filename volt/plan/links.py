@@ -75,15 +75,21 @@ def remove_link() -> Message:
     return _messages((_DELLINK, 0, _link() + name(_NAME, port())))
 
 
-def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Message:
+def remove(label: str) -> bytes:
+    """An interface that is told by its name; a bridge lets go of its ports, a pair of links goes together."""
+    return message(_DELLINK, ACK, 1, _link() + name(_NAME, label))
+
+
+def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None, *, way_out: bool = True) -> Message:
     """Inside: its addresses and the way out. Of IPv6 addresses it has these alone, which follow from its claim."""
     index = MARKS[LINK]
     link = struct.pack("<BxH", 0, 0) + index
     up = (_NEWLINK, 0, link + struct.pack("<II", _UP, _UP))
     own = (_NEWADDR, CREATE | EXCL, _own(_INET, gateway.network.prefixlen, 0, index, MARKS[ADDRESS]))
-    way = (_NEWROUTE, CREATE | EXCL, _route(_INET, gateway.packed, index))
+    ways = [(_NEWROUTE, CREATE | EXCL, _route(_INET, gateway.packed, index))] * way_out
     if gateway6 is None:
-        return _messages(up, own, way)
+        return _messages(up, own, *ways)
+    ways += [(_NEWROUTE, CREATE | EXCL, _route(_INET6, gateway6.packed, index))] * way_out
     no_others = nested(_FAMILIES, nested(_INET6, attribute(8, b"\1")))  # IFLA_INET6_ADDR_GEN_MODE: none
     local = _own(_INET6, 64, 253, index, LINK_LOCAL + MARKS[ADDRESS])
     own6 = _own(_INET6, gateway6.network.prefixlen, 0, index, gateway6.packed[:12] + MARKS[ADDRESS])
@@ -93,8 +99,7 @@ def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Message
         own,
         (_NEWADDR, CREATE | EXCL, local),
         (_NEWADDR, CREATE | EXCL, own6),
-        way,
-        (_NEWROUTE, CREATE | EXCL, _route(_INET6, gateway6.packed, index)),
+        *ways,
     )
 
 

@@ -14,8 +14,10 @@ from typing import cast
 
 from volt.errors import HostUnfit
 from volt.model.facts import Bridge, Facts
-from volt.model.findings import Finding
+from volt.model.findings import Finding, quote
 from volt.model.folders import NETWORKS_FOLDER
+from volt.model.modes import NetworkMode
+from volt.model.networks import DEFAULT, DEFINITIONS, ENDING
 from volt.model.part import Part
 from volt.model.steps import (
     AllowForwarding,
@@ -34,6 +36,7 @@ from volt.plan.bridge_rules import host_rules, join, known, permit
 
 ADDRESSES = "addresses"
 KEY = "network.mode"
+NAME_KEY = "network.name"
 ADDRESS_KEY = "network.address"
 # In the workload's own network namespace; what stays closed there is closed by other walls.
 SYSCTLS = (
@@ -47,14 +50,36 @@ def check_bridge(workload: Workload, facts: Facts) -> Iterator[Finding]:
     bridge = facts.bridge
     if bridge is None:
         return
+    if not bridge.label:
+        yield from _unknown(bridge)
+        return
+    custom = workload.network.joined == NetworkMode.CUSTOM
+    if bridge.internal and workload.network.ports:
+        message = f"nothing outside reaches a workload on {bridge.network}, which is internal"
+        hint = "remove them: its peers and the host reach each of its ports, or join another network"
+        yield Finding("published-internal", "network.ports", message, hint)
     if bridge.problem:
-        hint = "write another subnet in [network] of /etc/volt/config.toml"
-        yield Finding("no-subnet", KEY, f"there can be no bridge {bridge.label}: {bridge.problem}", hint)
+        hint = f"write another subnet in {_where(bridge)}"
+        key = NAME_KEY if custom else KEY
+        yield Finding("no-subnet", key, f"there can be no bridge {bridge.label}: {bridge.problem}", hint)
     elif workload.network.address and _given(workload.network.address, bridge) is None:
         first, last = _usable(bridge)
         hint = f"write an address from {first} to {last}, or none"
         message = f"{workload.network.address} is none that a workload on {bridge.label} can have"
         yield Finding("foreign-address", ADDRESS_KEY, message, hint)
+
+
+def _unknown(bridge: Bridge) -> Iterator[Finding]:
+    if bridge.network:  # without a name that is found as no-network
+        known = f"did you mean '{bridge.near}'? else " if bridge.near else ""
+        hint = f"{known}make it first: volt net create {bridge.network}"
+        yield Finding("unknown-network", NAME_KEY, f"this machine has no network {quote(bridge.network)}", hint)
+
+
+def _where(bridge: Bridge) -> str:
+    """What says which subnet a network has."""
+    own = f"{DEFINITIONS}/{bridge.network}{ENDING}"
+    return "[network] of /etc/volt/config.toml" if bridge.network == DEFAULT else own
 
 
 def claims(workload: Workload, facts: Facts) -> Part:
@@ -80,9 +105,10 @@ def network_part(facts: Facts) -> Part:
     record = text(f"{_folder(bridge)}/sysctls")
     mend = links.mend_bridge(gateway, gateway6)
     make = links.make_bridge(bridge.label, gateway, bridge.mtu)
+    forwarding = (AllowForwarding(record=record, ipv6=gateway6 is not None),)
     return Part(
         host=(
-            AllowForwarding(record=record, ipv6=gateway6 is not None),
+            *(() if bridge.internal else forwarding),
             EnsureBridge(
                 label=text(bridge.label),
                 address=int(gateway.ip),
@@ -91,16 +117,22 @@ def network_part(facts: Facts) -> Part:
                 mend=mend,
                 note=_said(bridge),
             ),
-            EnsureRules(ask=rules.ask, mark=rules.mark, count=rules.count, make=rules.make, known=known(bridge.label)),
+            EnsureRules(
+                ask=rules.ask,
+                mark=rules.mark,
+                count=rules.count,
+                make=rules.make,
+                known=known(bridge.label, internal=bridge.internal),
+            ),
             PrepareLink(
                 base=int(gateway.network.network_address),
                 mask=int(gateway.netmask),
                 create=links.create_links(bridge.mtu),
                 adopt=links.adopt_link(),
                 permit=permit(gateway6),
-                configure=links.configure(gateway, gateway6),
+                configure=links.configure(gateway, gateway6, way_out=not bridge.internal),
                 remove=links.remove_link(),
-                join=join(bridge.label, internal=False),
+                join=join(bridge.label, internal=bridge.internal),
                 note=KEY,
             ),
         ),
@@ -178,4 +210,4 @@ def _folder(bridge: Bridge) -> str:
 
 
 def _said(bridge: Bridge) -> str:
-    return " ".join(filter(None, (bridge.subnet, bridge.subnet6)))
+    return " ".join(filter(None, (bridge.subnet, bridge.subnet6, "internal" * bridge.internal)))

@@ -20,6 +20,7 @@ BEGIN, END = 0x10, 0x11  # NFNL_MSG_BATCH_
 NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM, GETSETELEM = (
     SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 12, 13)
 )  # NFT_MSG_
+DELTABLE, DELSETELEM = (SUBSYSTEM << 8 | number for number in (2, 14))
 DROP, ACCEPT = 0, 1  # linux/netfilter.h
 LINK, HEADER, TRANSPORT = 0, 1, 2  # NFT_PAYLOAD_: link layer, network, transport
 L4PROTO, NFPROTO, IIFNAME, OIFNAME = 16, 15, 6, 7  # NFT_META_
@@ -119,6 +120,19 @@ class Table(Value):
         """The same key, to be looked for."""
         _, _, family, body = self.element(keys, key)
         return GETSETELEM, 0, family, body
+
+    def without(self, keys: Keys, key: bytes) -> Body:
+        """That key is in the set no more."""
+        _, _, family, body = self.element(keys, key)
+        return DELSETELEM, 0, family, body
+
+    def elements(self, keys: Keys) -> bytes:
+        """Asks for every key of a set."""
+        return netlink.message(GETSETELEM, DUMP, 1, _about(self.family, 0) + self._within + name(2, keys.label))
+
+    def unmade(self) -> Body:
+        """With all that is in it."""
+        return DELTABLE, 0, self.family, self._within
 
     @property
     def _within(self) -> bytes:

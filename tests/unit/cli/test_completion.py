@@ -48,6 +48,8 @@ COMPLETED = {
     "volt val": ["volt", "validate"],
     "volt run hel": ["volt", "run", "hello world.toml"],  # not hello.txt
     "volt stor": ["volt", "store"],
+    "volt net create lan --inter": ["volt", "net", "create", "lan", "--internal"],
+    "volt net rm brid": ["volt", "net", "rm", "bridge"],
     "volt image im": ["volt", "image", "import"],
     "volt image import hello.tx": ["volt", "image", "import", "hello.txt"],
     "volt store verify --re": ["volt", "store", "verify", "--repair"],

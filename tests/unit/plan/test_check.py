@@ -99,6 +99,23 @@ def test_an_address_is_one_of_the_subnets_and_nobody_elses():
         assert codes(joining, at(bridge=BRIDGE)) == expected, address
 
 
+def test_a_network_of_ones_own_is_one_that_there_is():
+    joining = replace(GOOD, network=Network(mode=NetworkMode.CUSTOM, name="lan"))
+    assert codes(joining, at(bridge=replace(BRIDGE, network="lan"))) == []
+    assert codes(joining, at(bridge=replace(BRIDGE, network="lan", problem="taken"))) == [("no-subnet", "network.name")]
+    absent = Bridge("", "", "", 0, 4026531840, network="lan", near="lam")
+    (found,) = check(joining, at(bridge=absent), Call(), Accounts("", ""))
+    assert (found.code, found.key) == ("unknown-network", "network.name")
+    assert found.hint == "did you mean 'lam'? else make it first: volt net create lan"
+
+
+def test_nothing_is_published_on_an_internal_network():
+    joining = replace(GOOD, network=Network(mode=NetworkMode.CUSTOM, name="lan", ports=(Port(80),)))
+    inside = at(bridge=replace(BRIDGE, network="lan", internal=True))
+    assert ("published-internal", "network.ports") in codes(joining, inside)
+    assert ("published-internal", "network.ports") not in codes(joining, at(bridge=replace(BRIDGE, network="lan")))
+
+
 def test_custom_needs_a_network_and_a_policy():
     custom = replace(GOOD, network=Network(mode=NetworkMode.CUSTOM), security=Security(landlock_profile="custom"))
     assert {"no-network", "no-policy"} <= {code for code, _ in codes(custom)}
@@ -166,7 +183,6 @@ def test_every_later_field_is_refused_by_its_own_name():
     [
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
         (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE, ports=(Port(80),))), "network.ports"),
-        (replace(GOOD, network=Network(mode=NetworkMode.CUSTOM, name="n")), "network.mode"),
     ],
 )
 def test_a_later_field_is_a_finding_and_never_ignored(workload, key):

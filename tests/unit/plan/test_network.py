@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.plan.test_check import BRIDGE, FACTS, GOOD
 from volt.model.modes import NetworkMode
+from volt.model.steps import PrepareLink
 from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
 from volt.model.text import BRIDGE as INDEX
 from volt.model.workload import Network
@@ -109,7 +110,18 @@ def test_a_network_joins_with_its_bridge_and_an_internal_one_is_marked_as_such()
     assert b"pairs" in open_one
     assert b"internal" not in open_one
     assert b"internal" in internal
-    assert [kind & 0xFF for kind, _, _ in messages(known("volt0"))] == [13], "NFT_MSG_GETSETELEM"
+    assert [kind & 0xFF for kind, _, _ in messages(known("volt0", internal=False))] == [13], "NFT_MSG_GETSETELEM"
+    assert b"internal" in known("volt0", internal=True), "one that has become internal is told anew"
+
+
+def test_an_internal_network_has_no_way_out_and_needs_no_forwarding():
+    whole, inside = (network_part(replace(FACTS, bridge=replace(BRIDGE, internal=each))) for each in (False, True))
+    kinds = [[type(step).__name__ for step in part.host] for part in (whole, inside)]
+    assert kinds[0] == ["AllowForwarding", *kinds[1]]
+    for part, ways in ((whole, 2), (inside, 0)):
+        (link,) = (step for step in part.host if isinstance(step, PrepareLink))
+        routes = [kind for kind, _, _ in messages(filled(link.configure)) if kind == 24]  # RTM_NEWROUTE
+        assert len(routes) == ways
 
 
 def test_the_claim_is_of_this_network_namespace():

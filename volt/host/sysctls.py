@@ -1,0 +1,97 @@
+"""The settings below /proc/sys that launches have changed for networks, as noted, and putting them back.
+
+The static program appends a line to a file before each change: its path below /proc/sys and what it was,
+volt/native/connect.c. Putting back begins by giving that file another name: what a launch changes meanwhile is noted
+anew, and whoever comes after a crash takes up what was begun.
+"""
+
+# ruff: noqa: PTH104, PTH108, PTH123, PTH208 (paths are text here)
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from volt.host.files import read_text
+from volt.model.networks import Changed
+from volt.model.values import Value
+
+NOTES = "sysctls"
+_BEGUN = f"{NOTES}.going-"
+_SYS = "/proc/sys"
+_LAST = "accept_ra"  # of those of an interface, changed where it would cost it a route
+
+
+class PutBack(Value):
+    """The settings that are as they were again, and in words why others are not."""
+
+    done: tuple[Changed, ...]
+    kept: tuple[str, ...]
+
+
+def changed(folder: str, root: str = _SYS) -> tuple[Changed, ...]:
+    """What is noted, the oldest first, each setting once."""
+    found: dict[str, str] = {}
+    for file in reversed(_files(folder)):
+        for path, before in _notes(f"{folder}/{file}"):
+            found.setdefault(path, before)
+    return tuple(Changed(path, before, _now(root, path)) for path, before in found.items())
+
+
+def put_back(folder: str, root: str = _SYS) -> PutBack:
+    """Every setting that still has the value which volt gave it. The newest first: forwarding ends before interfaces
+    take routers' advertisements as they did. Raises OSError for what cannot be written."""
+    _begin(folder)
+    done: list[Changed] = []
+    kept: list[str] = []
+    for file in _files(folder):
+        for path, before in reversed(_notes(f"{folder}/{file}")):
+            now = _now(root, path)
+            if now == _given(path) != before:
+                with open(f"{root}/{path}", "w", encoding="ascii") as setting:
+                    setting.write(before)
+                done.append(Changed(path, before, _now(root, path)))
+            elif now and now != before:
+                kept.append(f"{path} is {now}, which volt did not make it")
+        os.unlink(f"{folder}/{file}")
+    return PutBack(tuple(done), tuple(kept))
+
+
+def _begin(folder: str) -> None:
+    numbers = [int(name.removeprefix(_BEGUN)) for name in _files(folder) if name != NOTES]
+    with suppress(FileNotFoundError):
+        os.rename(f"{folder}/{NOTES}", f"{folder}/{_BEGUN}{max(numbers, default=0) + 1}")
+
+
+def _files(folder: str) -> list[str]:
+    """The newest first."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    begun = [name for name in names if name.startswith(_BEGUN) and name.removeprefix(_BEGUN).isdecimal()]
+    begun.sort(key=lambda name: int(name.removeprefix(_BEGUN)), reverse=True)
+    return [NOTES, *begun] if NOTES in names else begun
+
+
+def _notes(path: str) -> list[tuple[str, str]]:
+    return list(_parsed(read_text(path)))
+
+
+def _parsed(text: str) -> Iterator[tuple[str, str]]:
+    """A line that a crash left unfinished was written before the change."""
+    for line in text.split("\n")[:-1]:
+        path, _, before = line.rpartition(" ")
+        if path and ".." not in path.split("/"):
+            yield path, before
+
+
+def _given(path: str) -> str:
+    """What volt makes a setting, volt/native/connect.c."""
+    return "2" if path.endswith(f"/{_LAST}") else "1"
+
+
+def _now(root: str, path: str) -> str:
+    """What it says, "" where it is no more: an interface has gone."""
+    return read_text(f"{root}/{path}").strip()
