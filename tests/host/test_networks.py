@@ -51,6 +51,12 @@ both = [subprocess.Popen([sys.executable, "-c", sys.argv[1], kind, "::", "80"]) 
 both[0].wait()
 """
 CAPABLE = {"capabilities": ["NET_ADMIN"]}
+# What the kernel sets with forwarding, and not back again.
+HARDENED = {
+    "net/ipv4/conf/all/accept_redirects": "0",
+    "net/ipv4/conf/wan/forwarding": "1",
+    "net/ipv6/conf/wan/forwarding": "1",
+}
 NOTHING = {"TimeoutError", "ENETUNREACH", "EHOSTUNREACH"}
 
 
@@ -139,6 +145,8 @@ def settings():
 
 @pytest.mark.kernel
 def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(volt, machine):
+    for setting, value in HARDENED.items():
+        Path("/proc/sys", setting).write_text(value)
     before, links = settings(), ip("link")
     assert done(volt, "net", "create", "lan", "--mtu", "1400") == "lan\n"
     assert Path("/etc/volt/networks/lan.toml").stat().st_mode & 0o777 == 0o644

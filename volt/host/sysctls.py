@@ -1,8 +1,9 @@
 """The settings below /proc/sys that launches have changed for networks, as noted, and putting them back.
 
 The static program appends a line to a file before each change: its path below /proc/sys and what it was,
-volt/native/connect.c. Putting back begins by giving that file another name: what a launch changes meanwhile is noted
-anew, and whoever comes after a crash takes up what was begun.
+volt/native/connect.c. Before a change that makes the kernel set others, those have a line too. Putting back begins by
+giving that file another name: what a launch changes meanwhile is noted anew, and whoever comes after a crash takes up
+what was begun.
 """
 
 # ruff: noqa: PTH104, PTH108, PTH123, PTH208 (paths are text here)
@@ -20,6 +21,7 @@ from volt.model.values import Value
 NOTES = "sysctls"
 _BEGUN = f"{NOTES}.going-"
 _SYS = "/proc/sys"
+_FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _LAST = "accept_ra"  # of those of an interface, changed where it would cost it a route
 
 
@@ -31,12 +33,13 @@ class PutBack(Value):
 
 
 def changed(folder: str, root: str = _SYS) -> tuple[Changed, ...]:
-    """What is noted, the oldest first, each setting once."""
+    """What was changed, the oldest first, each setting once."""
     found: dict[str, str] = {}
     for file in reversed(_files(folder)):
         for path, before in _notes(f"{folder}/{file}"):
             found.setdefault(path, before)
-    return tuple(Changed(path, before, _now(root, path)) for path, before in found.items())
+    told = (Changed(path, before, _now(root, path)) for path, before in found.items())
+    return tuple(one for one in told if one.now != one.before or _is_volts(one.path))
 
 
 def put_back(folder: str, root: str = _SYS) -> PutBack:
@@ -48,11 +51,13 @@ def put_back(folder: str, root: str = _SYS) -> PutBack:
     for file in _files(folder):
         for path, before in reversed(_notes(f"{folder}/{file}")):
             now = _now(root, path)
-            if now == _given(path) != before:
+            if now == before or not now:
+                continue
+            if now == _given(root, path):
                 with open(f"{root}/{path}", "w", encoding="ascii") as setting:
                     setting.write(before)
                 done.append(Changed(path, before, _now(root, path)))
-            elif now and now != before:
+            else:
                 kept.append(f"{path} is {now}, which volt did not make it")
         os.unlink(f"{folder}/{file}")
     return PutBack(tuple(done), tuple(kept))
@@ -83,13 +88,21 @@ def _parsed(text: str) -> Iterator[tuple[str, str]]:
     """A line that a crash left unfinished was written before the change."""
     for line in text.split("\n")[:-1]:
         path, _, before = line.rpartition(" ")
-        if path and ".." not in path.split("/"):
+        if path.startswith(("net/ipv4/", "net/ipv6/")) and ".." not in path.split("/"):
             yield path, before
 
 
-def _given(path: str) -> str:
-    """What volt makes a setting, volt/native/connect.c."""
-    return "2" if path.endswith(f"/{_LAST}") else "1"
+def _is_volts(path: str) -> bool:
+    """Whether volt changes it, or has noted it for what the kernel does with others."""
+    return path in _FORWARDING or path.endswith(f"/{_LAST}")
+
+
+def _given(root: str, path: str) -> str:
+    """What volt has made a setting, or the kernel where forwarding has ended: "" where it has not."""
+    if path.endswith(f"/{_LAST}"):
+        return "2"
+    forwarding = next(one for one in _FORWARDING if one.startswith(path[: len("net/ipv4/")]))
+    return "1" if path == forwarding else _now(root, path) if _now(root, forwarding) == "0" else ""
 
 
 def _now(root: str, path: str) -> str:

@@ -34,40 +34,53 @@ static char setting(const char *path) {
     return value;
 }
 
-// Noted before it is changed: what a crash leaves can be put back.
-static int change(struct context *context, const char *record, const char *path, char from, char to) {
-    char *line = format_text("%s %c\n", path, from);
+static int note(struct context *context, const char *record, const char *path, char value) {
+    char *line = format_text("%s %c\n", path, value);
     int notes = open(record, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     int result = notes < 0 ? -1 : write_all(notes, line, strlen(line));
     close_held(&notes);
-    if (result < 0) return explain(context, "%s", record);
+    return result < 0 ? explain(context, "%s", record) : 0;
+}
+
+// Noted before it is changed: what a crash leaves can be put back.
+static int change(struct context *context, const char *record, const char *path, char from, char to) {
+    if (note(context, record, path, from) < 0) return -1;
     int file = open(format_text("/proc/sys/%s", path), O_WRONLY | O_CLOEXEC);
-    result = file < 0 ? -1 : write_all(file, &to, 1);
+    int result = file < 0 ? -1 : write_all(file, &to, 1);
     close_held(&file);
     return result < 0 ? explain(context, "%s", path) : 0;
 }
 
 // An interface that forwards takes no more routers' advertisements, and loses the routes that it has from them, unless
-// accept_ra is 2.
-static int keep_advertisements(struct context *context, const char *record) {
-    DIR *interfaces = opendir("/proc/sys/net/ipv6/conf");
-    int result = interfaces ? 0 : explain(context, "/proc/sys/net/ipv6/conf");
+// accept_ra is 2. One that forwards already is noted: it would not any more once forwarding as a whole has ended.
+static int keep_interfaces(struct context *context, const char *record, const char *family) {
+    const char *folder = format_text("/proc/sys/net/%s/conf", family);
+    DIR *interfaces = opendir(folder);
+    int result = interfaces ? 0 : explain(context, "%s", folder);
     for (struct dirent *entry; result == 0 && (entry = readdir(interfaces));) {
         if (entry->d_name[0] == '.' || strcmp(entry->d_name, "all") == 0 || strcmp(entry->d_name, "lo") == 0) continue;
-        char *accept = format_text("net/ipv6/conf/%s/accept_ra", entry->d_name);
-        char *forwards = format_text("net/ipv6/conf/%s/forwarding", entry->d_name);
-        if (setting(accept) == '1' && setting(forwards) == '0') result = change(context, record, accept, '1', '2');
+        char *accept = format_text("net/%s/conf/%s/accept_ra", family, entry->d_name);
+        char *forwards = format_text("net/%s/conf/%s/forwarding", family, entry->d_name);
+        if (setting(forwards) == '1') result = note(context, record, forwards, '1');
+        else if (setting(accept) == '1') result = change(context, record, accept, '1', '2');
     }
     if (interfaces) closedir(interfaces);
     return result;
 }
 
+// The kernel sets others with it: net/ipv4/devinet.c, inet_forward_change(), net/ipv6/addrconf.c. Those that it would
+// not set to what they are when this is put back are noted before.
+static int forward(struct context *context, const char *record, const char *family, const char *path) {
+    char *redirects = format_text("net/%s/conf/all/accept_redirects", family);
+    if (setting(redirects) == '0' && note(context, record, redirects, '0') < 0) return -1;
+    if (keep_interfaces(context, record, family) < 0) return -1;
+    return change(context, record, path, '0', '1');
+}
+
 int do_allow_forwarding(struct context *context, const struct step_allow_forwarding *step) {
     const char *four = "net/ipv4/ip_forward", *six = "net/ipv6/conf/all/forwarding";
-    if (setting(four) == '0' && change(context, step->record, four, '0', '1') < 0) return -1;
-    if (!step->ipv6 || setting(six) != '0') return 0;
-    if (keep_advertisements(context, step->record) < 0) return -1;
-    return change(context, step->record, six, '0', '1');
+    if (setting(four) == '0' && forward(context, step->record, "ipv4", four) < 0) return -1;
+    return step->ipv6 && setting(six) == '0' ? forward(context, step->record, "ipv6", six) : 0;
 }
 
 // ── the bridge, and its rules

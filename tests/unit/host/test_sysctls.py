@@ -7,6 +7,7 @@ import pytest
 from volt.host.sysctls import changed, put_back
 from volt.model.networks import Changed
 
+OWN, REDIRECTS = "net/ipv4/conf/wan/forwarding", "net/ipv4/conf/all/accept_redirects"
 FORWARD, SIX, RA = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/wan/accept_ra"
 
 
@@ -66,6 +67,19 @@ def test_what_somebody_has_changed_since_stays(machine):
     assert machine.now(RA) == "0"
     assert done.kept == (f"{RA} is 0, which volt did not make it",)
     assert [one.path for one in done.done] == [FORWARD], "what is as before already needs nothing"
+
+
+def test_what_the_kernel_sets_with_forwarding_is_as_before_once_that_has_ended(machine):
+    machine.set(FORWARD=1, OWN=1, REDIRECTS=0)
+    machine.note(f"{OWN} 1\n", f"{REDIRECTS} 0\n", f"{FORWARD} 0\n")
+    assert OWN not in [one.path for one in machine.put_back().done], "it is still as before"
+    machine.note(f"{OWN} 1\n", f"{REDIRECTS} 0\n", f"{FORWARD} 0\n")
+    machine.set(FORWARD=0, OWN=0, REDIRECTS=1)  # as the kernel does it, and then somebody was killed
+    assert {one.path for one in machine.put_back().done} == {OWN, REDIRECTS}
+    assert (machine.now(OWN), machine.now(REDIRECTS)) == ("1", "0")
+    machine.note(f"{REDIRECTS} 0\n", f"{FORWARD} 0\n")
+    machine.set(FORWARD=2, REDIRECTS=1)
+    assert machine.put_back().done == (), "somebody else forwards"
 
 
 def test_an_interface_that_has_gone_is_nothing(machine):
