@@ -140,14 +140,23 @@ def settings():
     return found
 
 
+def hardened():
+    """The settings of a machine where the kernel has more to put back."""
+    for setting, value in HARDENED.items():
+        Path("/proc/sys", setting).write_text(value)
+    return settings()
+
+
+def ruleset():
+    return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+
+
 # ── defined, joined, taken away
 
 
 @pytest.mark.kernel
 def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(volt, machine):
-    for setting, value in HARDENED.items():
-        Path("/proc/sys", setting).write_text(value)
-    before, links = settings(), ip("link")
+    before, links = hardened(), ip("link")
     assert done(volt, "net", "create", "lan", "--mtu", "1400") == "lan\n"
     assert Path("/etc/volt/networks/lan.toml").stat().st_mode & 0o777 == 0o644
     assert settings() == before, "a definition changes nothing yet"
@@ -166,7 +175,7 @@ def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(vol
     assert done(volt, "net", "rm", "lan") == "lan\n"
     assert not [*Path("/etc/volt/networks").iterdir()]
     assert settings() == before
-    assert "volt" not in subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    assert ruleset() == ""
     until(lambda: ip("link").replace("state LOWERLAYERDOWN", "state UP") == links, "the links as before")
     assert "there is no network 'lan'" in refused(volt, "net", "rm", "lan")
 
@@ -227,6 +236,32 @@ def test_a_definition_that_is_written_by_hand_is_had_or_all_that_is_wrong_with_i
     assert done(volt, "net", "rm", "web", "lan") == "web\nlan\n", "what is bad can be taken away"
 
 
+KILLED_AT = {
+    "rules": "sendto:4",
+    "bridge": "sendto:7",
+    "notes": "rename:2",
+    "settings": "write:2",
+    "the last": "unlink:2",
+}
+
+
+@pytest.mark.parametrize("at", KILLED_AT)
+def test_a_removal_that_is_killed_is_taken_up_by_the_next_one_or_by_gc(volt, machine, at):
+    before = hardened()
+    done(volt, "net", "create", "lan")
+    assert volt.run("true", network=on("lan")).returncode == 0
+    call, when = KILLED_AT[at].split(":")
+    words = ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
+    words += ["-e", f"inject={call}:signal=SIGKILL:when={when}", *volt.command(["net", "rm", "lan"])]
+    killed = subprocess.run(words, env=volt.environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert [*Path("/etc/volt/networks").iterdir()], "it is still known that there was something to do"
+    done(volt, *(["net", "gc"] if at in ("bridge", "the last") else ["net", "rm", "lan"]))
+    assert not [*Path("/etc/volt/networks").iterdir()]
+    assert (settings(), ruleset()) == (before, "")
+    assert "vn-lan" not in ip("link")
+
+
 # ── separated
 
 
@@ -281,6 +316,32 @@ def test_an_internal_network_has_no_way_out_and_nothing_outside_a_way_in(volt, m
             assert {*machine.ask(*asked, world=True)} <= NOTHING
             subprocess.run(["nft", "flush", "set", "inet", "volt", "internal"], check=True)
             assert liar(WORLD, WORLD6) == ["told"] * 6, "without the wall"
+
+
+def test_an_internal_network_whose_rules_somebody_flushed_is_internal_again_and_so_is_one_that_becomes_it(
+    volt, machine
+):
+    done(volt, "net", "create", "vault", "--internal")
+    assert volt.run("true", network={"mode": "bridge"}).returncode == 0
+    machine.serve("tcp", WORLD, 80, world=True)
+    way_out = f"ip route add default via {known(volt, 'vault')['address']}"
+    with asking(volt, on("vault"), way_out, security=CAPABLE) as liar:
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        ip("link", "del", "vn-vault")
+        assert known(volt, "vault")["whole"] is None
+        assert volt.run("true", network=on("vault")).returncode == 0
+        assert known(volt, "vault")["whole"]
+        assert liar(known(volt, "vault")["address"], kinds=["ping"]) == ["told"], "it is connected again"
+        assert {*liar(WORLD, kinds=["tcp"])} <= NOTHING
+    done(volt, "net", "create", "lan")
+    with asking(volt, on("lan")) as one:
+        assert volt.run("true", network={"mode": "bridge"}).returncode == 0
+        assert one(WORLD, kinds=["tcp"]) == ["told"]
+        definition = Path("/etc/volt/networks/lan.toml")
+        definition.write_text(definition.read_text().replace("internal = false", "internal = true"))
+        assert known(volt, "lan")["whole"] is False
+        assert volt.run("true", network=on("lan")).returncode == 0
+        assert {*one(WORLD, kinds=["tcp"])} <= NOTHING
 
 
 # ── what crashes leave

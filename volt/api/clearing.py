@@ -53,9 +53,9 @@ def remove_network(name: str) -> RemovedNetwork:
             if hidden:
                 definitions.show(name)
             raise
+        rules, put_back = end_last(names)
         if name != DEFAULT:
             definitions.forget(name)
-        rules, put_back = end_last(names)
     return RemovedNetwork(name, bridge, rules, put_back.done, put_back.kept)
 
 
@@ -201,6 +201,7 @@ def _finish(name: str) -> None:
         definitions.show(name)
         return
     take_down(outline)
+    end_last({})
     definitions.forget(name)
 
 
