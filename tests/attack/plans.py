@@ -109,13 +109,17 @@ class Attacker:
         options["pass_fds"] = (descriptor, *options.get("pass_fds", ()))
         return Ended(subprocess.run(argv, capture_output=True, timeout=TIMEOUT, check=False, **options))
 
-    @contextmanager
-    def running(self, plan: LaunchPlan) -> Iterator[str]:
-        """The first line of a payload that then waits for the end of its standard input."""
+    def start(self, plan: LaunchPlan) -> subprocess.Popen[bytes]:
+        """The supervisor of this plan, with a pipe for each standard descriptor."""
         descriptor = seal(encode(plan))
         argv = [str(PROGRAM), "perform", str(descriptor)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(argv, env={}, pass_fds=(descriptor,), **pipes) as process:
+        return subprocess.Popen(argv, env={}, pass_fds=(descriptor,), **pipes)
+
+    @contextmanager
+    def running(self, plan: LaunchPlan) -> Iterator[str]:
+        """The first line of a payload that then waits for the end of its standard input."""
+        with self.start(plan) as process:
             try:
                 yield process.stdout.readline().decode()
             finally:

@@ -17,6 +17,7 @@ from volt.model.steps import (
     EnsureRules,
     FilterCalls,
     FilterInit,
+    ForgetConnections,
     KeepCapabilities,
     MakeFilesystem,
     MakeIdmap,
@@ -216,6 +217,11 @@ def shown_instead(found, path):
 def open_bridge(plan: LaunchPlan) -> LaunchPlan:
     """volt's nftables tables are there, and no rule is in them."""
     return changed(plan, EnsureRules, mark=b"none has it", count=1, make=nft.batch([*places()]))
+
+
+def remembering_host(plan: LaunchPlan) -> LaunchPlan:
+    """Connection tracking keeps what belonged to a workload that has ended."""
+    return dropped(plan, ForgetConnections)
 
 
 def learning_bridge(plan: LaunchPlan) -> LaunchPlan:

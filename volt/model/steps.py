@@ -336,12 +336,30 @@ class EnsureRules(Step):
     known: Blob
 
 
+class ForgetConnections(Step):
+    """Before somebody else has {address}, delete what connection tracking knows of connections translated for it. `ask`
+    looks for the notes that the rules make of such, behind one message that finds their place. Where there are some,
+    `remove` takes away a link that is still there, and `forget` the notes; then each list of `lists` that a note stands
+    for is gone through, and its connections deleted; where that fails, `again` makes all notes again. This is done for
+    a dead workload when the launch comes to it, and at the end for its own. linux/netfilter/nfnetlink_conntrack.h"""
+
+    name = "forget-connections"
+    calls = ("sendto",)
+    undo = release = "forget the connections of the run"
+    ask: Messages
+    lists: Messages
+    forget: Messages
+    again: Messages
+    remove: Messages
+
+
 class PrepareLink(Step):
     """What connects the workload, once it has a network namespace: `create` is the pair of links; `adopt` puts one end
     on the bridge; `permit` says in the bridge's rules what may come out of it; `configure` is sent inside.
     A link of that name is a dead workload's, whose address has been claimed: `remove` deletes it. Where bridge or
     rules had to be made anew, `adopt` and `permit` are sent for every other link whose address with `mask` is `base`
-    too, and then `join`, which makes the network known to the rules."""
+    too, with `doubt`, which notes that it may have connections; and then `join`, which makes the network known to the
+    rules."""
 
     name = "prepare-link"
     calls = ("sendto",)
@@ -350,6 +368,7 @@ class PrepareLink(Step):
     create: Messages
     adopt: Messages
     permit: Messages
+    doubt: Messages
     configure: Messages
     remove: Messages
     join: Blob
@@ -912,6 +931,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     AllowForwarding,
     EnsureBridge,
     EnsureRules,
+    ForgetConnections,
     PrepareLink,
     WriteFile,
     PinFile,

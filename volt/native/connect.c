@@ -15,8 +15,6 @@
 #include "kernel.h"
 #include "read.h"
 
-#define ROUTE 0            // NETLINK_ROUTE
-#define NETFILTER 12       // NETLINK_NETFILTER
 #define LINKS "/proc/self/net/dev"
 #define LINKS_LIMIT (8u << 20) // bytes: some 60,000 of them
 #define LINK_PREFIX "volt-" // of a workload's link, before its address in 8 hex digits: volt/plan/links.py
@@ -162,13 +160,6 @@ int do_ensure_rules(struct context *context, const struct step_ensure_rules *ste
 
 // ── the workload's links
 
-static int send_once(struct context *context, unsigned protocol, struct bytes request, int tolerated) {
-    int netlink = netlink_socket(context, protocol);
-    int result = netlink < 0 ? -1 : send_request(context, netlink, request, tolerated);
-    close_held(&netlink);
-    return result;
-}
-
 static int send_filled(struct context *context, unsigned protocol, struct bytes raw, int tolerated) {
     return send_once(context, protocol, fill_messages(context, raw), tolerated);
 }
@@ -198,13 +189,14 @@ static int find_link(struct context *context) {
     return find(context, format_text(LINK_PREFIX "%08x", context->slots.address));
 }
 
-// The link at `address` is put on the bridge again, and the rules say again what may come out of it. One that is gone
-// by now needs neither.
+// The link at `address` is put on the bridge again, and the rules say again what may come out of it, and that it may have
+// connections. One that is gone by now needs neither.
 static int adopt_link(struct context *context, uint32_t address) {
     uint32_t own = context->slots.address;
     context->slots.address = address;
     int result = find_link(context) < 0 ? 0 : send_filled(context, ROUTE, context->link.adopt, ENODEV);
     if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
+    if (result == 0) result = send_filled(context, NETFILTER, context->link.doubt, 0);
     context->slots.address = own;
     return result;
 }
@@ -226,7 +218,7 @@ static int adopt_links(struct context *context, const struct step_prepare_link *
 
 int do_prepare_link(struct context *context, const struct step_prepare_link *step) {
     bool mended = context->link.mended;
-    context->link = (struct link){mended, step->create, step->adopt, step->permit, step->configure, step->remove};
+    context->link = (struct link){mended, step->create, step->adopt, step->permit, step->doubt, step->configure, step->remove};
     if (!mended) return 0;
     // In this order: who finds the network known finds its links so too.
     int result = adopt_links(context, step);

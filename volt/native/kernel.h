@@ -152,8 +152,11 @@ struct netlink_answer {
     int32_t error;
     struct netlink_header about;
 };
+#define ROUTE 0            // NETLINK_ROUTE
+#define NETFILTER 12       // NETLINK_NETFILTER
 #define NETLINK_ERROR 2    // NLMSG_ERROR: an answer, also where the error is 0
 #define NETLINK_DONE 3     // NLMSG_DONE: the end of a list
+#define NETLINK_REQUEST 1u // NLM_F_REQUEST
 #define NETLINK_ACK 0x4    // NLM_F_ACK
 
 static inline int k_open_tree(int folder, const char *path, unsigned flags) {

@@ -12,7 +12,7 @@
 #define NUMBERED "message %u of the request"
 
 // The message at `at` of the request, which it moves behind it; false where none is whole.
-static bool next_message(struct bytes request, size_t *at, struct netlink_header *header) {
+bool next_netlink(struct bytes request, size_t *at, struct netlink_header *header) {
     size_t left = request.length - *at;
     if (left < sizeof *header) return false;
     memcpy(header, request.start + *at, sizeof *header);
@@ -25,7 +25,7 @@ static bool is_whole(struct bytes request) {
     struct netlink_header header;
     size_t at = 0;
     while (at < request.length)
-        if (!next_message(request, &at, &header)) return false;
+        if (!next_netlink(request, &at, &header)) return false;
     return request.length > 0;
 }
 
@@ -46,7 +46,7 @@ static int receive_answer(int netlink, struct netlink_answer *answer) {
 static int check_answers(struct context *context, int netlink, struct bytes request, int tolerated) {
     struct netlink_header header;
     struct netlink_answer answer;
-    for (size_t at = 0; at < request.length && next_message(request, &at, &header);) {
+    for (size_t at = 0; at < request.length && next_netlink(request, &at, &header);) {
         if (!(header.flags & NETLINK_ACK)) continue;
         if (receive_answer(netlink, &answer) < 0) return explain(context, NUMBERED, header.number);
         if (answer.error && answer.error != -tolerated)
@@ -56,7 +56,7 @@ static int check_answers(struct context *context, int netlink, struct bytes requ
     return 0;
 }
 
-static int send_all(struct context *context, int netlink, struct bytes request) {
+int send_all(struct context *context, int netlink, struct bytes request) {
     const struct netlink_address kernel = {.family = AF_NETLINK};
     ssize_t sent = sendto(netlink, request.start, request.length, 0, (const struct sockaddr *)&kernel, sizeof kernel);
     return sent == (ssize_t)request.length ? 0 : explain(context, "the request");
@@ -74,11 +74,19 @@ int send_request(struct context *context, int netlink, struct bytes request, int
     return check_answers(context, netlink, request, tolerated);
 }
 
+// By a socket of its own.
+int send_once(struct context *context, unsigned protocol, struct bytes request, int tolerated) {
+    int netlink = netlink_socket(context, protocol);
+    int result = netlink < 0 ? -1 : send_request(context, netlink, request, tolerated);
+    close_held(&netlink);
+    return result;
+}
+
 // Those with `mark` in one answer; *ended when it was the last.
 static int count_in(struct bytes answer, struct bytes mark, bool *ended) {
     struct netlink_header header;
     int count = 0;
-    for (size_t at = 0, from = 0; at < answer.length && next_message(answer, &at, &header); from = at) {
+    for (size_t at = 0, from = 0; at < answer.length && next_netlink(answer, &at, &header); from = at) {
         if (header.type == NETLINK_DONE || header.type == NETLINK_ERROR) *ended = true;
         else if (memmem(answer.start + from, at - from, mark.start, mark.length)) count++;
     }
@@ -105,7 +113,7 @@ int count_answers(struct context *context, int netlink, struct bytes requests, s
     struct mark before = mark_memory();
     int count = 0;
     for (size_t at = 0, from = 0; at < requests.length && count >= 0; from = at) {
-        if (!next_message(requests, &at, &header)) return refuse(context, EBADMSG, "the request is damaged");
+        if (!next_netlink(requests, &at, &header)) return refuse(context, EBADMSG, "the request is damaged");
         int found = count_listed(context, netlink, (struct bytes){requests.start + from, at - from}, mark);
         count = found < 0 ? -1 : count + found;
     }

@@ -39,7 +39,7 @@ struct slots {
 // What prepare-link has: messages whose slots are filled in when they are sent.
 struct link {
     bool mended; // the bridge or its rules were not whole: other workloads may be cut off
-    struct bytes create, adopt, permit, configure, remove;
+    struct bytes create, adopt, permit, doubt, configure, remove;
 };
 
 // volt/model/binary.py: a header, two sections of steps, the inner program.
@@ -245,7 +245,11 @@ void restore_mode(struct context *context);
 void detached_started(struct context *context);
 
 // netlink.c
+struct netlink_header;
+bool next_netlink(struct bytes request, size_t *at, struct netlink_header *header);
 int netlink_socket(struct context *context, unsigned protocol);
+int send_all(struct context *context, int netlink, struct bytes request);
+int send_once(struct context *context, unsigned protocol, struct bytes request, int tolerated);
 int send_request(struct context *context, int netlink, struct bytes request, int tolerated);
 int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark);
 

@@ -14,6 +14,7 @@ As nft(8) writes them, for a workload that has claimed 10.189.0.7:
         chain prerouting { type filter hook prerouting priority raw; … }
         chain forward { type filter hook forward priority filter; … }
         chain postrouting { type nat hook postrouting priority srcnat; … }
+        …                                       # what notes connections: volt/plan/connections.py
     }
 
 A link that is in no set lets nothing out. What a set holds follows from an address alone, so that whatever a dead
@@ -30,7 +31,7 @@ from ipaddress import IPv6Interface
 
 from volt.model.text import ADDRESS, Message
 from volt.model.values import Value
-from volt.plan import nft
+from volt.plan import connections, nft
 from volt.plan.links import LINK_LOCAL, MAC, PREFIX, port
 from volt.plan.netlink import MARKS, attribute, slotted
 
@@ -137,6 +138,7 @@ def places() -> Iterator[nft.Body]:
         yield table.chain("prerouting", nft.Hook(_PREROUTING, _FIRST))
     yield ABOVE.chain("forward", nft.Hook(_FORWARD, 0))
     yield ABOVE.chain("postrouting", nft.Hook(_POSTROUTING, 100, "nat"))
+    yield from connections.places(ABOVE)
     yield from (ON_BRIDGE.no_rules(), ABOVE.no_rules())
 
 
@@ -202,6 +204,7 @@ def _inet_rules() -> Iterator[nft.Body]:
         yield ABOVE.rule("forward", *_out(_BRIDGES), nft.connection(key), *nft.any_of(bits), accept)
     yield ABOVE.rule("forward", *_out(_BRIDGES), drop)
     yield ABOVE.rule("postrouting", *_in(_BRIDGES), *_same(inverted=True), nft.masquerade())
+    yield from connections.rules(ABOVE, _in(_BRIDGES), _out(_BRIDGES))
 
 
 def _in(keys: nft.Keys) -> tuple[bytes, bytes]:

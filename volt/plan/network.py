@@ -31,8 +31,8 @@ from volt.model.steps import (
 )
 from volt.model.text import ADDRESS, GROUPS, Text, text
 from volt.model.workload import Workload
-from volt.plan import links
-from volt.plan.bridge_rules import host_rules, join, known, permit
+from volt.plan import connections, links
+from volt.plan.bridge_rules import ABOVE, host_rules, join, known, permit
 
 ADDRESSES = "addresses"
 KEY = "network.mode"
@@ -124,12 +124,14 @@ def network_part(facts: Facts) -> Part:
                 make=rules.make,
                 known=known(bridge.label, internal=bridge.internal),
             ),
+            connections.forgotten(ABOVE, gateway6),
             PrepareLink(
                 base=int(gateway.network.network_address),
                 mask=int(gateway.netmask),
                 create=links.create_links(bridge.mtu),
                 adopt=links.adopt_link(),
                 permit=permit(gateway6),
+                doubt=connections.note(ABOVE, gateway6),
                 configure=links.configure(gateway, gateway6, way_out=not bridge.internal),
                 remove=links.remove_link(),
                 join=join(bridge.label, internal=bridge.internal),

@@ -17,8 +17,8 @@ PROTOCOL = 12  # NETLINK_NETFILTER
 INET, BRIDGE, ANY = 1, 7, 0  # NFPROTO_
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 BEGIN, END = 0x10, 0x11  # NFNL_MSG_BATCH_
-NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM, GETSETELEM = (
-    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 12, 13)
+NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = (
+    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 10, 12, 13, 14)
 )  # NFT_MSG_
 DELTABLE, DELSETELEM = (SUBSYSTEM << 8 | number for number in (2, 14))
 DROP, ACCEPT = 0, 1  # linux/netfilter.h
@@ -49,6 +49,14 @@ def wanted(body: Body) -> bytes:
     return netlink.message(kind, ACK | flags, 1, _about(family, 0) + about)
 
 
+def questions(bodies: Sequence[Body]) -> bytes:
+    """Each is answered by what it asks for, or refused where that is not there."""
+    return b"".join(
+        netlink.message(kind, 0, number, _about(family, 0) + body)
+        for number, (kind, _, family, body) in enumerate(bodies, 1)
+    )
+
+
 def listing(*tables: Table) -> bytes:
     """Asks for the rules of each table. Of several tables of one name the kernel would list the first alone:
     nf_tables_dump_rules() of net/netfilter/nf_tables_api.c."""
@@ -72,12 +80,13 @@ class Hook(Value):
 
 class Keys(Value):
     """A set: of keys that have several parts, each padded to words. `identity` is what a batch knows it by; `kinds` are
-    nft's own numbers of the parts' types, by which it prints them."""
+    nft's own numbers of the parts' types, by which it prints them. Rules may add to one that is `growing`."""
 
     label: str
     identity: int
     kinds: tuple[int, ...]
     lengths: tuple[int, ...]
+    growing: bool = False
 
 
 class Table(Value):
@@ -108,13 +117,23 @@ class Table(Value):
         for one in keys.kinds:
             kind = kind << 6 | one
         length = sum(one + -one % 4 for one in keys.lengths)
-        body = name(2, keys.label) + number(3, 0) + number(4, kind) + number(5, length) + number(10, keys.identity)
+        flags = 0x20 if keys.growing else 0  # NFT_SET_EVAL
+        body = name(2, keys.label) + number(3, flags) + number(4, kind) + number(5, length) + number(10, keys.identity)
         return NEWSET, CREATE, self.family, self._within + body
 
     def element(self, keys: Keys, key: bytes) -> Body:
         """One more key in a set, or the same again."""
         one = nested(1, nested(1, attribute(1, key)))  # NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE
         return NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, one)
+
+    def keys_there(self, keys: Keys) -> Body:
+        """The set itself, to be looked for."""
+        return GETSET, 0, self.family, self._within + name(2, keys.label)
+
+    def no_element(self, keys: Keys, key: bytes) -> Body:
+        """A key goes, which has to be there."""
+        _, _, family, body = self.element(keys, key)
+        return DELSETELEM, 0, family, body
 
     def member(self, keys: Keys, key: bytes) -> Body:
         """The same key, to be looked for."""
@@ -173,6 +192,11 @@ def found_in(keys: Keys, *, inverted: bool = False) -> bytes:
     """Goes on where the registers from WORDS on hold such a key."""
     known = name(1, keys.label), number(4, keys.identity)
     return expression("lookup", *known, number(2, WORDS), number(5, int(inverted)))
+
+
+def noted_in(keys: Keys) -> bytes:
+    """Adds what the registers from WORDS on hold."""
+    return expression("dynset", name(1, keys.label), number(2, keys.identity), number(3, 0), number(4, WORDS))
 
 
 def verdict(code: int) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.plan.test_check import BRIDGE, FACTS, GOOD
 from volt.model.modes import NetworkMode
-from volt.model.steps import PrepareLink
+from volt.model.steps import ForgetConnections, PrepareLink
 from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
 from volt.model.text import BRIDGE as INDEX
 from volt.model.workload import Network
@@ -82,9 +82,10 @@ def messages(data):
 @pytest.mark.parametrize("bridge", [BRIDGE, replace(BRIDGE, subnet6="")])
 def test_every_message_is_whole_numbered_and_confirmed(bridge):
     part = network_part(replace(FACTS, bridge=bridge))
-    forwarding, ensured, rules, link = part.host
+    forwarding, ensured, rules, connections, link = part.host
     assert forwarding.ipv6 == bool(bridge.subnet6)
-    sent = [ensured.make, rules.make, *map(filled, (ensured.mend, *vars_of(link)))]
+    told = (connections.forget, connections.again, connections.remove)
+    sent = [ensured.make, rules.make, *map(filled, (ensured.mend, *told, *vars_of(link)))]
     for data in sent:
         numbers = [number for _, _, number in messages(data)]
         assert numbers == [*range(1, len(numbers) + 1)]
@@ -94,7 +95,7 @@ def test_every_message_is_whole_numbered_and_confirmed(bridge):
 
 
 def vars_of(link):
-    return link.create, link.adopt, link.permit, link.configure, link.remove, (link.join,)
+    return link.create, link.adopt, link.permit, link.doubt, link.configure, link.remove, (link.join,)
 
 
 def test_rules_bear_a_mark_and_name_no_network():
@@ -139,3 +140,17 @@ def test_a_plan_says_where_no_resolver_is_left():
 
 def notes_of(work, facts):
     return _notes(work, facts, Applied((), (), ()))
+
+
+@pytest.mark.parametrize(("bridge", "kinds"), [(BRIDGE, 4), (replace(BRIDGE, subnet6=""), 2)])
+def test_each_kind_of_connection_has_its_note_and_its_list(bridge, kinds):
+    """Behind the question whether there are notes; a list is of one sender, which is the claimed address."""
+    (step,) = (one for one in network_part(replace(FACTS, bridge=bridge)).host if isinstance(one, ForgetConnections))
+    asked = messages(filled(step.ask))
+    assert [(kind & 0xFF, flags) for kind, flags, _ in asked] == [(10, 1)] + [(13, 1)] * kinds, (
+        "NFT_MSG_GETSET, GETSETELEM"
+    )
+    listed = filled(step.lists)
+    assert [(kind, flags) for kind, flags, _ in messages(listed)] == [(0x101, 0x301)] * kinds, "NLM_F_DUMP"
+    assert listed.count(b"\x0a\xbd\0\x07") == kinds
+    assert [kind & 0xFF for kind, _, _ in messages(filled(step.forget))][1:-1] == [12] * kinds + [14] * kinds
