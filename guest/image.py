@@ -26,7 +26,7 @@ SIZE = "6G"  # of the disk, a sparse file
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "kmod"),  # PID 1, a system bus, kernel modules
     *("linux-image-cloud-amd64", "tiny-initramfs"),  # a kernel needs an initramfs builder: the smallest, never used
-    *("python3", "systemd-container", "libseccomp2"),  # volt
+    *("python3", "systemd-container", "libseccomp2", "dnsmasq-base"),  # volt
     *("busybox-static", "strace", "gcc", "libc6-dev", "procps", "git", "perl"),  # its tests
     *("iproute2", "nftables", "e2fsprogs", "xfsprogs"),
 )

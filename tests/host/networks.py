@@ -14,6 +14,7 @@ CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 FOLDER = Path("/run/volt/networks")
 HOST, WORLD = "192.0.2.1", "192.0.2.2"
+SUBNET_GATEWAY = "10.189.0.1"  # of the first subnet that volt tries
 HOST6, WORLD6 = "2001:db8:1::1", "2001:db8:1::2"
 
 # Answers each connection, or datagram, with the sender's address: SERVE FAMILY KIND ADDRESS PORT; prints "ready".

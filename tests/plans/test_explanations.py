@@ -21,6 +21,7 @@ CASES = (
     "landlock-strict",
     "landlock-waived",
     "limits",
+    "names",
     "ready-http",
     "volumes",
 )

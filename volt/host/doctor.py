@@ -11,9 +11,10 @@ from volt.host.kernel import in_first_namespace
 from volt.host.limits import limit_checks
 from volt.host.mounts import mounts
 from volt.host.paths import path_fact
+from volt.host.resolver import PACKAGE, probe_resolver
 from volt.host.tools import find_program
 from volt.model.doctor import Check
-from volt.model.facts import IMAGE_KERNEL, Facts
+from volt.model.facts import IMAGE_KERNEL, Facts, Resolver
 from volt.model.landlock import KERNELS, PORTS_ABI
 from volt.model.steps import CAPABILITIES
 
@@ -48,6 +49,7 @@ def examine(machine: Facts, *, proc: str = "/proc", modules: str = "/lib/modules
         _program(machine),
         _state(machine),
         _landlock(machine),
+        names_check(probe_resolver()),
         strace_check(find_program("strace")),
     )
 
@@ -211,6 +213,16 @@ def _landlock(machine: Facts) -> Check:
         lacks = "no nf_tables with nft_reject_inet either: strict does not start"
         return Check(name, "degraded", needed, f"{found}; {lacks}", f"{mend}, or one with these modules")
     return Check(name, "degraded", needed, f'{found}; strict not with network.mode = "host"', mend)
+
+
+def names_check(resolver: Resolver) -> Check:
+    """What answers for names of workloads on a bridge."""
+    name, needed = "dnsmasq", "names of workloads on a bridge"
+    if not resolver.program:
+        return Check(name, "degraded", needed, "not installed", f"apt install {PACKAGE}")
+    if resolver.problem:
+        return Check(name, "degraded", needed, resolver.problem, resolver.mend)
+    return Check(name, "ok", needed, resolver.program)
 
 
 def strace_check(path: str) -> Check:

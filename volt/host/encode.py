@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Bridge, Cgroup, Control, Facts, ImageFact, PathFact, ProfileText
+from volt.model.facts import Bridge, Cgroup, Control, Facts, ImageFact, PathFact, ProfileText, Resolver
 from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.sizes import Size
@@ -45,11 +45,16 @@ def _facts(values: dict[str, Any]) -> Facts:
         "paths": {path: PathFact(**fact) for path, fact in values["paths"].items()},
         "policy": values.get("policy") and _policy(values["policy"]),
         "seccomp": values.get("seccomp") and ProfileText(**values["seccomp"]),
-        "bridge": values.get("bridge") and Bridge(**values["bridge"]),
+        "bridge": values.get("bridge") and _bridge(values["bridge"]),
         "landlock": values.get("landlock") and ProfileText(**values["landlock"]),
         "image": values.get("image") and ImageFact(**values["image"]),
     }
     return Facts(**{**values, **typed})
+
+
+def _bridge(values: dict[str, Any]) -> Bridge:
+    resolver = values.get("resolver")
+    return Bridge(**{**values, "resolver": resolver and Resolver(**resolver)})
 
 
 def _policy(values: dict[str, Any]) -> Policy:

@@ -112,12 +112,13 @@ def _root_of(image: ImageFact | None, folder: str | None) -> Iterator[tuple[str 
 
 def _with_bridge(machine: Facts, workload: Workload, network: Definition | None) -> Facts:
     from volt.host.networks import probe_bridge, upstream
+    from volt.host.resolver import probe_resolver
 
     if workload.network.joined == NetworkMode.CUSTOM and network is None:
         from volt.host.networks import no_bridge
 
         return replace(machine, bridge=no_bridge(workload.network.name or ""))
-    bridge = probe_bridge(network)
+    bridge = replace(probe_bridge(network), resolver=probe_resolver())
     return replace(machine, bridge=bridge, upstream="" if bridge.internal else upstream(machine.resolv_conf))
 
 

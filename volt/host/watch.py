@@ -181,10 +181,12 @@ def _watch_bridge(watch: Watch, workload: Workload) -> None:
     networks only that there are no more and no fewer: what one takes, it has from its beginning."""
     from volt.host.definitions import path_of
     from volt.host.networks import MACHINE, NAMESPACE, RESOLVED
+    from volt.host.resolver import ACCOUNTS as USERS
+    from volt.host.resolver import candidates
     from volt.host.settings import CONFIG
 
     watch.place(NAMESPACE)
-    for path in (CONFIG, DEFINITIONS, MACHINE, RESOLVED):
+    for path in (CONFIG, DEFINITIONS, MACHINE, RESOLVED, USERS, *candidates()):
         watch.file(path)
     if workload.network.joined == NetworkMode.CUSTOM and workload.network.name:
         watch.file(path_of(workload.network.name))

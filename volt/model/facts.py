@@ -97,11 +97,25 @@ class Control(Value):
     swap: bool = True
 
 
+class Resolver(Value):
+    """What answers for the names of workloads on a bridge: dnsmasq at `program`, run as `uid` and `gid`. `file` is the
+    host's resolv.conf(5), without links, which it follows. `problem` says why there can be none, "" where there can,
+    and `mend` what helps."""
+
+    program: str = ""
+    uid: int = 65534
+    gid: int = 65534
+    file: str = ""
+    problem: str = ""
+    mend: str = ""
+
+
 class Bridge(Value):
     """The bridge that the workload joins: `subnet` and `subnet6` in CIDR, the latter "" where there is no IPv6;
     `namespace` is the inode of the network namespace that it lies in. `problem` says why it cannot be, "" where it can.
     `network` is what volt net calls it; nothing leads out of an `internal` one. `label` is "" where there is no network
-    that is called so: `near` then is the known name that is most like it."""
+    that is called so: `near` then is the known name that is most like it. `resolver`
+    is what answers for names there, None where that has not been looked for."""
 
     label: str
     subnet: str
@@ -112,6 +126,7 @@ class Bridge(Value):
     network: str = DEFAULT
     internal: bool = False
     near: str = ""
+    resolver: Resolver | None = None
 
 
 class Facts(Value):

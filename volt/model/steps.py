@@ -298,6 +298,38 @@ class ClaimAddress(Step):
     first: U32
 
 
+class ClaimHost(Step):
+    """Claim `label` in `folder` as claim-name does. `content` is a comment of who holds it and lines of hosts(5), for
+    the resolver that watches the folder; the file is opened to be written and closed once it has its name, which
+    inotify(7) tells of."""
+
+    name = "claim-host"
+    calls = ("openat", "write", "linkat", "fchmod", "unlinkat")
+    undo = release = "remove the claim"
+    folder: Text
+    label: Text
+    content: Text
+
+
+class EnsureResolver(Step):
+    """Find the resolver of the network at `path`: a process that holds the lock of `path`.resolver, where `mark` stands
+    when it answers. Where there is none, or one that is started otherwise, start one and wait until it answers: `volt
+    keep-names`, which starts `argv`, a program behind its user, group and address, as often as that ends, and ends
+    itself two seconds after the last claim in `path`.names. Where there is a `bus`, it is in a scope of its own, as
+    with start-scope: a resolver is its network's, and not the unit's that a workload was launched from."""
+
+    name = "ensure-resolver"
+    calls = ("openat", "ftruncate", "clone3", "connect", "sendto")
+    path: Text
+    mark: Text
+    argv: Texts
+    bus: Text = ()
+    unit: Text = ()
+    request: Blob = b""
+    run_at: U32 = 0
+    pid_at: U32 = 0
+
+
 class AllowForwarding(Step):
     """Have the kernel forward packets where it does not: net.ipv4.ip_forward and net.ipv6.conf.all.forwarding of
     Documentation/networking/ip-sysctl.rst. An interface that has accepted router advertisements goes on accepting
@@ -928,8 +960,10 @@ OPERATIONS: tuple[type[Step], ...] = (
     ClaimRun,
     ClaimUids,
     ClaimAddress,
+    ClaimHost,
     AllowForwarding,
     EnsureBridge,
+    EnsureResolver,
     EnsureRules,
     ForgetConnections,
     PrepareLink,

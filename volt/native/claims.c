@@ -106,26 +106,47 @@ static void holder_value(const char *content, const char *key, char *to, size_t 
     harmless(to, size, at ? at : "?", at ? length : 1);
 }
 
-int do_claim_name(struct context *context, const struct step_claim_name *step) {
+// As claim(), and a living holder is refused by name. Whoever looks whether a claim is dead holds its lock for a moment:
+// such a holder is soon gone.
+static int claim_label(struct context *context, const char *folder, const char *label, const char *content,
+                       const char *taken) {
     char holder[HOLDER_LENGTH], run[64], pid[32];
-    char *path = format_text("%s/%s", step->folder, step->label);
-    int result = claim(context, path, step->folder, step->content, holder);
-    // Whoever looks whether a claim is dead holds its lock for a moment: such a holder is soon gone.
+    char *path = format_text("%s/%s", folder, label);
+    int result = claim(context, path, folder, content, holder);
     for (int attempt = 0; result == 1 && attempt < SECOND_LOOKS; attempt++) {
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-        result = claim(context, path, step->folder, step->content, holder);
+        result = claim(context, path, folder, content, holder);
     }
     if (result < 0) return explain(context, "%s", path);
-    if (result == 0) {
-        context->claimed = true;
-        return 0;
-    }
+    if (result == 0) return 0;
     holder_value(holder, "\"run\"", run, sizeof run);
     holder_value(holder, "\"pid\"", pid, sizeof pid);
-    return refuse(context, 0, "'%s' is already running: run %s, pid %s", step->label, run, pid);
+    return refuse(context, 0, "'%s' is already %s: run %s, pid %s", label, taken, run, pid);
+}
+
+int do_claim_name(struct context *context, const struct step_claim_name *step) {
+    if (claim_label(context, step->folder, step->label, step->content, "running") < 0) return -1;
+    context->claimed = true;
+    return 0;
 }
 
 int undo_claim_name(struct context *context, const struct step_claim_name *step, struct deed *deed,
+                    enum ending ending) {
+    (void)context, (void)step, (void)ending;
+    return release(deed);
+}
+
+// Who reads it is nobody here, and learns of it when a file has been written that has a name: inotify(7).
+int do_claim_host(struct context *context, const struct step_claim_host *step) {
+    if (claim_label(context, step->folder, step->label, step->content, "a name on this network") < 0) return -1;
+    const char *path = context->deed->path;
+    int again = fchmod(context->deed->descriptor, 0644) < 0 ? -1 : open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (again < 0) return explain(context, "%s", path);
+    close_held(&again);
+    return 0;
+}
+
+int undo_claim_host(struct context *context, const struct step_claim_host *step, struct deed *deed,
                     enum ending ending) {
     (void)context, (void)step, (void)ending;
     return release(deed);

@@ -1,5 +1,5 @@
-// The static program: `volt perform FD` performs a plan and supervises it; `volt init FD FD` is PID 1 inside; with
-// any other words it is the `volt` of the command line.
+// The static program: `volt perform FD` performs a plan and supervises it; `volt init FD FD` is PID 1 inside; `volt
+// keep-names …` keeps a resolver; with any other words it is the `volt` of the command line.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +13,7 @@
 
 #include "kernel.h"
 #include "lookup.h"
+#include "resolver.h"
 #include "volt.h"
 #include "table.h"
 
@@ -126,5 +127,6 @@ int main(int count, char **words) {
     int first = count > 2 ? descriptor_number(words[2]) : -1, second = count > 3 ? descriptor_number(words[3]) : -1;
     if (count == 3 && strcmp(words[1], "perform") == 0 && first >= 0) return perform_main(&context, first, (struct bytes){0});
     if (count == 4 && strcmp(words[1], "init") == 0 && first >= 0 && second >= 0) return init_main(&context, first, second);
+    if (count > KEEPER_WORDS && strcmp(words[1], KEEP_NAMES) == 0) keep_names(&context, words);
     return count > 0 ? front_main(&context, words) : VOLT_FAILED;
 }

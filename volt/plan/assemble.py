@@ -205,18 +205,18 @@ def _claims(workload: Workload, facts: Facts, call: Call) -> Part:
 def _address(workload: Workload, facts: Facts) -> Part:
     if not workload.network.bridged:
         return Part()
-    from volt.plan.network import claims
+    from volt.plan import names, network
 
-    return claims(workload, facts)
+    return network.claims(workload, facts) + names.claims(workload, facts, network.folder_of(facts))
 
 
 def _network(workload: Workload, facts: Facts) -> Part:
     """What connects it, once the run is recorded."""
     if not workload.network.bridged:
         return Part()
-    from volt.plan.network import network_part
+    from volt.plan import names, network
 
-    return network_part(facts)
+    return network.network_part(facts) + names.resolver_part(workload, facts, network.folder_of(facts))
 
 
 def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: tuple[str, ...]) -> Part:
@@ -334,13 +334,22 @@ def _notes(workload: Workload, facts: Facts, landlock: Applied) -> tuple[str, ..
     for key in ("version", "path", "modules", "cmdline"):
         if getattr(kernel, key):
             notes.append(f"kernel.{key}: ignored in container mode")
-    if workload.network.bridged and not workload.network.dns and "nameserver" not in facts.upstream:
-        notes.append("network.dns: absent, and none of the host's resolvers can be reached from the bridge")
+    if workload.network.bridged:
+        notes += _network_notes(workload, facts)
     if workload.network.joined == "host":
         notes.append(f"network.mode = host: the host's {_shared(landlock)} are inside")
         if workload.security.capabilities is None:
             notes.append("network.mode = host: without NET_BIND_SERVICE, which has no effect there")
     return tuple(notes)
+
+
+def _network_notes(workload: Workload, facts: Facts) -> Iterator[str]:
+    from volt.plan import names
+
+    yield from names.notes(workload, facts)
+    asks = workload.network.dns or names.answering(facts) or "nameserver" in facts.upstream
+    if not asks:
+        yield "network.dns: absent, and none of the host's resolvers can be reached from the bridge"
 
 
 def _shared(landlock: Applied) -> str:

@@ -27,8 +27,9 @@ class Request(Value):
     pid_at: int
 
 
-def scope_request(description: str, properties: Mapping[str, int]) -> Request:
-    """Log in, ask to be told of finished jobs, and have the scope volt-ID.scope made in volt.slice.
+def scope_request(description: str, properties: Mapping[str, int], beginning: str = "volt-") -> Request:
+    """Log in, ask to be told of finished jobs, and have the scope volt-ID.scope made in volt.slice, or one whose name
+    begins otherwise.
 
     org.freedesktop.systemd1(5), StartTransientUnit; systemd.scope(5); `properties` are of type t. The messages
     are numbered from 1 on: the last is the one that matters.
@@ -42,7 +43,7 @@ def scope_request(description: str, properties: Mapping[str, int]) -> Request:
         ("PIDs", ("au", [PID])),
     ]
     start = new_method_call(
-        SYSTEMD, "StartTransientUnit", "ssa(sv)a(sa(sv))", (f"volt-{RUN}.scope", "fail", settings, [])
+        SYSTEMD, "StartTransientUnit", "ssa(sv)a(sa(sv))", (f"{beginning}{RUN}.scope", "fail", settings, [])
     )
     messages = (message_bus.Hello(), message_bus.AddMatch(JOBS), start)
     data = LOGIN + b"".join(message.serialise(serial=number) for number, message in enumerate(messages, 1))

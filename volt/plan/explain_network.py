@@ -20,7 +20,9 @@ from volt.model.plan import LaunchPlan
 from volt.model.steps import (
     AllowForwarding,
     AllowPorts,
+    ClaimHost,
     EnsureBridge,
+    EnsureResolver,
     EnsureRules,
     Execute,
     JoinNetwork,
@@ -33,6 +35,7 @@ from volt.model.steps import (
 from volt.plan.bridge_rules import join
 from volt.plan.explain_places import entered
 from volt.plan.explain_words import plain, ports
+from volt.plan.names import HOLDER_PARTS
 
 PRIVATE = "--private-network"
 LAST_PORT = 65535
@@ -156,8 +159,20 @@ def _bridged(plan: LaunchPlan, bridge: EnsureBridge) -> Iterator[Statement]:
         yield Statement("Nothing outside the host reaches it.", (NFTABLES,))
         others = "no other sender's, no router's advertisement, no DHCP server's answer"
         yield Statement(f"What it sends bears its own addresses: {others}.", (NFTABLES,))
+    yield from _names(plan, label)
     if any(isinstance(step, AllowForwarding) for step in plan.host):
         yield Statement("The host forwards packets from then on, between its other interfaces too.")
+
+
+def _names(plan: LaunchPlan, label: str) -> Iterator[Statement]:
+    """What a claim holds besides its comment are names that are answered for."""
+    asks = any(isinstance(step, EnsureResolver) for step in plan.host)
+    for step in plan.host:
+        if isinstance(step, ClaimHost) and len(step.content) > HOLDER_PARTS:
+            name = plain(step.label)
+            yield Statement(f"Workloads on {label} find it by the names {name} and {name}.volt.")
+    if asks:
+        yield Statement(f"It finds them by theirs; for other names the host's resolvers are asked on {label}.")
 
 
 def _network(private: bool) -> Iterator[Statement]:

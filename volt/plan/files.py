@@ -23,12 +23,14 @@ def hosts(workload: Workload, facts: Facts) -> Text:
 
 def resolv_conf(workload: Workload, facts: Facts) -> str:
     """/etc/resolv.conf, resolv.conf(5): the given resolvers; in the host's network the host's own file,
-    whose resolvers answer from there, a loopback one too; on a bridge those of the host's that can be
-    reached from there; with no network none."""
+    whose resolvers answer from there, a loopback one too; on a bridge the one that answers there for names of
+    workloads, or else those of the host's that can be reached from there; with no network none."""
     if workload.network.dns:
         return "".join(f"nameserver {address}\n" for address in workload.network.dns)
     if workload.network.bridged:
-        return facts.upstream
+        from volt.plan import names
+
+        return names.resolv_conf(facts, facts.bridge) if facts.bridge and names.answering(facts) else facts.upstream
     return facts.resolv_conf if workload.network.joined == NetworkMode.HOST else ""
 
 

@@ -97,6 +97,11 @@ def claims(workload: Workload, facts: Facts) -> Part:
     )
 
 
+def folder_of(facts: Facts) -> str:
+    """What is known of the networks of the network namespace."""
+    return _folder(_bridge(facts))
+
+
 def network_part(facts: Facts) -> Part:
     """The bridge, found or made, and the steps that connect the workload to it."""
     bridge = _bridge(facts)

@@ -17,7 +17,7 @@ from volt.runs.cgroup import mounts
 from volt.runs.claims import is_held
 from volt.runs.removal import ASIDE, remove_run
 from volt.runs.states import is_id
-from volt.runs.sweep import address_folders, sweep
+from volt.runs.sweep import network_folders, sweep
 from volt.runs.tree import remove_tree
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _dead(folders: Folders) -> Iterator[Rubbish]:
 
 
 def _claims(folders: Folders) -> Iterator[Rubbish]:
-    for folder in (f"{folders.run}/names", UIDS_FOLDER, *address_folders()):
+    for folder in (f"{folders.run}/names", UIDS_FOLDER, *network_folders()):
         for name in _names(folder):
             path = f"{folder}/{name}"
             if not name.startswith(".") and os.path.lexists(path) and not is_held(path) and os.path.lexists(path):

@@ -28,6 +28,7 @@ _LOCK = ".lock"
 _ASIDE = ".old-"
 _PRIVATE = ".run-"  # the layer of a run of --rm
 _UNNAMED = ".claim-"
+_ADDRESSES, _OF_NAMES = "addresses", ".names"
 _MOST = 1 << 20
 
 
@@ -53,16 +54,20 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER, networks: str = NETWORKS
             problems.append(f"{error.message}; it is left as it is, see {folders.run}/runs/{run}")
         except OSError as error:
             problems.append(f"run {run}: what is left of it cannot be removed: {_cause(error)}")
-    for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids, *address_folders(networks)):
+    for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids, *network_folders(networks)):
         problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
     problems += _sweep_claims(f"{folders.state}/store/leases", named=True)
     _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
 
 
-def address_folders(networks: str = NETWORKS_FOLDER) -> list[str]:
-    """Where addresses are claimed: a folder for each network namespace."""
-    return [f"{networks}/{name}/addresses" for name in _names(networks)]
+def network_folders(networks: str = NETWORKS_FOLDER) -> list[str]:
+    """Where addresses are claimed, a folder for each network namespace, and names, one for each network."""
+    folders = []
+    for namespace in _names(networks):
+        here = f"{networks}/{namespace}"
+        folders += [f"{here}/{name}" for name in _names(here) if name == _ADDRESSES or name.endswith(_OF_NAMES)]
+    return folders
 
 
 def _ids(folders: Folders) -> list[str]:

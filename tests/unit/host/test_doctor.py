@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from docs.landlock import missing, profile_on
-from volt.host.doctor import KERNEL, NSPAWN, REQUIRED, examine, strace_check
+from volt.host.doctor import KERNEL, NSPAWN, REQUIRED, examine, names_check, strace_check
 from volt.host.facts import folders, probe_machine
-from volt.model.facts import Cgroup, Control, Facts, Folders
+from volt.model.facts import Cgroup, Control, Facts, Folders, Resolver
 from volt.model.modes import NetworkMode
 from volt.model.steps import CAPABILITIES
 
@@ -80,6 +80,7 @@ NAMES = (
     "static program",
     "state folder",
     "Landlock",
+    "dnsmasq",
     "strace",
 )
 
@@ -159,6 +160,18 @@ def test_a_cgroup_that_cannot_be_written_is_missing(look, world):
     away = Control(own=Cgroup("/nowhere"))
     assert look("cgroup v2", control=away).state == "missing"
     assert look("cgroup v2", control=away, root=False).state == "ok"  # nobody but root launches
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "mend"),
+    [
+        (Resolver(problem="dnsmasq is not installed"), "degraded", "apt install dnsmasq-base"),
+        (Resolver("/usr/sbin/dnsmasq", problem="taken", mend="have it listen elsewhere"), "degraded", "have it listen"),
+        (Resolver("/usr/sbin/dnsmasq"), "ok", ""),
+    ],
+)
+def test_what_answers_for_names(found, state, mend):
+    assert (names_check(found).state, mend in names_check(found).mend) == (state, True)
 
 
 def test_without_strace_nothing_is_learned_and_everything_else_goes_on():

@@ -65,6 +65,18 @@ def everything(folders):
     return {os.path.relpath(path, folders.root) for path in found} - always
 
 
+def test_names_and_addresses_whose_holders_have_died_go(folders):
+    """Of every network namespace, and nothing else that lies there."""
+    networks = f"{folders.root}/networks"
+    for folder in ("1/addresses", "1/volt0.names", "2/lab.names", "2/other"):
+        os.makedirs(f"{networks}/{folder}")
+    dead = [write(f"{networks}/{path}") for path in ("1/addresses/10.0.0.2", "1/volt0.names/web", "2/lab.names/web")]
+    stays = [write(f"{networks}/{path}") for path in ("1/volt0.resolver", "2/other/web", "1/volt0.names/db")]
+    with held(stays[-1]):
+        assert sweep(folders, uids=f"{folders.root}/uids", networks=networks) == Swept()
+        assert [*map(os.path.exists, (*dead, *stays))] == [False] * 3 + [True] * 3
+
+
 def test_nothing_to_sweep(folders):
     assert swept(folders) == Swept()
     assert sweep(Folders("/nowhere/s", "/nowhere/r", "/nowhere/l"), uids="/nowhere/u") == Swept()
