@@ -68,7 +68,7 @@ def _account(text: str) -> tuple[int, int]:
 
 
 def holds_port(proc: str = "/proc/self/net") -> bool:
-    """Whether somebody has bound port 53 of all addresses, proc_pid_net(5): then nobody else gets it of a single one."""
+    """Whether somebody has bound port 53 of all addresses, proc_pid_net(5): then nobody gets it of a single one."""
     for kind in ("tcp", "tcp6", "udp", "udp6"):
         table = lines(read_text(f"{proc}/{kind}", _MOST))
         if any(_is_wildcard(line.split(), kind) for line in table[1:]):

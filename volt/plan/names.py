@@ -117,7 +117,8 @@ def arguments(path: str, bridge: Bridge, resolver: Resolver) -> tuple[str, ...]:
         "--domain-needed",
         "--no-ident",
         f"--host-record={READY},{gateway.ip}",
-        f"--resolv-file={resolver.file}",
+        # A question that is asked for a workload is a way out, too.
+        "--no-resolv" if bridge.internal else f"--resolv-file={resolver.file}",
     )
 
 

@@ -130,23 +130,29 @@ def network_part(facts: Facts) -> Part:
                 known=known(bridge.label, internal=bridge.internal),
             ),
             connections.forgotten(ABOVE, gateway6),
-            PrepareLink(
-                base=int(gateway.network.network_address),
-                mask=int(gateway.netmask),
-                create=links.create_links(bridge.mtu),
-                adopt=links.adopt_link(),
-                permit=permit(gateway6),
-                doubt=connections.note(ABOVE, gateway6),
-                configure=links.configure(gateway, gateway6, way_out=not bridge.internal),
-                remove=links.remove_link(),
-                join=join(bridge.label, internal=bridge.internal),
-                note=KEY,
-            ),
+            _link(bridge),
         ),
         init=(
             JoinNetwork(note=KEY),
             *(SetSysctl(path=text(path), value=text(value), note=note) for path, value, note in SYSCTLS),
         ),
+    )
+
+
+def _link(bridge: Bridge) -> PrepareLink:
+    """What connects the workload, once it has a network namespace."""
+    gateway, gateway6 = gateways(bridge)
+    return PrepareLink(
+        base=int(gateway.network.network_address),
+        mask=int(gateway.netmask),
+        create=links.create_links(bridge.mtu),
+        adopt=links.adopt_link(),
+        permit=permit(gateway6),
+        doubt=connections.note(ABOVE, gateway6),
+        configure=links.configure(gateway, gateway6, way_out=not bridge.internal),
+        remove=links.remove_link(),
+        join=join(bridge.label, internal=bridge.internal),
+        note=KEY,
     )
 
 

@@ -61,6 +61,11 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER, networks: str = NETWORKS
     return Swept(tuple(cleared), tuple(problems))
 
 
+def address_folders(networks: str = NETWORKS_FOLDER) -> list[str]:
+    """Where addresses are claimed: a folder for each network namespace."""
+    return [f"{networks}/{name}/{_ADDRESSES}" for name in _names(networks)]
+
+
 def network_folders(networks: str = NETWORKS_FOLDER) -> list[str]:
     """Where addresses are claimed, a folder for each network namespace, and names, one for each network."""
     folders = []

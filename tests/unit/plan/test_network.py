@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plan.test_check import BRIDGE, FACTS, GOOD
+from volt.model.facts import Resolver
 from volt.model.modes import NetworkMode
 from volt.model.steps import ForgetConnections, PrepareLink
 from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
@@ -14,6 +15,7 @@ from volt.model.workload import Network
 from volt.plan.assemble import _notes
 from volt.plan.bridge_rules import host_rules, join, known, permit
 from volt.plan.landlock import Applied
+from volt.plan.names import arguments
 from volt.plan.netlink import MARKS, slotted
 from volt.plan.network import addresses, candidates, claims, gateways, network_part
 
@@ -154,3 +156,11 @@ def test_each_kind_of_connection_has_its_note_and_its_list(bridge, kinds):
     assert [(kind, flags) for kind, flags, _ in messages(listed)] == [(0x101, 0x301)] * kinds, "NLM_F_DUMP"
     assert listed.count(b"\x0a\xbd\0\x07") == kinds
     assert [kind & 0xFF for kind, _, _ in messages(filled(step.forget))][1:-1] == [12] * kinds + [14] * kinds
+
+
+def test_a_question_for_the_resolver_of_an_internal_network_is_no_way_out():
+    resolver = Resolver(program="/usr/sbin/dnsmasq", file="/etc/resolv.conf")
+    plain, internal = (arguments("/x", replace(BRIDGE, internal=each), resolver) for each in (False, True))
+    assert "--resolv-file=/etc/resolv.conf" in plain
+    assert "--no-resolv" in internal
+    assert not [word for word in internal if "resolv.conf" in word]
