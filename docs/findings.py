@@ -64,6 +64,7 @@ class Example:
     profile: str = ""
     bridge: str = ""
     network: str = ""
+    subnet6: str = "fd12:3456:789a::/64"
 
     @property
     def text(self) -> str:
@@ -121,7 +122,7 @@ class Example:
         """The default bridge, or the one network of its own that this machine has, which is internal."""
         if workload.network.name not in (None, LAN):
             return Bridge("", "", "", 0, 1, network=workload.network.name, near=LAN)
-        subnets = "10.189.0.0/16", "fd12:3456:789a::/64", 1500, 1, self.bridge
+        subnets = "10.189.0.0/16", self.subnet6, 1500, 1, self.bridge
         return Bridge("vn-lan", *subnets, LAN, internal=True) if workload.network.name else Bridge("volt0", *subnets)
 
     def landlock(self, path: str | None) -> ProfileText | None:

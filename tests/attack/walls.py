@@ -224,6 +224,12 @@ def remembering_host(plan: LaunchPlan) -> LaunchPlan:
     return dropped(plan, ForgetConnections)
 
 
+def open_loopback(plan: LaunchPlan) -> LaunchPlan:
+    """Published ports are looked for at 127.0.0.1 too, where a packet comes from outside, or from a bridge."""
+    closed, other = (nft.compared(nft.EQUAL, bytes([first])) for first in (127, 126))
+    return changed(plan, EnsureRules, lambda step: {"mark": b"none has it", "make": step.make.replace(closed, other)})
+
+
 def learning_bridge(plan: LaunchPlan) -> LaunchPlan:
     """The bridge learns which MACs are behind a workload's link."""
 

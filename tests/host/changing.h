@@ -31,7 +31,7 @@ static const struct call {
     SOME(open_tree, TEXT, 1, 2, CLONES), CALL(pivot_root, TEXT, 0), CALL(clone, NUMBER, 0), CALL(clone3, POINTED, 0),
     CALL(unshare, NUMBER, 0), CALL(setns, NUMBER, 1), CALL(execve, TEXT, 0), CALL(execveat, TEXT, 1),
     CALL(kill, NUMBER, 1), CALL(tkill, NUMBER, 1), CALL(tgkill, NUMBER, 2), CALL(pidfd_send_signal, NUMBER, 1),
-    CALL(sethostname, NOTHING, 0), CALL(setdomainname, NOTHING, 0), CALL(bind, NOTHING, 0), CALL(connect, FILE_OF, 0),
+    CALL(sethostname, NOTHING, 0), CALL(setdomainname, NOTHING, 0), CALL(bind, FILE_OF, 0), CALL(connect, FILE_OF, 0),
     CALL(sendto, FILE_OF, 0), CALL(sendmsg, FILE_OF, 0), CALL(capset, NOTHING, 0),
     CALL(landlock_create_ruleset, NOTHING, 0), CALL(landlock_add_rule, NOTHING, 0),
     CALL(landlock_restrict_self, NOTHING, 0),

@@ -332,7 +332,9 @@ class Stage:
                 workload={**work, "name": f"{name}l"},
                 resources={"memory_limit": "200M", "cpu_weight": 200, "cpu_set": "0", "pids_max": 50},
             ),
-            "bridge": self.volt.manifest(workload={**work, "name": f"{name}b"}, network={"mode": "bridge"}),
+            "bridge": self.volt.manifest(
+                workload={**work, "name": f"{name}b"}, network={"mode": "bridge", "ports": ["8080:80", "80/udp"]}
+            ),
             "outcome": folder / "outcome.json",
         }
         # A cache that others can look into is not used: else what a run does would depend on the time of day.
@@ -493,7 +495,14 @@ class Stage:
                 continue
             if any(run in content for run in runs):
                 found.append(claim)
-        return [f"left: {path}" for path in found] + self.mounts()
+        return [f"left: {path}" for path in found] + [f"left: {one}" for one in elements()] + self.mounts()
+
+
+def elements():
+    """What leads from published ports to workloads, in this network namespace."""
+    words = ["nft", "list", "table", "inet", "volt"]
+    shown = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return [line.strip() for line in shown.splitlines() if " : " in line and "type" not in line]
 
 
 def kills(points):

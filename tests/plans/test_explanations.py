@@ -22,6 +22,7 @@ CASES = (
     "landlock-waived",
     "limits",
     "names",
+    "ports",
     "ready-http",
     "volumes",
 )

@@ -33,6 +33,7 @@ PLANNING = (
         "plan/landlock_policy.py",
         "plan/limits.py",
         "plan/network.py",
+        "plan/published.py",
         "plan/seccomp_check.py",
     ),
     "host/policy.py",

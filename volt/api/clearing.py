@@ -21,7 +21,8 @@ from volt.plan import bridge_rules
 from volt.plan.links import MAC, PREFIX, remove
 from volt.plan.network import ADDRESSES
 from volt.runs.addresses import claimed, held, holders
-from volt.runs.claims import is_held, remove_dead
+from volt.runs.claims import is_held
+from volt.runs.retracting import remove_dead_address
 from volt.runs.sweep import address_folders
 from volt.runs.tree import remove_tree
 
@@ -210,7 +211,7 @@ def _claims() -> Iterator[Left]:
         for address in claimed(folder):
             path = f"{folder}/{address}"
             if not is_held(path):
-                yield Rubbish("claim", path, "", "who held it has died"), partial(remove_dead, path)
+                yield Rubbish("claim", path, "", "who held it has died"), partial(remove_dead_address, folder, address)
 
 
 def _of_addresses() -> Iterator[Left]:

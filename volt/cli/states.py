@@ -12,7 +12,8 @@ from volt.model.values import Value, kinds
 
 COMMAND = 40  # characters of it that are shown
 REPORT = 40  # … and of what it says of itself
-HEAD = ("NAME", "ID", "MODE", "STATE", "COMMAND")
+HEAD = ("NAME", "ID", "MODE", "STATE", "PORTS", "COMMAND")
+EVERY4, EVERY6 = "0.0.0.0", "[::]"  # noqa: S104 (nothing is bound here)
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -29,7 +30,35 @@ def table(states: Sequence[RunState]) -> str:
 def _row(state: RunState, now: float) -> tuple[str, ...]:
     command = printable(" ".join(state.command))
     shown = command if len(command) <= COMMAND else f"{command[: COMMAND - 1]}…"
-    return printable(state.name), state.id, printable(state.mode), condition(state, now), shown
+    ports = printable(", ".join(shortened(state.ports)))
+    return printable(state.name), state.id, printable(state.mode), condition(state, now), ports, shown
+
+
+def shortened(ports: Sequence[str]) -> list[str]:
+    """Published ports in few words: what is published for IPv4 and IPv6 alike once, and neighbours as a range."""
+    ranges: list[list[Any]] = []  # address, first outside, first inside, protocol, how many
+    for one in ports:
+        address, outside, inside, protocol = _parts(one)
+        if address == EVERY6 and one.replace(EVERY6, EVERY4, 1) in ports:
+            continue
+        last = ranges[-1] if ranges else []
+        if last and last == [address, outside - last[4], inside - last[4], protocol, last[4]]:
+            last[4] += 1
+        else:
+            ranges.append([address, outside, inside, protocol, 1])
+    return [f"{at}:{_range(out, many)}->{_range(into, many)}/{kind}" for at, out, into, kind, many in ranges]
+
+
+def _parts(port: str) -> tuple[str, int, int, str]:
+    """Of 0.0.0.0:8080->80/tcp."""
+    front, _, behind = port.partition("->")
+    address, _, outside = front.rpartition(":")
+    inside, _, protocol = behind.partition("/")
+    return address, int(outside), int(inside), protocol
+
+
+def _range(first: int, many: int) -> str:
+    return f"{first}-{first + many - 1}" if many > 1 else str(first)
 
 
 def condition(state: RunState, now: float) -> str:

@@ -23,6 +23,7 @@ _BEGUN = f"{NOTES}.going-"
 _SYS = "/proc/sys"
 _FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _LAST = "accept_ra"  # of those of an interface, changed where it would cost it a route
+_LOOPBACK = "route_localnet"  # … of a bridge, changed for ports that are published at 127.0.0.1
 
 
 class PutBack(Value):
@@ -94,13 +95,13 @@ def _parsed(text: str) -> Iterator[tuple[str, str]]:
 
 def _is_volts(path: str) -> bool:
     """Whether volt changes it, or has noted it for what the kernel does with others."""
-    return path in _FORWARDING or path.endswith(f"/{_LAST}")
+    return path in _FORWARDING or path.endswith((f"/{_LAST}", f"/{_LOOPBACK}"))
 
 
 def _given(root: str, path: str) -> str:
     """What volt has made a setting, or the kernel where forwarding has ended: "" where it has not."""
-    if path.endswith(f"/{_LAST}"):
-        return "2"
+    if path.endswith((f"/{_LAST}", f"/{_LOOPBACK}")):
+        return "2" if path.endswith(_LAST) else "1"
     forwarding = next(one for one in _FORWARDING if one.startswith(path[: len("net/ipv4/")]))
     return "1" if path == forwarding else _now(root, path) if _now(root, forwarding) == "0" else ""
 

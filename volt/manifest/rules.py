@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from volt.manifest.forms import ports
@@ -96,7 +97,7 @@ def _network(reader: Reader, sections: Sections, find: Find) -> None:
 
 
 def _ports(reader: Reader, mode: Any, node: Node) -> None:
-    taken: set[tuple[str | None, int, str]] = set()
+    taken: list[Port] = []
     if mode == NetworkMode.NONE:
         message = "with no network nothing can be published"
         reader.wrong("wrong-network-mode", "network.ports", node, message, "remove them")
@@ -105,10 +106,23 @@ def _ports(reader: Reader, mode: Any, node: Node) -> None:
         key = f"network.ports[{number}]"
         if mode == NetworkMode.HOST:
             _declared(reader, key, element, published)
-        outside = {(port.address, port.host, port.protocol) for port in published if port.host is not None}
-        if twice := sorted(f"{host}/{protocol}" for _, host, protocol in outside & taken):
-            reader.wrong("port-twice", key, element, f"host port {twice[0]} is published twice", "remove one")
-        taken |= outside
+        outside = [port for port in published if port.host is not None]
+        known = {(port.host, port.protocol) for port in outside}
+        twice = next(
+            (port for port in taken if (port.host, port.protocol) in known and _overlap(port, outside[0])), None
+        )
+        if twice:
+            message = f"host port {twice.host}/{twice.protocol} is published twice"
+            reader.wrong("port-twice", key, element, message, "remove one")
+        taken += outside
+
+
+def _overlap(one: Port, other: Port) -> bool:
+    """Whether some address of the host's is one of both: those of one element are the same."""
+    if one.address is None or other.address is None:
+        return True
+    here, there = ip_address(one.address), ip_address(other.address)
+    return here.version == there.version and (here == there or here.is_unspecified or there.is_unspecified)
 
 
 def _declared(reader: Reader, key: str, node: Node, published: tuple[Port, ...]) -> None:

@@ -86,7 +86,8 @@ class RunState(Value):
     supervisor was killed and left no outcome. `pid` is the supervisor's, 0 when it has ended; `payload` the payload's
     as the host counts, where it was looked for. `started` and `ended` are seconds since the epoch, `clock` is the
     supervisor's start in clock ticks since boot, `stop_timeout` is in milliseconds. `status`, `signal`, `message` and
-    `outcome` are there when it has ended, as in Outcome. `address` and `address6` are its own on a bridge, else "".
+    `outcome` are there when it has ended, as in Outcome. `address` and `address6` are its own on a bridge, else "";
+    `ports` are the host's that lead to it, each as 0.0.0.0:8080->80/tcp or [::]:8080->80/tcp.
     """
 
     id: str
@@ -119,6 +120,7 @@ class RunState(Value):
     reports: str = ""
     address: str = ""
     address6: str = ""
+    ports: tuple[str, ...] = ()
     stop_signal: int = 15
     stop_timeout: int = 10000
     source: Mapping[str, Any] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from typing import ClassVar, dataclass_transform
 
 from volt.model.landlock import FILES, OF_FILES, PORTS, SCOPES, bits
 from volt.model.protocol import VERSION as PROTOCOL
-from volt.model.text import WIDTHS, Message, Slot, Text, show
+from volt.model.text import PORT_WIDTH, WIDTHS, Message, Slot, Text, show
 from volt.model.values import Value, defaults, kinds
 
 # The kinds of argument. The annotation's name is the kind: KINDS gives its binary form.
@@ -330,6 +330,43 @@ class EnsureResolver(Step):
     pid_at: U32 = 0
 
 
+class ClaimPorts(Step):
+    """Hold a socket for each of `sockets` as long as the run: `PROTOCOL ADDRESS PORT INSIDE`, where PORT 0 is one that
+    is free, then {port}, and ADDRESS * every address of both families. Taken: whoever holds it is named, the workload
+    of another run by its claim in `folder`. The claim of claim-address gets a line with them and the workload's name,
+    `label`."""
+
+    name = "claim-ports"
+    calls = ("bind", "write")
+    undo = release = "close the sockets"
+    folder: Text
+    label: Text
+    sockets: Texts
+
+
+class PreparePorts(Step):
+    """What makes the ports of claim-ports lead to the workload, as batches of nftables: `publish`, which is sent once
+    it has its link, and `remove`, one for each element, which takes it back where it is still this run's. A dead
+    run's element in the place of one is removed. The claim of claim-address gets both, for whoever has to publish it
+    again, or to take it back."""
+
+    name = "prepare-ports"
+    calls = ("write", "sendto")
+    undo = release = "take back what was published"
+    publish: Messages
+    remove: Messages
+
+
+class RouteLoopback(Step):
+    """Have the kernel route packets of 127.0.0.0/8 over the bridge `label`, where it does not: route_localnet of
+    Documentation/networking/ip-sysctl.rst. What was changed is added to `record`, as with allow-forwarding."""
+
+    name = "route-loopback"
+    calls = ("openat", "write")
+    label: Text
+    record: Text
+
+
 class AllowForwarding(Step):
     """Have the kernel forward packets where it does not: net.ipv4.ip_forward and net.ipv6.conf.all.forwarding of
     Documentation/networking/ip-sysctl.rst. An interface that has accepted router advertisements goes on accepting
@@ -390,13 +427,14 @@ class PrepareLink(Step):
     on the bridge; `permit` says in the bridge's rules what may come out of it; `configure` is sent inside.
     A link of that name is a dead workload's, whose address has been claimed: `remove` deletes it. Where bridge or
     rules had to be made anew, `adopt` and `permit` are sent for every other link whose address with `mask` is `base`
-    too, with `doubt`, which notes that it may have connections; and then `join`, which makes the network known to the
-    rules."""
+    too, with `doubt`, which notes that it may have connections, and with what its claim in `folder` says that is
+    published; and then `join`, which makes the network known to the rules."""
 
     name = "prepare-link"
     calls = ("sendto",)
     base: U32
     mask: U32
+    folder: Text
     create: Messages
     adopt: Messages
     permit: Messages
@@ -961,11 +999,14 @@ OPERATIONS: tuple[type[Step], ...] = (
     ClaimUids,
     ClaimAddress,
     ClaimHost,
+    ClaimPorts,
+    PreparePorts,
     AllowForwarding,
     EnsureBridge,
     EnsureResolver,
     EnsureRules,
     ForgetConnections,
+    RouteLoopback,
     PrepareLink,
     WriteFile,
     PinFile,
@@ -1109,7 +1150,7 @@ def _shown_message(value: Message) -> str:
     """The length that it will have, a digest of what stands between its slots, and these."""
     literal = b"".join(str(part).encode() if isinstance(part, Slot) else part for part in value)
     slots = dict.fromkeys(str(part) for part in value if isinstance(part, Slot))
-    length = sum(WIDTHS[part] if isinstance(part, Slot) else len(part) for part in value)
+    length = sum(WIDTHS.get(part, PORT_WIDTH) if isinstance(part, Slot) else len(part) for part in value)
     digest = hashlib.sha256(literal).hexdigest()[:12]
     return f"<{length} bytes, sha256 {digest}{''.join(f', {slot}' for slot in slots)}>"
 

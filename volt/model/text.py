@@ -21,10 +21,11 @@ class SlotKind(IntEnum):
     BRIDGE = 9  # in a message: the index of the bridge, which ensure-bridge has found or made
     NAMESPACE = 10  # in a message: the descriptor of the workload's network namespace
     LINK = 11  # in a message: the index of a workload's link on the bridge
+    PORT = 12  # the host's port that claim-ports holds as number `plus`; in a message its two bytes, and two of nothing
 
 
 class Slot(Value):
-    """A value unknown while planning; `plus` is added to a number (a uid inside the range)."""
+    """A value unknown while planning; `plus` is added to a number (a uid inside the range), and of a port its place."""
 
     kind: SlotKind
     plus: int = 0
@@ -48,7 +49,15 @@ GROUPS = Slot(SlotKind.GROUPS)
 BRIDGE = Slot(SlotKind.BRIDGE)
 NAMESPACE = Slot(SlotKind.NAMESPACE)
 LINK = Slot(SlotKind.LINK)
+
+
+def port(number: int) -> Slot:
+    """The host's port that claim-ports holds for the socket of that number, from 0 on."""
+    return Slot(SlotKind.PORT, number)
+
+
 # What a slot is, in bytes, in a message.
+PORT_WIDTH = 4  # of any port
 WIDTHS = {ADDRESS: 4, HEX: 8, BRIDGE: 4, NAMESPACE: 4, LINK: 4}
 
 

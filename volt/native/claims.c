@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "volt.h"
+#include "ports.h"
 #include "table.h"
 
 #define ATTEMPTS 100      // holders can die and others come while we look
@@ -43,7 +43,7 @@ static int link_file(int file, const char *temporary, const char *path) {
 
 // The file at `path` belongs to a process that is gone: remove it. 0 done or nothing there, 1 its holder
 // lives, -1 an error. *holder gets the living holder's content.
-static int remove_dead(const char *path, char *holder) {
+static int remove_dead(struct context *context, const char *path, char *holder) {
     struct stat ours, named;
     int file = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) return errno == ENOENT ? 0 : -1;
@@ -55,7 +55,7 @@ static int remove_dead(const char *path, char *holder) {
     } else if (result == 0 && fstat(file, &ours) == 0 && lstat(path, &named) == 0 &&
                ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
         // Still the file that we have locked: another one of that name would be a new holder's.
-        result = unlink(path);
+        result = retract_dead(context, file) < 0 ? -1 : unlink(path);
     }
     close_held(&file);
     return result;
@@ -69,7 +69,7 @@ static int claim(struct context *context, const char *path, const char *folder, 
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         result = link_file(file, temporary, path);
         if (result == 0 || errno != EEXIST) break;
-        result = remove_dead(path, holder);
+        result = remove_dead(context, path, holder);
         if (result != 0) break;
         errno = EBUSY;
         result = -1;
@@ -95,7 +95,7 @@ static int release(struct deed *deed) {
 }
 
 // The value of a key in a claim's one line of JSON, up to the next quote, comma or brace.
-static void holder_value(const char *content, const char *key, char *to, size_t size) {
+void holder_value(const char *content, const char *key, char *to, size_t size) {
     const char *at = strstr(content, key);
     size_t length = 0;
     if (at) {
@@ -211,6 +211,7 @@ int do_claim_address(struct context *context, const struct step_claim_address *s
         if (result < 0) return explain(context, "%s", path);
         if (result == 0) {
             context->slots.address = address;
+            context->address_claim = context->deed->descriptor;
             return 0;
         }
         if (step->count > 1) continue;

@@ -13,6 +13,7 @@
 
 #include "frames.h"
 #include "kernel.h"
+#include "ports.h"
 #include "read.h"
 
 #define LINKS "/proc/self/net/dev"
@@ -40,13 +41,16 @@ static int note(struct context *context, const char *record, const char *path, c
     return result < 0 ? explain(context, "%s", record) : 0;
 }
 
-// Noted before it is changed: what a crash leaves can be put back.
-static int change(struct context *context, const char *record, const char *path, char from, char to) {
-    if (note(context, record, path, from) < 0) return -1;
+static int change_setting(struct context *context, const char *path, char to) {
     int file = open(format_text("/proc/sys/%s", path), O_WRONLY | O_CLOEXEC);
     int result = file < 0 ? -1 : write_all(file, &to, 1);
     close_held(&file);
     return result < 0 ? explain(context, "%s", path) : 0;
+}
+
+// Noted before it is changed: what a crash leaves can be put back.
+static int change(struct context *context, const char *record, const char *path, char from, char to) {
+    return note(context, record, path, from) < 0 ? -1 : change_setting(context, path, to);
 }
 
 // An interface that forwards takes no more routers' advertisements, and loses the routes that it has from them, unless
@@ -87,11 +91,7 @@ int do_allow_forwarding(struct context *context, const struct step_allow_forward
 static int ignore_advertisements(struct context *context, const char *label) {
     char *accept = format_text("net/ipv6/conf/%s/accept_ra", label);
     char value = setting(accept);
-    if (!value || value == '0') return 0;
-    int file = open(format_text("/proc/sys/%s", accept), O_WRONLY | O_CLOEXEC);
-    int result = file < 0 ? -1 : write_all(file, "0", 1);
-    close_held(&file);
-    return result < 0 ? explain(context, "%s", accept) : 0;
+    return !value || value == '0' ? 0 : change_setting(context, accept, '0');
 }
 
 // Whether this machine has the IPv6 address, which is checked by none but itself; none is always there.
@@ -158,6 +158,22 @@ int do_ensure_rules(struct context *context, const struct step_ensure_rules *ste
     return found < 0 ? -1 : 0;
 }
 
+// Of the interface `label`: replies to 127.0.0.1 come back over the bridge.
+static char *routes_loopback(const char *label) { return format_text("net/ipv4/conf/%s/route_localnet", label); }
+
+int do_route_loopback(struct context *context, const struct step_route_loopback *step) {
+    const char *path = routes_loopback(step->label);
+    return setting(path) == '0' ? change(context, step->record, path, '0', '1') : 0;
+}
+
+// For workloads that run: the bridge may have been made anew. What it was before has been noted then.
+int mend_loopback(struct context *context) {
+    char name[IF_NAMESIZE];
+    if (!if_indextoname(context->slots.bridge, name)) return explain(context, "bridge %u", context->slots.bridge);
+    const char *path = routes_loopback(name);
+    return setting(path) == '0' ? change_setting(context, path, '1') : 0;
+}
+
 // ── the workload's links
 
 static int send_filled(struct context *context, unsigned protocol, struct bytes raw, int tolerated) {
@@ -189,15 +205,16 @@ static int find_link(struct context *context) {
     return find(context, format_text(LINK_PREFIX "%08x", context->slots.address));
 }
 
-// The link at `address` is put on the bridge again, and the rules say again what may come out of it, and that it may have
-// connections. One that is gone by now needs neither.
-static int adopt_link(struct context *context, uint32_t address) {
+// The link at `address` is put on the bridge again, and the rules say again what may come out of it, what is published
+// there, and that it may have connections. One that is gone by now needs none of it.
+static int adopt_link(struct context *context, uint32_t address, const char *folder) {
     uint32_t own = context->slots.address;
     context->slots.address = address;
     int result = find_link(context) < 0 ? 0 : send_filled(context, ROUTE, context->link.adopt, ENODEV);
     if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
     if (result == 0) result = send_filled(context, NETFILTER, context->link.doubt, 0);
     context->slots.address = own;
+    if (result == 0) result = mend_ports(context, folder, address);
     return result;
 }
 
@@ -211,7 +228,7 @@ static int adopt_links(struct context *context, const struct step_prepare_link *
     for (char *line; result == 0 && (line = strsep(&rest, "\n"));) {
         char *name = line + strspn(line, " ");
         uint32_t address = address_of(strsep(&name, ":"));
-        if (address && (address & step->mask) == step->base) result = adopt_link(context, address);
+        if (address && (address & step->mask) == step->base) result = adopt_link(context, address, step->folder);
     }
     return result;
 }
@@ -258,6 +275,7 @@ int connect_network(struct context *context, int network) {
     if (result == 0) result = send_filled(context, ROUTE, context->link.adopt, 0);
     if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
     if (result == 0) result = act_apart(configure_inside, context);
+    if (result == 0) result = publish_ports(context);
     int error = errno;
     forget_since(before);
     errno = error;

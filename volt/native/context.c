@@ -21,7 +21,7 @@ void context_init(struct context *context) {
     if (context->left[0]) context->left[0] = '\0';
     context->control = context->control_far = context->messages = context->signals = -1;
     context->lifeline = context->guard_pidfd = context->report_pipe = context->terminal = context->inside = -1;
-    context->plan = context->starter = context->input = -1;
+    context->plan = context->starter = context->input = context->address_claim = -1;
     context->guard = context->payload = -1;
     context->undone = true;
     context->begun = now();

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ports.h"
 #include "table.h"
 
 #define SLOT_MARK 1     // volt/model/binary.py: in a text a slot is this byte, its kind, u32 to add
@@ -61,6 +62,12 @@ static bool address_text(unsigned kind, uint32_t address, char *buffer) {
     return true;
 }
 
+// The host's port that claim-ports holds as this number, 0 where it holds none.
+static uint16_t port_number(const struct context *context, uint32_t number) {
+    const struct ports *ports = context->ports;
+    return ports && number < ports->count ? ports->each[number].number : 0;
+}
+
 // What the slot stands for, as text; NULL where it has not been claimed.
 static const char *slot_text(const struct context *context, unsigned kind, uint32_t plus, char *buffer) {
     const struct slots *slots = &context->slots;
@@ -72,6 +79,10 @@ static const char *slot_text(const struct context *context, unsigned kind, uint3
     case SLOT_STARTED: value = slots->started; break;
     case SLOT_CLOCK: value = slots->clock; break;
     case SLOT_ADDRESS: case SLOT_HEX: case SLOT_GROUPS: value = slots->address; break;
+    case SLOT_PORT:
+        value = port_number(context, plus);
+        plus = 0;
+        break;
     default: return NULL;
     }
     if (!value && !context->checking) return NULL;
@@ -119,29 +130,43 @@ const char *read_text(struct reader *in) {
 // ── messages: a slot is of a fixed width there
 
 static size_t slot_width(unsigned kind) {
-    return kind == SLOT_HEX ? 8 : kind == SLOT_ADDRESS || kind == SLOT_BRIDGE || kind == SLOT_NAMESPACE || kind == SLOT_LINK ? 4 : 0;
+    switch (kind) {
+    case SLOT_HEX: return 8;
+    case SLOT_ADDRESS: case SLOT_BRIDGE: case SLOT_NAMESPACE: case SLOT_LINK: case SLOT_PORT: return 4;
+    default: return 0;
+    }
 }
 
-static void put_slot(const struct slots *slots, unsigned kind, uint8_t *out) {
+static void put_slot(const struct context *context, unsigned kind, uint32_t plus, uint8_t *out) {
+    const struct slots *slots = &context->slots;
     char digits[NUMBER_DIGITS];
-    uint32_t number = kind == SLOT_BRIDGE ? slots->bridge : kind == SLOT_LINK ? slots->link : slots->network;
-    uint32_t address = htonl(slots->address);
-    if (kind == SLOT_ADDRESS) memcpy(out, &address, sizeof address);
-    else if (kind != SLOT_HEX) memcpy(out, &number, sizeof number);
-    else if (address_text(kind, slots->address, digits)) memcpy(out, digits, slot_width(kind));
+    uint32_t number = 0;
+    switch (kind) {
+    case SLOT_HEX:
+        if (address_text(kind, slots->address, digits)) memcpy(out, digits, slot_width(kind));
+        return;
+    case SLOT_ADDRESS: number = htonl(slots->address); break;
+    case SLOT_BRIDGE: number = slots->bridge; break;
+    case SLOT_NAMESPACE: number = slots->network; break;
+    case SLOT_LINK: number = slots->link; break;
+    case SLOT_PORT: number = htonl((uint32_t)port_number(context, plus) << 16); break;
+    default: break;
+    }
+    memcpy(out, &number, sizeof number);
 }
 
 // What `raw` becomes with its slots filled in, written to `out` if that is not NULL; its length, or -1 where it is
 // damaged.
-static ssize_t expand(const struct slots *slots, struct bytes raw, uint8_t *out) {
+static ssize_t expand(const struct context *context, struct bytes raw, uint8_t *out) {
     struct reader piece = reader_of(NULL, raw);
     size_t length = 0;
     while (piece.at < piece.end) {
         uint8_t byte = *piece.at++, kind = byte == SLOT_MARK ? (uint8_t)number(&piece, 1) : 0;
         size_t width = kind ? slot_width(kind) : 1;
-        if (kind && read_u32(&piece) != 0) return -1; // nothing is added to one here
+        uint32_t plus = kind ? read_u32(&piece) : 0;
+        if (plus && kind != SLOT_PORT) return -1; // nothing is added to one here
         if (piece.damaged || width == 0) return -1;
-        if (out && kind) put_slot(slots, kind, out + length);
+        if (out && kind) put_slot(context, kind, plus, out + length);
         else if (out) out[length] = byte;
         length += width;
     }
@@ -156,10 +181,10 @@ struct bytes read_messages(struct reader *in) {
 
 // A step fills them in when it sends them: what it has claimed or found by then is known.
 struct bytes fill_messages(struct context *context, struct bytes raw) {
-    ssize_t length = expand(&context->slots, raw, NULL);
+    ssize_t length = expand(context, raw, NULL);
     if (length < 0) return (struct bytes){0};
     uint8_t *filled = keep((size_t)length + 1);
-    expand(&context->slots, raw, filled);
+    expand(context, raw, filled);
     return (struct bytes){filled, (size_t)length};
 }
 

@@ -115,17 +115,18 @@ struct context {
     int messages;                      // what systemd-nspawn writes to standard error
     int signals;                       // signalfd of everything
     int lifeline;
-    int plan;                          // the file that the plan came from, open as long as the run; or -1
+    int plan, address_claim;           // files that are open as long as the run: of the plan, of claim-address; or -1
     int starter;                       // a detached run's: the one who started it waits at its other end; or -1
     int input;                         // the writing end of the payload's standard input, where that is a pipe of ours
     struct log *log;                   // where what the payload writes goes; or NULL
     struct ready *ready;               // what shows that the payload is ready; or NULL
     int guard_pidfd;
-    pid_t guard;
+    pid_t guard, payload;
     uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
     uint64_t stop_signal, stop_timeout; // what ends the payload; milliseconds until SIGKILL does
     bool claimed;                      // the name is ours
     struct link link;
+    struct ports *ports;               // what is published; or NULL
     mode_t callers_umask;
     bool terminal_taken;               // saved_mode is to be restored
     struct termios saved_mode;
@@ -134,7 +135,6 @@ struct context {
     int inside;                        // inside: the inner program, for sessions; or -1
     bool session;                      // … this is one: a section ends before its exec
     struct asked *asked;               // … and it runs this; NULL otherwise
-    pid_t payload;
     uint64_t early_signals;            // that came before there was a payload
     struct bytes filter;               // seccomp, for the exec
     int *held;                         // one more than the descriptor under that number, 0 for none; or NULL
@@ -253,8 +253,15 @@ int send_once(struct context *context, unsigned protocol, struct bytes request, 
 int send_request(struct context *context, int netlink, struct bytes request, int tolerated);
 int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark);
 
+struct netlink_header;
+bool next_netlink(struct bytes request, size_t *at, struct netlink_header *header);
+
 // connect.c
 int connect_network(struct context *context, int network);
+int mend_loopback(struct context *context);
+
+// claims.c
+void holder_value(const char *content, const char *key, char *to, size_t size);
 
 // guard.c
 int act_apart(int (*act)(void *), void *about);

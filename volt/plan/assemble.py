@@ -216,7 +216,7 @@ def _network(workload: Workload, facts: Facts) -> Part:
         return Part()
     from volt.plan import names, network
 
-    return network.network_part(facts) + names.resolver_part(workload, facts, network.folder_of(facts))
+    return network.network_part(workload, facts) + names.resolver_part(workload, facts, network.folder_of(facts))
 
 
 def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: tuple[str, ...]) -> Part:
@@ -247,10 +247,12 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
 def _addresses(workload: Workload, facts: Facts) -> Text:
     if not workload.network.bridged or facts.bridge is None:
         return ()
-    from volt.plan.network import addresses
+    from volt.plan.network import addresses, published
 
     own, own6 = addresses(facts.bridge)
-    return ('", "address": "', *own, '", "address6": "', *own6)
+    ports = [part for one in published(workload, facts.bridge) for part in (', "', *one, '"')]
+    listed = ('", "ports": ["', *ports[1:], '], "address": "') if ports else ('", "address": "',)
+    return (*listed, *own, '", "address6": "', *own6)
 
 
 def _guard_start(bounding: tuple[str, ...], facts: Facts) -> Part:

@@ -11,6 +11,7 @@ As nft(8) writes them, for a workload that has claimed 10.189.0.7:
         set bridges { type ifname; }            # volt0: of each network
         set pairs { type ifname . ifname; }     # volt0 . volt0: each with itself
         set internal { type ifname; }           # those without a way out
+        …                                       # published ports: volt/plan/port_rules.py
         chain prerouting { type filter hook prerouting priority raw; … }
         chain forward { type filter hook forward priority filter; … }
         chain postrouting { type nat hook postrouting priority srcnat; … }
@@ -31,7 +32,7 @@ from ipaddress import IPv6Interface
 
 from volt.model.text import ADDRESS, Message
 from volt.model.values import Value
-from volt.plan import connections, nft
+from volt.plan import connections, nft, port_rules
 from volt.plan.links import LINK_LOCAL, MAC, PREFIX, port
 from volt.plan.netlink import MARKS, attribute, slotted
 
@@ -64,7 +65,7 @@ class Rules(Value):
 
 def host_rules() -> Rules:
     """Both tables. Made anew they keep their sets."""
-    rules = [*_bridge_rules(), *_inet_rules()]
+    rules = [*_bridge_rules(), *_inet_rules(), *port_rules.rules(ABOVE)]
     mark = b"volt " + hashlib.sha256(repr(rules).encode()).hexdigest()[:12].encode()
     comment = attribute(7, struct.pack("BB", 0, len(mark) + 1) + mark + b"\0")  # NFTA_RULE_USERDATA, as nft's comments
     marked = [(kind, flags, family, body + comment) for kind, flags, family, body in rules]
@@ -139,6 +140,7 @@ def places() -> Iterator[nft.Body]:
     yield ABOVE.chain("forward", nft.Hook(_FORWARD, 0))
     yield ABOVE.chain("postrouting", nft.Hook(_POSTROUTING, 100, "nat"))
     yield from connections.places(ABOVE)
+    yield from port_rules.places(ABOVE)
     yield from (ON_BRIDGE.no_rules(), ABOVE.no_rules())
 
 
@@ -205,6 +207,10 @@ def _inet_rules() -> Iterator[nft.Body]:
     yield ABOVE.rule("forward", *_out(_BRIDGES), drop)
     yield ABOVE.rule("postrouting", *_in(_BRIDGES), *_same(inverted=True), nft.masquerade())
     yield from connections.rules(ABOVE, _in(_BRIDGES), _out(_BRIDGES))
+    # Who answers a workload, or the host itself, must not do so past what has translated the question.
+    asked = *_out(_BRIDGES), nft.connection(nft.CT_STATUS), *nft.any_of(_PUBLISHED)
+    yield ABOVE.rule("postrouting", *_in(_BRIDGES), *asked, nft.masquerade())
+    yield ABOVE.rule("postrouting", nft.meta(nft.IIFNAME), nft.compared(nft.EQUAL, bytes(16)), *asked, nft.masquerade())
 
 
 def _in(keys: nft.Keys) -> tuple[bytes, bytes]:

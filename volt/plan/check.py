@@ -24,7 +24,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ("workload.platform", lambda w: w.platform is not None),
     ("workload.boot", lambda w: bool(w.boot)),
     ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
-    ("network.ports", lambda w: bool(w.network.ports) and w.network.mode != NetworkMode.HOST),
     ("service.restart", lambda w: w.service.restart is not None),
     ("service.restart_sec", lambda w: w.service.restart_sec is not None),
     ("service.watchdog", lambda w: w.service.watchdog is not None),
@@ -42,7 +41,6 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
 # What to write today instead, where there is something.
 INSTEAD: Mapping[str, str] = {
     "workload.mode": 'write mode = "container"',
-    "network.ports": "remove them: nothing is published yet",
 }
 
 STORE = "cas://"

@@ -34,6 +34,7 @@ from volt.model.steps import (
 )
 from volt.plan.bridge_rules import join
 from volt.plan.explain_places import entered
+from volt.plan.explain_ports import published_ports
 from volt.plan.explain_words import plain, ports
 from volt.plan.names import HOLDER_PARTS
 
@@ -155,8 +156,11 @@ def _bridged(plan: LaunchPlan, bridge: EnsureBridge) -> Iterator[Statement]:
     beyond = "and nothing else" if inside else "and through the host whatever the host reaches"
     reaches = f"it reaches the host and the other workloads there, {beyond}"
     yield Statement(f"One is on the bridge {label} ({bridge.note.replace(' ', ', ')}): {reaches}.")
+    ports = tuple(published_ports(plan))
+    yield from ports
     if any(isinstance(step, EnsureRules) for step in plan.host):
-        yield Statement("Nothing outside the host reaches it.", (NFTABLES,))
+        unless = " but by these ports" if ports else ""
+        yield Statement(f"Nothing outside the host reaches it{unless}.", (NFTABLES,))
         others = "no other sender's, no router's advertisement, no DHCP server's answer"
         yield Statement(f"What it sends bears its own addresses: {others}.", (NFTABLES,))
     yield from _names(plan, label)

@@ -18,7 +18,7 @@ PROTOCOL = 0  # NETLINK_ROUTE
 
 _NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 20, 24, 28  # RTM_
 _INET, _BRIDGE, _INET6 = 2, 7, 10  # AF_
-_LEARNING, _FLOOD = 8, 9  # IFLA_BRPORT_
+_HAIRPIN, _LEARNING, _FLOOD = 4, 8, 9  # IFLA_BRPORT_, of which the first is its mode
 _STATIC_ENTRY, _OF_MASTER = 0x40, 0x04  # NUD_NOARP, NTF_MASTER
 _UP = 0x1  # IFF_UP
 _MAC, _NAME, _MTU, _MASTER, _INFO, _FAMILIES, _NAMESPACE = 1, 3, 4, 10, 18, 26, 28  # IFLA_
@@ -60,9 +60,10 @@ def create_links(mtu: int) -> Message:
 
 def adopt_link() -> Message:
     """Up, and on the bridge, which knows the MAC behind it and learns no other: it would learn some from frames that no
-    rule sees, and what it does not know it would send to everybody."""
+    rule sees, and what it does not know it would send to everybody. A frame may leave by the link that it came from:
+    where the bridge hands its frames to the rules above it, that is how a workload reaches a port of its own."""
     index = struct.pack("<BxH", 0, 0) + MARKS[LINK] + struct.pack("<II", _UP, _UP)
-    still = attribute(_LEARNING, b"\0") + attribute(_FLOOD, b"\0")
+    still = attribute(_HAIRPIN, b"\1") + attribute(_LEARNING, b"\0") + attribute(_FLOOD, b"\0")
     known = struct.pack("<BxH", _BRIDGE, 0) + MARKS[LINK] + struct.pack("<HBB", _STATIC_ENTRY, _OF_MASTER, 0)
     return _messages(
         (_NEWLINK, 0, index + attribute(_MASTER, MARKS[BRIDGE])),

@@ -33,6 +33,7 @@ from volt.model.text import ADDRESS, GROUPS, Text, text
 from volt.model.workload import Workload
 from volt.plan import connections, links
 from volt.plan.bridge_rules import ABOVE, host_rules, join, known, permit
+from volt.plan.published import check_ports, claim_steps, held, publish_steps, shown
 
 ADDRESSES = "addresses"
 KEY = "network.mode"
@@ -67,6 +68,7 @@ def check_bridge(workload: Workload, facts: Facts) -> Iterator[Finding]:
         hint = f"write an address from {first} to {last}, or none"
         message = f"{workload.network.address} is none that a workload on {bridge.label} can have"
         yield Finding("foreign-address", ADDRESS_KEY, message, hint)
+    yield from check_ports(workload, bridge)
 
 
 def _unknown(bridge: Bridge) -> Iterator[Finding]:
@@ -93,6 +95,7 @@ def claims(workload: Workload, facts: Facts) -> Part:
         host=(
             *(MakeFolder(path=text(path), mode=mode, keep=True, shared=True) for path, mode in made),
             ClaimAddress(folder=text(f"{folder}/{ADDRESSES}"), base=base, count=count, first=first, note=note),
+            *claim_steps(workload, bridge, f"{folder}/{ADDRESSES}"),
         )
     )
 
@@ -102,7 +105,7 @@ def folder_of(facts: Facts) -> str:
     return _folder(_bridge(facts))
 
 
-def network_part(facts: Facts) -> Part:
+def network_part(workload: Workload, facts: Facts) -> Part:
     """The bridge, found or made, and the steps that connect the workload to it."""
     bridge = _bridge(facts)
     gateway, gateway6 = gateways(bridge)
@@ -130,6 +133,7 @@ def network_part(facts: Facts) -> Part:
                 known=known(bridge.label, internal=bridge.internal),
             ),
             connections.forgotten(ABOVE, gateway6),
+            *publish_steps(workload, bridge, record),
             _link(bridge),
         ),
         init=(
@@ -143,6 +147,7 @@ def _link(bridge: Bridge) -> PrepareLink:
     """What connects the workload, once it has a network namespace."""
     gateway, gateway6 = gateways(bridge)
     return PrepareLink(
+        folder=text(f"{_folder(bridge)}/{ADDRESSES}"),
         base=int(gateway.network.network_address),
         mask=int(gateway.netmask),
         create=links.create_links(bridge.mtu),
@@ -177,6 +182,11 @@ def addresses(bridge: Bridge) -> tuple[Text, Text]:
         groups.pop()
     between = ":" if len(groups) == 6 else "::"
     return text(ADDRESS), text(":".join(groups) + between, GROUPS)
+
+
+def published(workload: Workload, bridge: Bridge) -> Iterator[Text]:
+    """Its ports on the host, as the record has them."""
+    return shown(held(workload, bridge))
 
 
 def candidates(workload: Workload, bridge: Bridge) -> tuple[int, int, int]:

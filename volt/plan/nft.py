@@ -7,7 +7,7 @@ hold goes on to the next rule.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from volt.model.values import Value
 from volt.plan import netlink
@@ -27,6 +27,10 @@ L4PROTO, NFPROTO, IIFNAME, OIFNAME = 16, 15, 6, 7  # NFT_META_
 VERDICT, REGISTER, WORDS = 0, 1, 8  # NFT_REG_VERDICT, NFT_REG_1, NFT_REG32_00
 EQUAL, UNEQUAL = 0, 1  # NFT_CMP_, NFT_RANGE_
 CT_STATE, CT_STATUS = 0, 2  # NFT_CT_
+LOCAL = 2  # RTN_LOCAL, linux/rtnetlink.h
+MAP = 0x8  # NFT_SET_MAP
+RETURN = 0xFFFF_FFFB  # NFT_RETURN, -5
+MOST_ELEMENTS = 500  # of one message: the length of its list has 16 bits
 
 Body = tuple[int, int, int, bytes]  # what to do, flags, family, attributes
 
@@ -80,13 +84,15 @@ class Hook(Value):
 
 class Keys(Value):
     """A set: of keys that have several parts, each padded to words. `identity` is what a batch knows it by; `kinds` are
-    nft's own numbers of the parts' types, by which it prints them. Rules may add to one that is `growing`."""
+    nft's own numbers of the parts' types, by which it prints them. Rules may add to one that is `growing`. A map has
+    `values` besides, likewise in parts: kind and length of each."""
 
     label: str
     identity: int
     kinds: tuple[int, ...]
     lengths: tuple[int, ...]
     growing: bool = False
+    values: tuple[tuple[int, int], ...] = ()
 
 
 class Table(Value):
@@ -113,13 +119,13 @@ class Table(Value):
         return DELRULE, 0, self.family, self._within
 
     def keys(self, keys: Keys) -> Body:
-        kind = 0
-        for one in keys.kinds:
-            kind = kind << 6 | one
-        length = sum(one + -one % 4 for one in keys.lengths)
-        flags = 0x20 if keys.growing else 0  # NFT_SET_EVAL
-        body = name(2, keys.label) + number(3, flags) + number(4, kind) + number(5, length) + number(10, keys.identity)
-        return NEWSET, CREATE, self.family, self._within + body
+        kind, length = _parts(zip(keys.kinds, keys.lengths, strict=True))
+        flags = (0x20 if keys.growing else 0) | (MAP if keys.values else 0)  # NFT_SET_EVAL
+        body = name(2, keys.label) + number(3, flags) + number(4, kind) + number(5, length)
+        if keys.values:
+            kind, length = _parts(keys.values)
+            body += number(6, kind) + number(7, length)
+        return NEWSET, CREATE, self.family, self._within + body + number(10, keys.identity)
 
     def element(self, keys: Keys, key: bytes) -> Body:
         """One more key in a set, or the same again."""
@@ -129,6 +135,12 @@ class Table(Value):
     def keys_there(self, keys: Keys) -> Body:
         """The set itself, to be looked for."""
         return GETSET, 0, self.family, self._within + name(2, keys.label)
+
+    def mapped(self, keys: Keys, pairs: Sequence[tuple[bytes, bytes]]) -> Iterator[Body]:
+        """More keys of a map, each with its value; one that has the same already stays, another is an error."""
+        for at in range(0, len(pairs), MOST_ELEMENTS):
+            listed = [nested(1, data(1, key), data(2, value)) for key, value in pairs[at : at + MOST_ELEMENTS]]
+            yield NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, *listed)
 
     def no_element(self, keys: Keys, key: bytes) -> Body:
         """A key goes, which has to be there."""
@@ -159,6 +171,14 @@ class Table(Value):
 
     def _flags(self) -> int:
         return CREATE | (EXCL if self.new else 0)
+
+
+def _parts(parts: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """nft's number of a type that has these parts, and its length in bytes."""
+    kind = length = 0
+    for one, size in parts:
+        kind, length = kind << 6 | one, length + size + -size % 4
+    return kind, length
 
 
 # ── expressions
@@ -197,6 +217,27 @@ def found_in(keys: Keys, *, inverted: bool = False) -> bytes:
 def noted_in(keys: Keys) -> bytes:
     """Adds what the registers from WORDS on hold."""
     return expression("dynset", name(1, keys.label), number(2, keys.identity), number(3, 0), number(4, WORDS))
+
+
+def mapped_in(keys: Keys, to: int = WORDS) -> bytes:
+    """The value of such a key in the registers from `to` on; goes on where there is one."""
+    return expression("lookup", name(1, keys.label), number(4, keys.identity), number(2, WORDS), number(3, to))
+
+
+def constant(value: bytes, register: int) -> bytes:
+    return expression("immediate", number(1, register), data(2, value))
+
+
+def kind_of_destination() -> bytes:
+    """What the packet's destination is to this machine: an RTN_ of linux/rtnetlink.h, in its byte order."""
+    asks = number(2, 3), number(3, 2)  # NFTA_FIB_RESULT: NFT_FIB_RESULT_ADDRTYPE; NFTA_FIB_FLAGS: NFTA_FIB_F_DADDR
+    return expression("fib", number(1, REGISTER), *asks)
+
+
+def lead_to(family: int, address: int, port: int) -> bytes:
+    """Destination NAT to the address and the port in these registers; NFPROTO_ `family`."""
+    registers = number(3, address), number(5, port)  # NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN
+    return expression("nat", number(1, 1), number(2, family), *registers)  # NFTA_NAT_TYPE: NFT_NAT_DNAT
 
 
 def verdict(code: int) -> bytes:

@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from volt.model.networks import Joined
 from volt.runs.claims import is_held, take
+from volt.runs.retracting import remove_dead_address
 
-_LONGEST = 512  # bytes of a claim
+_LONGEST = 512  # bytes of a claim's first line
 
 
 def holders(folder: str, names: Mapping[str, str]) -> tuple[Joined, ...]:
@@ -33,7 +35,7 @@ def _joined(folder: str, address: str, names: Mapping[str, str]) -> Joined:
     run, pid = "", 0
     with suppress(OSError, ValueError, KeyError, TypeError):
         with open(f"{folder}/{address}", "rb") as file:
-            known = json.loads(file.read(_LONGEST))
+            known = json.loads(file.readline(_LONGEST))
         run, pid = str(known["run"]), int(known["pid"])
     return Joined(address, run, pid, names.get(run, ""))
 
@@ -44,7 +46,8 @@ def held(folder: str, address: str) -> Iterator[bool]:
     if not os.path.isdir(folder):  # noqa: PTH112
         yield True
         return
-    descriptor = take(folder, address, json.dumps({"run": "", "pid": os.getpid()}) + "\n")
+    content = json.dumps({"run": "", "pid": os.getpid()}) + "\n"
+    descriptor = take(folder, address, content, partial(remove_dead_address, folder, address))
     try:
         yield descriptor is not None
     finally:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ATTEMPTS = 100  # holders can die and others come while we look
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -72,10 +76,12 @@ def remove_dead(path: str) -> bool:
     return True
 
 
-def take(folder: str, name: str, content: str) -> int | None:
+def take(folder: str, name: str, content: str, remove: Callable[[], bool] | None = None) -> int | None:
     """Claim a name in a folder as the static program does: a descriptor whose lock holds it, None when a living process
-    has it. Who claims removes the file before closing the descriptor. Raises OSError."""
+    has it. Who claims removes the file before closing the descriptor. `remove` is what removes a dead holder's claim,
+    where more than that has to go with it. Raises OSError."""
     path = f"{folder}/{name}"
+    remove = remove or (lambda: remove_dead(path))
     there = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = -1
     try:
@@ -87,7 +93,7 @@ def take(folder: str, name: str, content: str) -> int | None:
                 # With a folder's descriptor: without one Python does not follow the link, linkat(2).
                 os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=there, follow_symlinks=True)
             except FileExistsError:
-                if not remove_dead(path) and is_held(path):
+                if not remove() and is_held(path):
                     break
             else:
                 return os.dup(descriptor)

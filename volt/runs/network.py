@@ -24,15 +24,17 @@ Given = TypeVar("Given")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def in_network(pid: int, act: Callable[[], Given]) -> Given:
-    """What `act` gives in the network namespace of a process: setns(2) is a thread's, and this thread ends. Raises
-    OSError, and what `act` raises."""
+def in_network(path: str, act: Callable[[], Given]) -> Given:
+    """What `act` gives in the network namespace that has this path: setns(2) is a thread's, and this thread ends.
+
+    Raises OSError, and what `act` raises.
+    """
     given: list[Given] = []
     failed: list[BaseException] = []
 
     def join() -> None:
         try:
-            _enter(pid)
+            _enter(path)
             given.append(act())
         except BaseException as error:  # noqa: BLE001 raised again where it was asked for
             failed.append(error)
@@ -45,14 +47,19 @@ def in_network(pid: int, act: Callable[[], Given]) -> Given:
     return given[0]
 
 
-def _enter(pid: int) -> None:
-    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+def namespace(pid: int) -> str:
+    """The path of a process's network namespace."""
+    return f"/proc/{pid}/ns/net"
+
+
+def _enter(path: str) -> None:
+    there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.setns(namespace, _CLONE_NEWNET):
+        if _libc.setns(there, _CLONE_NEWNET):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
     finally:
-        os.close(namespace)
+        os.close(there)
 
 
 def abstract_socket(pid: int) -> socket.socket:
@@ -64,13 +71,13 @@ def abstract_socket(pid: int) -> socket.socket:
         one.bind("")
         return one
 
-    return in_network(pid, bind)
+    return in_network(namespace(pid), bind)
 
 
 def firewall(pid: int) -> tuple[tuple[int, bytes], ...]:
     """The chains and rules of nftables for IPv4 and IPv6 together in the network namespace of a process, each as the
     type and the attributes of the kernel's message; none where there is no nftables. Raises OSError."""
-    return in_network(pid, lambda: tuple(message for kind in _LISTED for message in _listed(kind)))
+    return in_network(namespace(pid), lambda: tuple(message for kind in _LISTED for message in _listed(kind)))
 
 
 def _listed(kind: int) -> Iterator[tuple[int, bytes]]:

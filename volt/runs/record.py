@@ -20,7 +20,7 @@ class Record(Value):
 
     A `detached` run writes into the file `log`; of a `kept` one the folder stays after its end, with its outcome.
     `protocol` is the version that its init speaks, volt/model/protocol.py, 0 where the record does not say.
-    `address` and `address6` are its own on a bridge, "" elsewhere.
+    `address` and `address6` are its own on a bridge, "" elsewhere; `ports` are published, 0.0.0.0:8080->80/tcp each.
     `terminal` and `interactive` say what its standard streams are. `stop_signal` is a number, `stop_timeout` in
     milliseconds. `ready` is service.ready; `source` what it takes to launch the same again, volt/api/planning.py."""
 
@@ -50,6 +50,7 @@ class Record(Value):
     protocol: int = 0  # since 0.4, as what follows
     address: str = ""
     address6: str = ""
+    ports: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -210,6 +210,7 @@ def _told(record: Record, state: State, outcome: Outcome | None, when: int | Non
         ready=record.ready,
         address=record.address,
         address6=record.address6,
+        ports=record.ports,
         stop_signal=record.stop_signal,
         stop_timeout=record.stop_timeout,
         source=record.source,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 from volt.model.folders import NETWORKS_FOLDER, UIDS_FOLDER
 from volt.model.values import Value
-from volt.runs.claims import remove_dead, take_dead
+from volt.runs.claims import is_held, remove_dead, take_dead
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -55,7 +55,8 @@ def sweep(folders: Folders, *, uids: str = UIDS_FOLDER, networks: str = NETWORKS
         except OSError as error:
             problems.append(f"run {run}: what is left of it cannot be removed: {_cause(error)}")
     for folder in (f"{folders.run}/runs", f"{folders.run}/names", uids, *network_folders(networks)):
-        problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs")
+        addresses = folder.endswith(f"/{_ADDRESSES}")
+        problems += _sweep_claims(folder, named=folder != f"{folders.run}/runs", addresses=addresses)
     problems += _sweep_claims(f"{folders.state}/store/leases", named=True)
     _sweep_entries(f"{folders.state}/plans")
     return Swept(tuple(cleared), tuple(problems))
@@ -173,8 +174,9 @@ def _cause(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
-def _sweep_claims(folder: str, *, named: bool) -> list[str]:
-    """Remove the claims in a folder whose holders have died, and files that never became a claim."""
+def _sweep_claims(folder: str, *, named: bool, addresses: bool = False) -> list[str]:
+    """Remove the claims in a folder whose holders have died, and files that never became a claim. What leads to the
+    address of a dead one goes first."""
     problems = []
     for name in _names(folder):
         path = f"{folder}/{name}"
@@ -182,7 +184,12 @@ def _sweep_claims(folder: str, *, named: bool) -> list[str]:
             if name.startswith(_UNNAMED):
                 _remove_unnamed(path, name.removeprefix(_UNNAMED))
             elif named and not name.startswith("."):
-                remove_dead(path)
+                if addresses and os.path.lexists(path) and not is_held(path):
+                    from volt.runs.retracting import remove_dead_address
+
+                    remove_dead_address(folder, name)
+                elif not addresses:
+                    remove_dead(path)
         except OSError as error:
             problems.append(f"a claim cannot be removed: {_cause(error)}")
     return problems

@@ -129,6 +129,24 @@ def test_a_long_command_is_cut_and_nothing_of_it_is_obeyed():
     assert r"\x1b[2J" in line
 
 
+@pytest.mark.parametrize(
+    ("ports", "shown"),
+    [
+        ((), []),
+        (("0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"), ["0.0.0.0:8080->80/tcp"]),
+        (("[::]:8080->80/tcp",), ["[::]:8080->80/tcp"]),
+        (("127.0.0.1:1->1/tcp", "127.0.0.1:2->2/tcp", "127.0.0.1:3->3/tcp"), ["127.0.0.1:1-3->1-3/tcp"]),
+        (("0.0.0.0:1->1/tcp", "0.0.0.0:2->3/tcp"), ["0.0.0.0:1->1/tcp", "0.0.0.0:2->3/tcp"]),
+        (("0.0.0.0:1->1/tcp", "0.0.0.0:2->2/udp"), ["0.0.0.0:1->1/tcp", "0.0.0.0:2->2/udp"]),
+        (("0.0.0.0:1->1/tcp", "127.0.0.1:2->2/tcp"), ["0.0.0.0:1->1/tcp", "127.0.0.1:2->2/tcp"]),
+        (("0.0.0.0:9->1/tcp", "[::]:9->1/tcp", "0.0.0.0:10->2/tcp", "[::]:10->2/tcp"), ["0.0.0.0:9-10->1-2/tcp"]),
+    ],
+)
+def test_ports_are_shown_in_few_words(ports, shown):
+    assert states.shortened(ports) == shown
+    assert ", ".join(shown) in states.table([run(ports=ports)])
+
+
 def test_the_document_has_every_field():
     found = states.document(run("exited", outcome=Outcome("payload", 0), labels={"a": "b"}))
     assert (found["labels"], found["outcome"]["status"], found["name"]) == ({"a": "b"}, 0, "web")

@@ -8,6 +8,7 @@ from volt.host.sysctls import changed, put_back
 from volt.model.networks import Changed
 
 OWN, REDIRECTS = "net/ipv4/conf/wan/forwarding", "net/ipv4/conf/all/accept_redirects"
+LOOPBACK = "net/ipv4/conf/volt0/route_localnet"
 FORWARD, SIX, RA = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv6/conf/wan/accept_ra"
 
 
@@ -50,6 +51,14 @@ def test_what_was_changed_is_told_in_order(machine):
     expected = (Changed(FORWARD, "0", "1"), Changed(RA, "1", "2"), Changed(SIX, "0", "0"))
     assert changed(machine.notes, machine.root) == expected
     assert changed(f"{machine.notes}/none", machine.root) == ()
+
+
+def test_what_ports_at_127_0_0_1_have_changed_is_put_back_or_gone_with_the_bridge(machine):
+    machine.note(f"{LOOPBACK} 0\n")
+    assert Changed(LOOPBACK, "0", "") in changed(machine.notes, machine.root)
+    machine.set(LOOPBACK=1)
+    assert LOOPBACK in [one.path for one in machine.put_back().done]
+    assert machine.now(LOOPBACK) == "0"
 
 
 def test_all_of_it_is_put_back_the_newest_first(machine):

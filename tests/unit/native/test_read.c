@@ -5,6 +5,7 @@
 
 #include "check.h"
 
+#include "ports.h"
 #include "read.h"
 
 static struct context context;
@@ -147,6 +148,35 @@ TEST(messages_are_filled_in_when_they_are_sent) {
     struct bytes all = filled(raw, sizeof raw - 1);
     CHECK(all.length == 23);
     CHECK(memcmp(all.start, "\x0a\xbd\1\7" "0abd0107" "\1x" "\3\0\0\0" "\11\0\0\0" "y", 23) == 0);
+}
+
+static void hold_ports(void) {
+    static struct ports ports = {.count = 3, .each = {{.number = 80}, {.number = 0x1f90}, {.number = 65535}}};
+    context.ports = &ports;
+}
+
+TEST(a_port_that_is_held_is_a_number_in_a_text) {
+    struct reader in = OVER("\xd\0\0\0\1\14\1\0\0\0/\1\14\2\0\0\0");
+    hold_ports();
+    CHECK_TEXT(read_text(&in), "8080/65535");
+    CHECK(reader_ended(&in));
+}
+
+TEST(a_port_that_is_not_held_damages_the_reader) {
+    for (unsigned held = 0; held < 2; held++) {
+        struct reader in = OVER("\6\0\0\0\1\14\3\0\0\0");
+        if (held) hold_ports();
+        read_text(&in);
+        CHECK(in.damaged);
+    }
+}
+
+TEST(in_a_message_a_port_is_two_bytes_and_two_of_nothing) {
+    struct reader in = OVER("\xd\0\0\0x\1\14\1\0\0\0\1\14\2\0\0\0");
+    struct bytes raw = read_messages(&in);
+    hold_ports();
+    struct bytes all = fill_messages(&context, raw);
+    CHECK(all.length == 9 && memcmp(all.start, "x\x1f\x90\0\0\xff\xff\0\0", 9) == 0);
 }
 
 TEST(in_messages_other_slots_and_what_is_cut_short_damage_the_reader) {

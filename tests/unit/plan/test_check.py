@@ -182,7 +182,6 @@ def test_every_later_field_is_refused_by_its_own_name():
     ("workload", "key"),
     [
         (replace(GOOD, mode=Mode.HYBRID_KVM), "workload.mode"),
-        (replace(GOOD, network=Network(mode=NetworkMode.BRIDGE, ports=(Port(80),))), "network.ports"),
     ],
 )
 def test_a_later_field_is_a_finding_and_never_ignored(workload, key):

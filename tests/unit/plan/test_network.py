@@ -83,7 +83,7 @@ def messages(data):
 
 @pytest.mark.parametrize("bridge", [BRIDGE, replace(BRIDGE, subnet6="")])
 def test_every_message_is_whole_numbered_and_confirmed(bridge):
-    part = network_part(replace(FACTS, bridge=bridge))
+    part = network_part(GOOD, replace(FACTS, bridge=bridge))
     forwarding, ensured, rules, connections, link = part.host
     assert forwarding.ipv6 == bool(bridge.subnet6)
     told = (connections.forget, connections.again, connections.remove)
@@ -118,7 +118,9 @@ def test_a_network_joins_with_its_bridge_and_an_internal_one_is_marked_as_such()
 
 
 def test_an_internal_network_has_no_way_out_and_needs_no_forwarding():
-    whole, inside = (network_part(replace(FACTS, bridge=replace(BRIDGE, internal=each))) for each in (False, True))
+    whole, inside = (
+        network_part(GOOD, replace(FACTS, bridge=replace(BRIDGE, internal=each))) for each in (False, True)
+    )
     kinds = [[type(step).__name__ for step in part.host] for part in (whole, inside)]
     assert kinds[0] == ["AllowForwarding", *kinds[1]]
     for part, ways in ((whole, 2), (inside, 0)):
@@ -147,7 +149,9 @@ def notes_of(work, facts):
 @pytest.mark.parametrize(("bridge", "kinds"), [(BRIDGE, 4), (replace(BRIDGE, subnet6=""), 2)])
 def test_each_kind_of_connection_has_its_note_and_its_list(bridge, kinds):
     """Behind the question whether there are notes; a list is of one sender, which is the claimed address."""
-    (step,) = (one for one in network_part(replace(FACTS, bridge=bridge)).host if isinstance(one, ForgetConnections))
+    (step,) = (
+        one for one in network_part(GOOD, replace(FACTS, bridge=bridge)).host if isinstance(one, ForgetConnections)
+    )
     asked = messages(filled(step.ask))
     assert [(kind & 0xFF, flags) for kind, flags, _ in asked] == [(10, 1)] + [(13, 1)] * kinds, (
         "NFT_MSG_GETSET, GETSETELEM"

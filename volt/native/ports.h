@@ -1,0 +1,34 @@
+// Published ports: the sockets that hold them as long as the run, and what nftables is told of them.
+#ifndef VOLT_PORTS_H
+#define VOLT_PORTS_H
+
+#include <netinet/in.h>
+
+#include "volt.h"
+
+#define PORTS_MOST 512u // of one workload: with them a process has half of the descriptors that it usually may have
+
+struct port {
+    int socket;              // bound, and nobody listens
+    bool datagrams, both;    // UDP; an IPv6 socket for addresses of both families
+    uint16_t number, inside; // of the host; of the workload
+    struct in6_addr address; // or, of IPv4, its first four bytes
+    bool six;
+};
+
+struct ports {
+    unsigned count;
+    bool published;
+    struct bytes publish, remove; // messages with slots, until the payload has started
+    struct port each[PORTS_MOST];
+};
+
+// ports.c
+int publish_ports(struct context *context);
+int mend_ports(struct context *context, const char *folder, uint32_t address);
+int retract_dead(struct context *context, int claim);
+
+// holder.c
+void name_holder(const char *folder, const struct port *port, char *to, size_t size);
+
+#endif
