@@ -124,11 +124,20 @@ def no_rules() -> tuple[bytes, ...]:
 
 def permit(gateway6: IPv6Interface | None) -> Message:
     """What may come out of one workload's link: its MAC with its addresses."""
+    return slotted(nft.batch([ON_BRIDGE.element(keys, key) for keys, key in _permitted(gateway6)]))
+
+
+def silence(gateway6: IPv6Interface | None) -> Message:
+    """Nothing may come out of it. What is not there could not be taken away: so all is added first."""
+    steps = (ON_BRIDGE.element, ON_BRIDGE.no_element)
+    return slotted(nft.batch([step(keys, key) for step in steps for keys, key in _permitted(gateway6)]))
+
+
+def _permitted(gateway6: IPv6Interface | None) -> Iterator[tuple[nft.Keys, bytes]]:
     ends = port() + bytes(3) + MAC + MARKS[ADDRESS] + bytes(2)
     ends6 = [LINK_LOCAL, gateway6.packed[:12]] if gateway6 else []
-    elements = [ON_BRIDGE.element(_FOUR, ends + MARKS[ADDRESS])]
-    elements += [ON_BRIDGE.element(_SIX, ends + head + MARKS[ADDRESS]) for head in ends6]
-    return slotted(nft.batch(elements))
+    yield _FOUR, ends + MARKS[ADDRESS]
+    yield from ((_SIX, ends + head + MARKS[ADDRESS]) for head in ends6)
 
 
 def places() -> Iterator[nft.Body]:

@@ -84,14 +84,15 @@ def rules(table: nft.Table, sent: Sequence[bytes], reached: Sequence[bytes]) -> 
 # ── of one workload
 
 
-def forgotten(table: nft.Table, gateway6: IPv6Interface | None) -> ForgetConnections:
-    """All of them, before the address is used and after."""
+def forgotten(table: nft.Table, gateway6: IPv6Interface | None, silence: Message) -> ForgetConnections:
+    """All of them, before the address is used and after. `silence` keeps a dead workload from having more."""
     return ForgetConnections(
         ask=_ask(table, gateway6),
         lists=lists(gateway6),
         forget=_forget(table, gateway6),
         again=note(table, gateway6),
-        remove=links.remove_link(),
+        silence=silence,
+        waiting=links.forget_neighbour(gateway6),
         note="of who had the address before",
     )
 

@@ -16,7 +16,7 @@ PREFIX = "volt-"
 INSIDE = "eth0"
 PROTOCOL = 0  # NETLINK_ROUTE
 
-_NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 20, 24, 28  # RTM_
+_NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH, _DELNEIGH = 16, 17, 20, 24, 28, 29  # RTM_
 _INET, _BRIDGE, _INET6 = 2, 7, 10  # AF_
 _HAIRPIN, _LEARNING, _FLOOD = 4, 8, 9  # IFLA_BRPORT_, of which the first is its mode
 _STATIC_ENTRY, _OF_MASTER = 0x40, 0x04  # NUD_NOARP, NTF_MASTER
@@ -74,6 +74,13 @@ def adopt_link() -> Message:
 
 def remove_link() -> Message:
     return _messages((_DELLINK, 0, _link() + name(_NAME, port())))
+
+
+def forget_neighbour(gateway6: IPv6Interface | None) -> Message:
+    """What the host knows of the address, with the packets that wait until it knows who has it."""
+    own = [(_INET, MARKS[ADDRESS])] + ([(_INET6, gateway6.packed[:12] + MARKS[ADDRESS])] if gateway6 else [])
+    heads = ((struct.pack("<BxH", family, 0) + MARKS[BRIDGE] + bytes(4), address) for family, address in own)
+    return _messages(*((_DELNEIGH, 0, head + attribute(1, address)) for head, address in heads))  # NDA_DST
 
 
 def remove(label: str) -> bytes:

@@ -32,7 +32,7 @@ from volt.model.steps import (
 from volt.model.text import ADDRESS, GROUPS, Text, text
 from volt.model.workload import Workload
 from volt.plan import connections, links
-from volt.plan.bridge_rules import ABOVE, host_rules, join, known, permit
+from volt.plan.bridge_rules import ABOVE, host_rules, join, known, permit, silence
 from volt.plan.published import check_ports, claim_steps, held, publish_steps, shown
 
 ADDRESSES = "addresses"
@@ -132,7 +132,7 @@ def network_part(workload: Workload, facts: Facts) -> Part:
                 make=rules.make,
                 known=known(bridge.label, internal=bridge.internal),
             ),
-            connections.forgotten(ABOVE, gateway6),
+            connections.forgotten(ABOVE, gateway6, silence(gateway6)),
             *publish_steps(workload, bridge, record),
             _link(bridge),
         ),

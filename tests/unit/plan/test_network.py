@@ -86,7 +86,7 @@ def test_every_message_is_whole_numbered_and_confirmed(bridge):
     part = network_part(GOOD, replace(FACTS, bridge=bridge))
     forwarding, ensured, rules, connections, link = part.host
     assert forwarding.ipv6 == bool(bridge.subnet6)
-    told = (connections.forget, connections.again, connections.remove)
+    told = (connections.forget, connections.again, connections.silence, connections.waiting)
     sent = [ensured.make, rules.make, *map(filled, (ensured.mend, *told, *vars_of(link)))]
     for data in sent:
         numbers = [number for _, _, number in messages(data)]
