@@ -314,9 +314,9 @@ class ClaimHost(Step):
 class EnsureResolver(Step):
     """Find the resolver of the network at `path`: a process that holds the lock of `path`.resolver, where `mark` stands
     when it answers. Where there is none, or one that is started otherwise, start one and wait until it answers: `volt
-    keep-names`, which starts `argv`, a program behind its user, group and address, as often as that ends, and ends
-    itself two seconds after the last claim in `path`.names. Where there is a `bus`, it is in a scope of its own, as
-    with start-scope: a resolver is its network's, and not the unit's that a workload was launched from."""
+    keep-names`, which starts `argv`, a program behind what it is and may do, as often as that ends, and ends
+    itself two seconds, at most, after the last claim in `path`.names. Where there is a `bus`, it is in a scope of its
+    own, as with start-scope: a resolver is its network's, and not the unit's that a workload was launched from."""
 
     name = "ensure-resolver"
     calls = ("openat", "ftruncate", "clone3", "connect", "sendto")

@@ -20,7 +20,8 @@
 #include "resolver.h"
 #include "table.h"
 
-#define LINGERS 2000   // milliseconds after the last name: one that is launched again and again needs one start
+#define LINGERS_LEAST 100 // milliseconds after the last name, or as long as it has been there, if that is not more than
+#define LINGERS_MOST 2000 // … these: what is launched again and again needs one start
 #define ANSWERS_BY 5000 // … from a start to the first answer
 #define ENDS_BY 2000   // … from SIGTERM to SIGKILL
 #define LIVES 10000    // … and one that has lived so long had started well
@@ -28,6 +29,12 @@
 #define FIRST_PAUSE 20 // milliseconds before the next, and twice as many before the one behind it
 #define DOMAIN_PORT 53
 #define NET_BIND_SERVICE (1u << 10) // capabilities(7)
+#define READS (1u << 2 | 1u << 3)   // LANDLOCK_ACCESS_FS_: files and folders
+#define RUNS (1u | READS)
+#define WRITES (1u << 1 | 1u << 2)
+
+// The words of its command line, resolver.h.
+enum { PATH = 2, MARK, UID, GID, ADDRESS, FILES, PORTS, SCOPES, FOLDER, PROGRAM };
 
 // The question for the address of _ready.volt, which is no workload's, RFC 1035; volt/plan/names.py.
 static const uint8_t QUESTION[] = "VO\1\0\0\1\0\0\0\0\0\0\6_ready\4volt\0\0\1\0\1";
@@ -38,27 +45,56 @@ struct keeper {
     char **words;
     const char *names, *state; // the folder of claims; what stands in the locked file when the resolver answers
     uint32_t address;
+    uint64_t begun;            // milliseconds of CLOCK_MONOTONIC
     int events;                // of both
     int lives;                 // the writing end of a pipe that tells the resolver that this process does
     pid_t resolver;
     int pidfd;
 };
 
+static uint32_t word(const struct keeper *keeper, unsigned which, int base) {
+    return (uint32_t)strtoul(keeper->words[which], NULL, base);
+}
+
 // ── the resolver
+
+static int allow(int ruleset, const char *path, uint64_t access) {
+    struct landlock_beneath rule = {access, open(path, O_PATH | O_CLOEXEC)};
+    if (rule.parent < 0) return errno == ENOENT ? 0 : -1;
+    int result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_BENEATH, &rule, 0u);
+    close(rule.parent);
+    return result;
+}
+
+// landlock(7), as far as the plan says that the kernel has it: it reads what programs and libraries read, and the host's
+// resolvers; it writes nothing; of TCP it has port 53.
+static int fence(const struct keeper *keeper) {
+    static const struct {
+        const char *path;
+        uint64_t access;
+    } paths[] = {{"/usr", RUNS}, {"/lib", RUNS}, {"/lib64", RUNS}, {"/etc", READS}, {"/run", READS}, {"/proc", READS},
+                 {"/dev/urandom", 1u << 2}, {"/dev/null", WRITES}};
+    const struct landlock_ruleset held = {word(keeper, FILES, 16), word(keeper, PORTS, 16), word(keeper, SCOPES, 16)};
+    const struct landlock_port port = {held.ports, DOMAIN_PORT};
+    if (!held.files) return 0;
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &held, sizeof held, 0u);
+    int result = ruleset < 0 ? -1 : allow(ruleset, keeper->words[FOLDER], READS);
+    for (size_t i = 0; result == 0 && i < sizeof paths / sizeof *paths; i++)
+        result = allow(ruleset, paths[i].path, paths[i].access);
+    if (result == 0 && held.ports) result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PORT, &port, 0u);
+    return result < 0 ? -1 : (int)syscall(SYS_landlock_restrict_self, ruleset, 0u);
+}
 
 // What it may do is to bind port 53, and to read what anybody may.
 static int confine(struct keeper *keeper) {
     const struct rlimit no_core = {0};
     const struct step_bound_capabilities bound = {NET_BIND_SERVICE};
-    const struct step_set_identity identity = {
-        .uid = (uint32_t)strtoul(keeper->words[4], NULL, 10),
-        .gid = (uint32_t)strtoul(keeper->words[5], NULL, 10),
-    };
+    const struct step_set_identity identity = {.uid = word(keeper, UID, 10), .gid = word(keeper, GID, 10)};
     const struct step_set_capabilities caps = {NET_BIND_SERVICE, NET_BIND_SERVICE};
     const struct step_no_new_privileges nothing = {0};
     if (setrlimit(RLIMIT_CORE, &no_core) < 0 || do_bound_capabilities(keeper->context, &bound) < 0) return -1;
     if (do_set_identity(keeper->context, &identity) < 0 || do_set_capabilities(keeper->context, &caps) < 0) return -1;
-    return do_no_new_privileges(keeper->context, &nothing);
+    return do_no_new_privileges(keeper->context, &nothing) < 0 ? -1 : fence(keeper);
 }
 
 static _Noreturn void become_resolver(struct keeper *keeper) {
@@ -68,8 +104,8 @@ static _Noreturn void become_resolver(struct keeper *keeper) {
     close_held(&keeper->lives);
     // The death signal behind the change of ids, which takes it away.
     if (confine(keeper) == 0 && forbid_orphan(keeper->context) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0)
-        execve(keeper->words[7], keeper->words + 7, empty);
-    const char *text = format_text("%s: %s\n", keeper->words[7], strerror(errno));
+        execve(keeper->words[PROGRAM], keeper->words + PROGRAM, empty);
+    const char *text = format_text("%s: %s\n", keeper->words[PROGRAM], strerror(errno));
     write_all(STDERR_FILENO, text, strlen(text));
     _exit(VOLT_FAILED);
 }
@@ -150,6 +186,11 @@ static bool is_left(const struct keeper *keeper) {
     return true;
 }
 
+static int lingers(const struct keeper *keeper) {
+    uint64_t been = now() - keeper->begun;
+    return (int)(been < LINGERS_LEAST ? LINGERS_LEAST : been > LINGERS_MOST ? LINGERS_MOST : been);
+}
+
 static void take_events(const struct keeper *keeper) {
     char events[4096];
     while (read(keeper->events, events, sizeof events) > 0) continue;
@@ -160,7 +201,7 @@ static bool watch(struct keeper *keeper) {
     struct pollfd polls[] = {{keeper->pidfd, POLLIN, 0}, {keeper->events, POLLIN, 0}};
     for (;;) {
         bool gone, empty = is_empty(keeper->names, &gone);
-        int ready = poll(polls, 2, gone ? 0 : empty ? LINGERS : -1);
+        int ready = poll(polls, 2, gone ? 0 : empty ? lingers(keeper) : -1);
         if (ready < 0 && errno != EINTR) return true;
         if (ready == 0 && is_left(keeper)) return true;
         if (polls[0].revents) return false;
@@ -186,9 +227,8 @@ static bool keep_one(struct keeper *keeper, bool told) {
 }
 
 static int prepare(struct keeper *keeper) {
-    gid_t group = (gid_t)strtoul(keeper->words[5], NULL, 10);
-    const char *state = format_text("%s.resolver", keeper->words[2]);
-    if (chown(keeper->names, 0, group) < 0 || chmod(keeper->names, 0750) < 0) return -1;
+    const char *state = format_text("%s.resolver", keeper->words[PATH]);
+    if (chown(keeper->names, 0, word(keeper, GID, 10)) < 0 || chmod(keeper->names, 0750) < 0) return -1;
     keeper->events = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (inotify_add_watch(keeper->events, keeper->names, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF) < 0) return -1;
     return inotify_add_watch(keeper->events, state, IN_MODIFY);
@@ -197,9 +237,10 @@ static int prepare(struct keeper *keeper) {
 _Noreturn void keep_names(struct context *context, char **words) {
     struct keeper keeper = {.context = context, .words = words, .pidfd = -1, .lives = -1};
     context_init(context);
-    keeper.names = format_text("%s.names", words[2]);
-    keeper.state = format_text("%d %s\n", getpid(), words[3]);
-    keeper.address = (uint32_t)strtoul(words[6], NULL, 16);
+    keeper.begun = now();
+    keeper.names = format_text("%s.names", words[PATH]);
+    keeper.state = format_text("%d %s\n", getpid(), words[MARK]);
+    keeper.address = word(&keeper, ADDRESS, 16);
     if (fcntl(KEEPER_LOCK, F_SETFD, FD_CLOEXEC) < 0 || prepare(&keeper) < 0) _exit(VOLT_FAILED);
     bool told = false;
     for (unsigned failures = 0; failures < STARTS; failures++) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -77,14 +78,14 @@ static int refuse_silent(struct context *context, const struct step_ensure_resol
 
 enum state { NOBODY, ANSWERS, SOON };
 
-// Who holds the lock says when the resolver answers. Where it is started otherwise, what is said is taken away, and it
-// ends.
+// Who holds the lock says when the resolver answers; of one that is dead, and whose lock another launch has just taken,
+// nothing counts. Where it is started otherwise, what is said is taken away, and it ends.
 static enum state find_resolver(int state, const char *mark) {
     char said[STATE_LENGTH];
     bool nobody = flock(state, LOCK_EX | LOCK_NB) == 0;
     ssize_t got = nobody ? 0 : pread(state, said, sizeof said - 1, 0);
     said[got < 0 ? 0 : got] = '\0';
-    if (!nobody && got <= 0) return SOON;
+    if (!nobody && (got <= 0 || kill((pid_t)strtoul(said, NULL, 10), 0) < 0)) return SOON;
     if (!nobody && strcmp(said + strcspn(said, " "), format_text(" %s\n", mark)) == 0) return ANSWERS;
     // What a dead one has said goes too.
     return ftruncate(state, 0) == 0 && nobody ? NOBODY : SOON;

@@ -4,8 +4,8 @@
 
 #include "volt.h"
 
-#define KEEP_NAMES "keep-names" // volt keep-names PATH MARK UID GID ADDRESS PROGRAM ARGUMENT…
-#define KEEPER_WORDS 7          // that it has at least
+#define KEEP_NAMES "keep-names" // volt keep-names PATH MARK UID GID ADDRESS FILES PORTS SCOPES FOLDER PROGRAM ARGUMENT…
+#define KEEPER_WORDS 11         // that it has at least
 #define KEEPER_LOCK 3           // the descriptor of PATH.resolver, which is locked
 #define STATE_LENGTH 128        // bytes, and more than what stands there: PID MARK
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 
 from volt.model.facts import Bridge, Facts, Resolver
+from volt.model.landlock import FILES, PORTS, SCOPES, abi_of, bits
 from volt.model.part import Part
 from volt.model.steps import ClaimHost, EnsureResolver, MakeFolder
 from volt.model.text import PID, RUN, Text, text
@@ -73,7 +74,7 @@ def resolver_part(workload: Workload, facts: Facts, folder: str) -> Part:
         return Part()
     gateway = gateways(bridge)[0]
     own = (str(resolver.uid), str(resolver.gid), f"{int(gateway.ip):08x}")
-    words = (*own, *arguments(place(folder, bridge), bridge, resolver))
+    words = (*own, *_withheld(facts, resolver), *arguments(place(folder, bridge), bridge, resolver))
     mark = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
     step = EnsureResolver(
         path=text(place(folder, bridge)),
@@ -94,6 +95,16 @@ def _in_scope(step: EnsureResolver, bridge: Bridge, facts: Facts) -> EnsureResol
     unit: Text = (SCOPE, RUN, ".scope")
     bus = text(facts.control.bus)
     return replace(step, bus=bus, unit=unit, request=made.data, run_at=made.run_at, pid_at=made.pid_at)
+
+
+def _withheld(facts: Facts, resolver: Resolver) -> tuple[str, ...]:
+    """Every right that this kernel's Landlock can withhold, as masks, and the folder that can be read beside the usual
+    ones (volt/native/keeper.c)."""
+    masks = (
+        bits(tuple(right for right in rights if abi_of(right) <= facts.landlock_abi), rights)
+        for rights in (FILES, PORTS, SCOPES)
+    )
+    return (*(f"{mask:x}" for mask in masks), resolver.file.rpartition("/")[0] or "/")
 
 
 def arguments(path: str, bridge: Bridge, resolver: Resolver) -> tuple[str, ...]:
