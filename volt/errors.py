@@ -9,6 +9,7 @@ VoltError                what went wrong, and what to do next
 │   └── NoSuchRun        no workload is called so, and no run
 ├── StoreError           the store cannot take, give or trust something: which, and why
 │   └── NoSuchImage      no image of this machine is called so
+├── RegistryError        a registry cannot be reached, refuses, or gives what it should not
 ├── NetworkError         a network cannot be made, shown or taken away: why
 │   └── NoSuchNetwork    no network of this machine is called so
 └── SomeFailed           of several workloads that were named: what was done, and what failed
@@ -80,6 +81,10 @@ class NoSuchRun(StateError):
 
 class StoreError(VoltError):
     """The store cannot take, give or trust an object, a tree or an image."""
+
+
+class RegistryError(VoltError):
+    """A registry cannot be reached, refuses, or gives what it should not."""
 
 
 class NoSuchImage(StoreError):

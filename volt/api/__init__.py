@@ -27,6 +27,7 @@ from volt.errors import (
     NoSuchNetwork,
     NoSuchRun,
     PolicyError,
+    RegistryError,
     SomeFailed,
     StateError,
     StoreError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.networking import create_network, network, networks
     from volt.api.planning import Source, Stream
+    from volt.api.pulling import log_in, log_out, pull_image
     from volt.api.reading_logs import logs
     from volt.api.showing import lock, show
     from volt.api.updating import update
@@ -125,6 +127,7 @@ __all__ = [
     "NoSuchRun",
     "Outcome",
     "PolicyError",
+    "RegistryError",
     "Removed",
     "RemovedNetwork",
     "Resolved",
@@ -171,6 +174,8 @@ __all__ = [
     "learn",
     "load_file",
     "lock",
+    "log_in",
+    "log_out",
     "logs",
     "network",
     "networks",
@@ -178,6 +183,7 @@ __all__ = [
     "pause",
     "plan",
     "ps",
+    "pull_image",
     "remove_image",
     "remove_network",
     "resolve",

@@ -54,26 +54,30 @@ def import_image(
     from volt.images.layout import holds_layers
     from volt.images.unpack import unpack
 
-    _require_root()
+    require_root()
     config = None
     named = name(reference) if reference else Reference()
     shown = _STDIO if not isinstance(source, (str, Path)) else str(source)
     state = folders().state
-    with _told(f"{shown} cannot be imported"):
+    with told(f"{shown} cannot be imported"):
         store = make_store(state)
         with Transaction(store) as transaction:
             intake = Intake(transaction, devices=devices, progress=progress)
             root = _read(source, intake)
             if holds_layers(root):
                 intake = Intake(transaction, devices=devices, progress=progress)
-                root, config = unpack(root, intake, image, _architecture(platform))
+                root, config = unpack(root, intake, image, architecture(platform))
             elif image or platform:
                 raise StoreError(f"{shown} holds no layers", hint="leave out --image and --platform")
-            made = _image(named, transaction.put_tree(root), root, shown)
+            made = image_of(named, transaction.put_tree(root), root, _absolute(shown))
             made = replace(made, left_out=dict(intake.left_out), config=config)
             transaction.commit()
             records.write(state, made)
     return made
+
+
+def _absolute(shown: str) -> str:
+    return str(Path(shown).absolute()) if shown != _STDIO else shown
 
 
 def _read(source: Source, intake: Intake) -> Node:
@@ -86,15 +90,15 @@ def _read(source: Source, intake: Intake) -> Node:
         return read_archive(file, intake)
 
 
-def _image(named: Reference, digest: str, root: Node, source: str) -> Image:
+def image_of(named: Reference, digest: str, root: Node, source: str) -> Image:
+    """The record of a tree that has just come in."""
     found = {id(node): node.size for _, node in entries(root)}
     files = sum(1 for _ in entries(root))
-    shown = str(Path(source).absolute()) if source != _STDIO else source
     tree = f"{PREFIX}{digest}"
-    return Image(named.name, named.version, tree, time.time(), shown, files, sum(found.values()), {})
+    return Image(named.name, named.version, tree, time.time(), source, files, sum(found.values()), {})
 
 
-def _architecture(platform: str) -> str:
+def architecture(platform: str) -> str:
     """As Go calls it. Raises StoreError."""
     from volt.images.unpack import ARCHITECTURES
 
@@ -118,14 +122,14 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
 
 def images() -> tuple[Image, ...]:
     """Every image of this machine. Raises StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     return records.images(folders().state)
 
 
 def image(word: str) -> Image:
     """The image that is called so: `name`, `name:version`, `sha256:…` or the beginning of that. Raises NoSuchImage,
     StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     return records.find(folders().state, word)
 
 
@@ -133,10 +137,10 @@ def tag_image(word: str, reference: str) -> Image:
     """Give an image one more name. Raises NoSuchImage, StoreError, HostUnfit without root."""
     from volt.store.locks import adding
 
-    _require_root()
+    require_root()
     named, state = name(reference), folders().state
     store = _store(state)
-    with _told(f"{word} cannot be named {named}"), adding(store.path):
+    with told(f"{word} cannot be named {named}"), adding(store.path):
         made = replace(records.find(state, word), name=named.name, version=named.version)
         records.write(state, made)
     return made
@@ -145,10 +149,10 @@ def tag_image(word: str, reference: str) -> Image:
 def remove_image(word: str) -> Image:
     """Take an image's name away. What nothing else needs of it goes with the next `collect_store`; a workload that
     runs keeps it till then. Raises NoSuchImage, StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     state = folders().state
     found = records.find(state, word)
-    with _told(f"{word} cannot be removed"):
+    with told(f"{word} cannot be removed"):
         records.remove(_store(state), state, found)
     return found
 
@@ -159,10 +163,10 @@ def export_image(word: str, target: Source) -> Image:
     from volt.store.export import write_archive
     from volt.store.locks import adding
 
-    _require_root()
+    require_root()
     state = folders().state
     found, store = records.find(state, word), _store(state)
-    with _told(f"{word} cannot be exported"), adding(store.path):
+    with told(f"{word} cannot be exported"), adding(store.path):
         root = store.tree(found.digest)
         if not isinstance(target, (str, Path)):
             write_archive(root, store, target)
@@ -191,11 +195,11 @@ def image_changes(before: str, after: str) -> tuple[Change, ...]:
     from volt.store.changes import changes
     from volt.store.locks import adding
 
-    _require_root()
+    require_root()
     state = folders().state
     found = [records.find(state, word) for word in (before, after)]
     store = _store(state)
-    with _told("the images cannot be compared"), adding(store.path):
+    with told("the images cannot be compared"), adding(store.path):
         old, new = (store.tree(one.digest) for one in found)
         return tuple(changes(old, new))
 
@@ -203,38 +207,41 @@ def image_changes(before: str, after: str) -> tuple[Change, ...]:
 def verify_store(*, repair: bool = False, progress: Progress | None = None) -> Verified:
     """Look at every byte of the store. With `repair` damaged objects are taken out of it, so that importing the same
     again brings them back, and what can be made again is. Raises StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     state = folders().state
     store = open_store(state)
     if store is None:
         return Verified()
-    with _told("the store cannot be looked at"):
+    with told("the store cannot be looked at"):
         return verify(store, records.trees(state), repair=repair, progress=progress)
 
 
 def collect_store(*, dry_run: bool = False) -> Collected:
     """Remove what no image, no kept layer and no running workload needs; with `dry_run` nothing is removed. Raises
     StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     state = folders().state
     store = open_store(state)
     if store is None:
         return Collected()
-    with _told("the store cannot be cleared"):
+    from volt.images.folders import sweep_downloads
+
+    with told("the store cannot be cleared"):
         if not dry_run:
             with collecting(store.path):
                 sweep(state)
+                sweep_downloads(state)
         return collect(store, lambda: _held(state), dry_run=dry_run)
 
 
 def store_usage() -> StoreUsage:
     """What the store takes on disk. Raises StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     state = folders().state
     store = open_store(state)
     if store is None:
         return StoreUsage(0, 0, 0, 0, 0)
-    with _told("the store cannot be looked at"):
+    with told("the store cannot be looked at"):
         named = records.trees(state)
         return usage(store, named, _held(state) | leased(store))
 
@@ -242,7 +249,7 @@ def store_usage() -> StoreUsage:
 def image_users(found: Image) -> tuple[str, ...]:
     """The ids of the runs that use an image's tree now, and the workloads whose kept layer was made on it. Raises
     StoreError, HostUnfit without root."""
-    _require_root()
+    require_root()
     state = folders().state
     store = open_store(state)
     runs = [run for run, tree in leases(store) if tree == found.digest] if store else []
@@ -280,7 +287,7 @@ def _base(record: Path) -> str:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """What the system refuses as a StoreError."""
     try:
         yield
@@ -292,6 +299,6 @@ def _told(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error.strerror or error}{where}", hint=hint) from error
 
 
-def _require_root() -> None:
+def require_root() -> None:
     if os.geteuid() != 0:
         raise HostUnfit("images are root's alone", hint="run it with sudo")

@@ -56,6 +56,7 @@ LAZY: Mapping[str, str] = {
         "volt.api.imaging",
     ),
     "Image": "volt.images.records",
+    **dict.fromkeys(("log_in", "log_out", "pull_image"), "volt.api.pulling"),
     **dict.fromkeys(("ImageConfig", "Layer"), "volt.images.config"),
     "Collected": "volt.store.collect",
     **dict.fromkeys(("StoreUsage", "TreeUsage"), "volt.store.usage"),

@@ -44,3 +44,24 @@ def progress(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] 
     finally:
         sys.stderr.write(_CLEAR)
         sys.stderr.flush()
+
+
+@contextmanager
+def transfer(*, wanted: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """The same for something that has an end: what is done, and so many bytes of how many."""
+    with progress("", wanted=wanted) as tell:
+        if tell is None:
+            yield None
+            return
+        last = 0.0
+
+        def say(what: str, amount: int, whole: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _EVERY:
+                last = now
+                behind = f" of {size(whole)}, {100 * amount // whole} %" if whole else ""
+                sys.stderr.write(f"{_CLEAR}{what}: {size(amount)}{behind}")
+                sys.stderr.flush()
+
+        yield say

@@ -23,6 +23,7 @@ from volt.cli.inspect import inspect
 from volt.cli.kill import kill
 from volt.cli.learn import learn
 from volt.cli.lock import lock
+from volt.cli.login import login, logout
 from volt.cli.logs import logs
 from volt.cli.pause import pause, unpause
 from volt.cli.plan import plan
@@ -82,13 +83,16 @@ OF_MANIFESTS = (run, plan, explain, learn, validate, show, lock, schema, doctor)
 OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update)
 INSIDE = (exec_, attach, cp, logs, top, stats, diff, audit)
 
-for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, completion):
+OF_REGISTRIES = (login, logout)
+
+for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, *OF_REGISTRIES, completion):
     # The words of a command in a workload are its own, whatever they begin with.
     settings = {"allow_interspersed_args": verb is not exec_}
     app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
 
 # Nouns, whose verbs are words of their own.
-OF_IMAGES = (image.import_, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
+COMING = (image.import_, image.pull)
+OF_IMAGES = (*COMING, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
 OF_NETWORKS = (net.create, net.ls, net.show, net.rm, net.gc)
 OF_THE_STORE = (store.df, store.verify, store.gc)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from volt import api
-from volt.cli.amounts import progress, size
+from volt.cli.amounts import progress, size, transfer
 from volt.cli.candidates import any_file, image_name
 from volt.cli.columns import columns
 from volt.cli.diff import LETTERS
@@ -55,6 +55,15 @@ Before = Annotated[
 ]
 After = Annotated[
     str, typer.Argument(metavar="AFTER", help="The image to look at.", show_default=False, autocompletion=image_name)
+]
+Remote = Annotated[
+    str,
+    typer.Argument(
+        metavar="[REGISTRY/]NAME[:VERSION][@sha256:DIGEST]",
+        help="The version is latest by default; the digest is that of the manifest.",
+        show_default=False,
+        autocompletion=image_name,
+    ),
 ]
 Several = Annotated[
     list[str],
@@ -111,6 +120,22 @@ def import_(
 
 
 @failing(FAILED)
+def pull(image: Remote, platform: Platform = "", quiet: Quiet = False, json_: Json = False) -> int:
+    """Fetch an image from its registry, and print its digest here.
+
+    Every byte is compared with the digest that the image's manifest says. What an interrupted pull has fetched is not
+    fetched again. Without a registry in its name the one of /etc/volt/config.toml is asked, and none else.
+    """
+    with transfer(wanted=not (json_ or quiet)) as say:
+        found = api.pull_image(image, platform=platform, progress=say)
+    if json_:
+        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
+    else:
+        print(found.tree)
+    return 0
+
+
+@failing(FAILED)
 def ls(quiet: Quiet = False, json_: Json = False) -> int:
     """List the images of this machine."""
     found = api.images()
@@ -136,7 +161,9 @@ def inspect(images: Several, json_: Json = False) -> int:
 
     def lines(one: api.Image) -> str:
         known = {**document(one), "used_by": api.image_users(one)}
-        shown = {key: value for key, value in known.items() if value not in ("", (), {})}
+        said = known.pop("config") or {}
+        known |= {f"config.{key}": value for key, value in said.items() if key != "history"}
+        shown = {key: value for key, value in known.items() if value not in ("", (), [], {})}
         return "".join(f"{key} = {printable(json.dumps(value, ensure_ascii=False))}\n" for key, value in shown.items())
 
     return tell(lambda: each(images, api.image), json_=json_, line=lines, key="images")

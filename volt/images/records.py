@@ -26,7 +26,8 @@ class Image(Value):
     """One image of this machine. `name` and `version` are "" where it was imported without a name; `tree` is
     `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
     those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
-    with the number of files that had them. `config` is what an image of layers says about itself, None of a tree."""
+    with the number of files that had them. `config` is what an image of layers says about itself, None of a tree;
+    `manifest` is the digest, `sha256:…`, that it has in the registry that it is from."""
 
     name: str
     version: str
@@ -37,6 +38,7 @@ class Image(Value):
     bytes: int
     left_out: dict[str, int]
     config: ImageConfig | None = None
+    manifest: str = ""
 
     @property
     def digest(self) -> str:
@@ -78,7 +80,8 @@ def _read(where: str) -> Image:
         known = json.loads(data)
         version = known["record"]
         config = of_document(known["config"]) if known.get("config") else None
-        image = Image(**{name: known[name] for name in kinds(Image) if name != "config"}, config=config)
+        given = {name: known[name] for name in kinds(Image) if name not in ("config", "manifest")}
+        image = Image(**given, config=config, manifest=str(known.get("manifest", "")))
         sound = is_digest(image.digest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{where} is damaged", hint="remove it and import the image again") from error
@@ -127,7 +130,7 @@ def exact(state: str, wanted: Reference) -> Image | None:
         image = _read(path(state, wanted))
     except FileNotFoundError:
         return None
-    if wanted.digest and image.digest != wanted.digest:
+    if wanted.digest and f"{PREFIX}{wanted.digest}" not in (image.tree, image.manifest):
         raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}", hint=HINT)
     return image
 

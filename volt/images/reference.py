@@ -53,3 +53,12 @@ def name(written: str) -> Reference:
     if long or not _NAME.fullmatch(head) or not _VERSION.fullmatch(version):
         raise StoreError(f"{written!r} is no name of an image", hint=_HINT)
     return Reference(head, version)
+
+
+def registry_of(name: str) -> tuple[str, str]:
+    """(registry, repository) of a name; the registry is "" where it names none: a first part that has a dot or a port,
+    or is localhost, is one."""
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first, rest
+    return "", name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import BinaryIO
 
 from volt.errors import StoreError
 from volt.images.config import CONFIG_MOST, ImageConfig, read_config
-from volt.images.layout import find_image
+from volt.images.layout import Open, find_image
+from volt.images.manifest import Blob, Packed
 from volt.store.intake import Intake
 from volt.store.layers import Layered
 from volt.store.place import PREFIX
@@ -19,25 +21,30 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686":
 def unpack(root: Node, intake: Intake, wanted: str, architecture: str) -> tuple[Node, ImageConfig]:
     """The image that is called `wanted`, "" for the only one, for an architecture as Go calls it; what its layers come
     to is all that is left in the transaction. Raises StoreError, OSError."""
-    transaction = intake.transaction
-    packed = find_image(root, transaction.open, wanted, architecture)
-    with transaction.open(packed.config) as file:
+    image = find_image(root, intake.transaction.open, wanted, architecture)
+    return merge(image, intake.transaction.open, intake)
+
+
+def merge(image: Packed, read: Open, intake: Intake) -> tuple[Node, ImageConfig]:
+    """What the layers of an image come to, whose blobs are `read` by their digests and have them; and what it says
+    about itself. Raises StoreError, OSError."""
+    with read(image.config.digest) as file:
         config, plain = read_config(file.read(CONFIG_MOST + 1))
-    if len(plain) != len(packed.layers):
-        raise StoreError(f"the image has {len(packed.layers)} layers, and its config says {len(plain)}")
+    if len(plain) != len(image.layers):
+        raise StoreError(f"the image has {len(image.layers)} layers, and its config says {len(plain)}")
     tree = Layered(intake)
-    for packed_layer, said in zip(packed.layers, plain, strict=True):
-        _add(tree, packed_layer, said)
-    transaction.keep_only(objects(tree.root))
+    for blob, said in zip(image.layers, plain, strict=True):
+        with read(blob.digest) as file:
+            _add(tree, file, blob, said)
+    intake.transaction.keep_only(objects(tree.root))
     return tree.root, config
 
 
-def _add(tree: Layered, packed: str, said: str) -> None:
+def _add(tree: Layered, file: BinaryIO, blob: Blob, said: str) -> None:
     known = hashlib.sha256()
-    with tree.intake.transaction.open(packed) as file:
-        try:
-            tree.add(file, known)
-        except StoreError as error:
-            raise StoreError(f"layer {PREFIX}{packed}: {error.message}", hint=error.hint) from error
+    try:
+        tree.add(file, known)
+    except StoreError as error:
+        raise StoreError(f"layer {blob}: {error.message}", hint=error.hint) from error
     if said != f"{PREFIX}{known.hexdigest()}":
-        raise StoreError(f"layer {PREFIX}{packed} holds {PREFIX}{known.hexdigest()}, and the image says {said}")
+        raise StoreError(f"layer {blob} holds {PREFIX}{known.hexdigest()}, and the image says {said}")

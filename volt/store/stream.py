@@ -22,6 +22,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"BZh", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)),
 )
+_ZSTD_WINDOW = 128 << 20  # bytes: what zstd --ultra needs
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError)
 
@@ -90,8 +91,8 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
     """The archive itself, in pieces of at most 1 MiB, whatever it is compressed with."""
     first = file.read(PIECE)
     if first.startswith(_ZSTD):
-        hint = "zstd -dc FILE | volt image import -"
-        raise StoreError("the archive is compressed with zstd, which is not in this version", hint=hint)
+        yield from _unpacked_zstd(first, file)
+        return
     make = next((make for magic, make in _MAGIC if first.startswith(magic)), None)
     if make is None:
         while first:
@@ -125,6 +126,31 @@ def _unpacked(data: bytes, file: BinaryIO, make: Callable[[], Any]) -> Iterator[
                     data, one, fresh = one.unused_data, make(), True
     if not fresh:
         raise cut_short()
+
+
+def _unpacked_zstd(first: bytes, file: BinaryIO) -> Iterator[bytes]:
+    """Frames one after another, as zstd(1) reads them; the library is loaded for them alone."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    source: Any = _Joined(first, file)
+    unpacker = ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    with unpacker.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+        try:
+            while piece := reader.read(PIECE):
+                yield piece
+        except ZstdError as error:
+            raise StoreError(f"the archive is damaged: {error}") from error
+
+
+class _Joined:
+    """What has been read of a file, and the rest of it."""
+
+    def __init__(self, first: bytes, file: BinaryIO) -> None:
+        self._first, self._file = first, file
+
+    def read(self, size: int) -> bytes:
+        taken, self._first = self._first[:size], self._first[size:]
+        return taken or self._file.read(size)
 
 
 def _left(one: Any) -> bytes:

@@ -1,0 +1,119 @@
+"""Debian's docker-registry, with TLS and passwords: what skopeo puts there volt pulls, and it is the same tree."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import Volt, leaving_nothing
+from tests.programs.test_layers import SAYS, do, layout, manifest
+
+__all__ = ["layout"]  # a fixture
+
+CONFIG = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http: {{addr: "127.0.0.1:{port}", tls: {{certificate: {folder}/ca.pem, key: {folder}/key.pem}}}}
+auth: {{htpasswd: {{realm: Registry, path: {folder}/passwords}}}}
+"""
+# With the settings of the test's own in the place of the machine's.
+SETTINGS = 'mkdir -p /etc/volt && mount --bind "$0" /etc/volt && exec "$@"'
+
+
+class Machine(Volt):
+    """A volt on a machine with settings of its own."""
+
+    def command(self, arguments):
+        settings = self.folder / "etc"
+        settings.mkdir(exist_ok=True)
+        return ["unshare", "--mount", "sh", "-c", SETTINGS, str(settings), *super().command(arguments)]
+
+
+@pytest.fixture
+def volt(tmp_path):
+    with leaving_nothing(Machine(tmp_path)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory, layout):
+    """Its host and its folder; the image lies there as a/one:1."""
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    files = ("-keyout", folder / "key.pem", "-out", folder / "ca.pem")
+    do("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *names)
+    (folder / "passwords").write_text(do("htpasswd", "-Bbn", "me", "secret").stdout)
+    (folder / "config.yml").write_text(CONFIG.format(folder=folder, port=port))
+    host = f"localhost:{port}"
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        try:
+            given = ("--dest-cert-dir", folder / "trusted", "--dest-creds", "me:secret")
+            (folder / "trusted").mkdir()
+            (folder / "trusted/ca.crt").write_bytes((folder / "ca.pem").read_bytes())
+            put(lambda: do("skopeo", "copy", *given, f"oci:{layout}:one", f"docker://{host}/a/one:1"))
+            yield host, folder
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def put(act, seconds=20):
+    """As soon as the registry is there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except subprocess.CalledProcessError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def known(volt, host, folder):
+    """A machine that trusts this registry, and is known to it."""
+    (volt.folder / "etc").mkdir(exist_ok=True)
+    (volt.folder / "etc/config.toml").write_text(f'[registries."{host}"]\nca = "{folder}/ca.pem"\n')
+    return volt("login", host, "-u", "me", "--password-stdin", input=b"secret\n")
+
+
+def test_what_is_there_is_pulled_and_is_the_tree_that_its_layers_come_to(registry, layout, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    pulled = volt("image", "pull", f"{host}/a/one:1")
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout == volt("image", "import", layout).stdout
+    assert [*(volt.state / "state/downloads").iterdir()] == []
+    done = volt("run", manifest(volt, image=f"{host}/a/one:1"))
+    assert done.stdout.decode().split() == SAYS, done.stderr
+
+
+def test_nothing_is_had_from_who_is_not_trusted_or_does_not_know_us(registry, volt):
+    host, folder = registry
+    stranger = volt("image", "pull", f"{host}/a/one:1")
+    assert (stranger.returncode, b"is not who it says it is" in stranger.stderr) == (1, True)
+    assert known(volt, host, folder).returncode == 0
+    wrong = volt("login", host, "-u", "me", "--password-stdin", input=b"wrong\n")
+    assert (wrong.returncode, b"does not let us have" in wrong.stderr) == (1, True)
+    credentials = volt.folder / "etc/credentials.json"
+    assert credentials.stat().st_mode & 0o777 == 0o600
+    assert volt("logout", host).returncode == 0
+    refused = volt("image", "pull", f"{host}/a/one:1")
+    assert f"hint: volt login {host}" in refused.stderr.decode()
+
+
+def test_a_short_name_is_asked_for_where_the_settings_say_and_nowhere_else(registry, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    lost = volt("image", "pull", "a/one:1")
+    assert b"a/one names no registry, and none is set" in lost.stderr
+    with Path(volt.folder / "etc/config.toml").open("a") as settings:
+        settings.write(f'[images]\nregistry = "{host}"\n')
+    assert volt("image", "pull", "a/one:1").returncode == 0
+    assert b"has no a/none:1" in volt("image", "pull", "a/none:1").stderr

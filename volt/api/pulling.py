@@ -1,0 +1,153 @@
+"""Images from registries: fetched, checked, unpacked into the store; and who volt is to a registry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from volt.api.imaging import architecture, image_of, require_root, told
+from volt.errors import NoSuchImage, RegistryError
+from volt.host import registries
+from volt.host.folders import folders
+from volt.host.settings import Settings, read_settings
+from volt.images import records
+from volt.images.config import parsed
+from volt.images.manifest import INDEXES, Blob, Packed, listed, packed
+from volt.images.reference import Reference, parse, registry_of
+from volt.model.values import replace
+from volt.store.locks import adding
+from volt.store.place import PREFIX, make_store
+from volt.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from volt.images.records import Image
+    from volt.images.registry import Registry
+
+# Layers that are there, bytes so far of how many.
+Progress = Callable[[str, int, int], None]
+_HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
+
+
+def pull_image(written: str, *, platform: str = "", progress: Progress | None = None) -> Image:
+    """Fetch an image from its registry: `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest being that of its manifest
+    there; it is called so here. Of several architectures the one of `platform`, `linux/arm64`, or this machine's. What
+    an interrupted pull has fetched is not fetched again. `progress` is called with what is being done, and the bytes
+    of how many. Raises RegistryError, StoreError, HostUnfit without root, VoltError for settings that are not
+    understood."""
+    from volt.images.download import download
+    from volt.images.folders import fetching
+
+    require_root()
+    named, state, wanted = parse(written), folders().state, architecture(platform)
+    if not named.name:
+        raise NoSuchImage(f"{written} is no name of an image", hint="write REGISTRY/NAME:VERSION")
+    with told(f"{written} cannot be pulled"):
+        make_store(state)
+        with fetching(state):
+            registry, image, manifest = _found(named, wanted)
+            if kept := _kept(named, manifest, state):
+                return kept
+            blobs = (image.config, *image.layers)
+            download(registry, blobs, state, _telling(blobs, progress))
+            source = f"{registry.host}/{registry.repository}"
+            return _taken(named, image, state, _unpacking(progress), {"source": source, "manifest": manifest})
+
+
+def _kept(named: Reference, manifest: str, state: str) -> Image | None:
+    """An image that is the same in its registry, by its new name too."""
+    with adding(make_store(state).path):
+        for one in records.images(state):
+            if one.manifest == manifest:
+                found = replace(one, name=named.name, version=named.version)
+                records.write(state, found)
+                return found
+    return None
+
+
+def _taken(
+    named: Reference, image: Packed, state: str, progress: Callable[[int, int], None] | None, more: dict[str, str]
+) -> Image:
+    """What has been fetched, in the store under its name."""
+    from volt.images.download import opened
+    from volt.images.unpack import merge
+    from volt.store.intake import Intake
+
+    with Transaction(make_store(state)) as transaction:
+        intake = Intake(transaction, progress=progress)
+        root, config = merge(image, lambda blob: opened(blob, state), intake)
+        made = image_of(named, transaction.put_tree(root), root, more["source"])
+        made = replace(made, left_out=dict(intake.left_out), config=config, manifest=more["manifest"])
+        transaction.commit()
+        records.write(state, made)
+    return made
+
+
+def _found(named: Reference, wanted: str) -> tuple[Registry, Packed, str]:
+    """The repository that has the image, and what its manifest says, with the digest of that. A mirror is asked first,
+    and where it fails the registry itself."""
+    settings = read_settings()
+    host, repository = registry_of(named.name)
+    host = host or settings.registry
+    if not host:
+        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
+    mirror = registries.access(host, settings.registries).mirror
+    if mirror:
+        try:
+            return _at(mirror, repository, named, wanted, settings)
+        except RegistryError:
+            pass  # what it does not have is no mistake
+    return _at(host, repository, named, wanted, settings)
+
+
+def _at(host: str, repository: str, named: Reference, wanted: str, settings: Settings) -> tuple[Registry, Packed, str]:
+    from volt.images.registry import Registry
+
+    registry = Registry(registries.access(host, settings.registries), repository)
+    data, kind = registry.manifest(named)
+    for _ in range(4):  # indexes in indexes
+        if kind not in INDEXES:
+            break
+        found = [one for one in listed(parsed(data, "the index")) if one.architecture in ("", wanted)]
+        if not found:
+            raise RegistryError(f"{host} has {named.name}:{named.version} for no {wanted}")
+        data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
+    return registry, packed(parsed(data, "the manifest")), f"{PREFIX}{hashlib.sha256(data).hexdigest()}"
+
+
+def _telling(blobs: tuple[Blob, ...], progress: Progress | None) -> Callable[[int], None]:
+    """Adds up what several threads say."""
+    whole, got, lock = sum(blob.size for blob in {*blobs}), 0, Lock()
+
+    def tell(more: int) -> None:
+        nonlocal got
+        if progress:
+            with lock:
+                got += more
+                progress("fetching", got, whole)
+
+    return tell
+
+
+def _unpacking(progress: Progress | None) -> Callable[[int, int], None] | None:
+    return (lambda _, size: progress("unpacking", size, 0)) if progress else None
+
+
+def log_in(host: str, user: str, password: str) -> None:
+    """Keep who we are to a registry, once it has said that it knows us. Raises RegistryError, HostUnfit without root,
+    VoltError for settings that are not understood."""
+    from volt.images.registry import Registry
+
+    require_root()
+    Registry(registries.access(host, read_settings().registries), "").log_in(user, password)
+    with told(f"who you are to {host} cannot be kept"):
+        registries.keep_credentials(host, user, password)
+
+
+def log_out(host: str) -> None:
+    """Forget it. Raises RegistryError where nothing was kept, HostUnfit without root."""
+    require_root()
+    with told(f"who you are to {host} cannot be forgotten"):
+        if not registries.forget_credentials(host):
+            raise RegistryError(f"volt keeps nothing for {host}")

@@ -1,0 +1,220 @@
+"""A registry, OCI distribution-spec: manifests and blobs, every byte checked against its digest.
+
+oras knows references, tokens, and Docker's files and helpers of credentials; what it does not do is here: deadlines,
+digests, bounds, and credentials for nobody but the registry's own hosts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from threading import local
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from oras.provider import Registry as Oras
+from requests.adapters import HTTPAdapter
+
+from volt.errors import RegistryError
+from volt.images.config import CONFIG_MOST, parsed
+from volt.images.manifest import INDEXES, MANIFESTS, Blob
+
+if TYPE_CHECKING:
+    from volt.images.reference import Reference
+    from volt.model.registries import Access
+
+HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
+_HUB_KEY = "https://index.docker.io/v1/"  # as docker login has it
+_DEADLINES = (10, 30)  # seconds: until it is connected, between two pieces
+_PIECE = 1 << 20
+_SLOW, _PATIENCE = 1 << 10, 60  # bytes a second at least, after so many seconds
+_OK, _PARTIAL, _NOT_FOUND = 200, 206, 404
+_REFUSED = (401, 403)
+# Without oras's five attempts, which take four minutes to say what the first one said.
+_request: Any = Oras.do_request.__wrapped__
+_ACCEPT = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
+
+
+class Registry:
+    """One repository of a registry. Raises RegistryError where it cannot be reached."""
+
+    def __init__(self, access: Access, repository: str) -> None:
+        self.host = HUB_HOST if access.host == HUB else access.host
+        self.repository = f"library/{repository}" if access.host == HUB and "/" not in repository else repository
+        self._access, self._guard = access, _Guard(self.host, access)
+        self._base = f"{'http' if access.http else 'https'}://{self.host}/v2"
+        self._oras = self._session(self._asked_for())
+        # Docker's formats. What oras would read by itself are the caller's own files once more.
+        self._oras.auth._auth_config = _merged(access.files)  # noqa: SLF001
+        for name in (_HUB_KEY if access.host == HUB else access.host, self.host):
+            if self._oras.auth._load_auth(name):  # noqa: SLF001
+                break
+
+    def _session(self, kind: str) -> Oras:
+        found = Oras(
+            hostname=self.host, insecure=self._access.http, tls_verify=self._access.ca or True, auth_backend=kind
+        )
+        for scheme in ("http://", "https://"):
+            found.session.mount(scheme, self._guard)
+        return found
+
+    def _asked_for(self) -> str:
+        """How the registry wants to know who we are."""
+        try:
+            with self._session("token").session as session:
+                answer = session.get(f"{self._base}/", verify=self._access.ca or True)
+                asked = answer.headers.get("Www-Authenticate", "")
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
+        return "basic" if asked.lower().startswith("basic") else "token"
+
+    def log_in(self, user: str, password: str) -> None:
+        """Raises RegistryError where the registry does not know them."""
+        self._oras.auth.set_basic_auth(user, password)
+        with self._get(f"{self._base}/", {}) as answer:
+            self._require(answer, _OK)
+
+    def manifest(self, reference: Reference) -> tuple[bytes, str]:
+        """The bytes of a manifest or an index, by tag or by digest, and their media type. Raises RegistryError."""
+        asked = f"sha256:{reference.digest}" if reference.digest else reference.version
+        with self._ask(f"manifests/{asked}", _ACCEPT) as answer:
+            if answer.status_code == _NOT_FOUND:
+                raise RegistryError(f"{self.host} has no {self.repository}:{asked}")
+            self._require(answer, _OK)
+            data = _bounded(answer)
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        digest = hashlib.sha256(data).hexdigest()
+        if reference.digest and digest != reference.digest:
+            raise RegistryError(f"{self.host} gave sha256:{digest} for {self.repository}@{asked}")
+        said = parsed(data, "the manifest").get("mediaType", kind)
+        if said not in (*MANIFESTS, *INDEXES):
+            raise RegistryError(f"{self.repository}:{asked} is no image: {said}")
+        return data, str(said)
+
+    def blob(self, blob: Blob, begun: int = 0) -> Iterator[bytes]:
+        """The bytes of a blob from `begun` on, never more than it has; the caller compares them with its digest.
+        Raises RegistryError; ResumeError where the registry begins at the start again."""
+        headers = {"Range": f"bytes={begun}-"} if begun else {}
+        with self._ask(f"blobs/{blob}", headers) as answer:
+            if begun and answer.status_code == _OK:
+                raise ResumeError
+            self._require(answer, _PARTIAL if begun else _OK)
+            yield from self._pieces(answer, blob, begun)
+
+    def _pieces(self, answer: requests.Response, blob: Blob, begun: int) -> Iterator[bytes]:
+        start, got = time.monotonic(), 0
+        try:
+            for piece in answer.iter_content(_PIECE):
+                got += len(piece)
+                if begun + got > blob.size:
+                    raise RegistryError(f"{self.host} sends more than the {blob.size} bytes of blob {blob}")
+                yield piece
+                waited = time.monotonic() - start
+                if waited > _PATIENCE and got < waited * _SLOW:
+                    raise RegistryError(f"{self.host} sends less than {_SLOW} bytes a second")
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
+
+    def _ask(self, path: str, headers: Mapping[str, str]) -> requests.Response:
+        return self._get(f"{self._base}/{self.repository}/{path}", headers)
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        try:
+            answer: requests.Response = _request(self._oras, url, headers=dict(headers), stream=True)
+        except requests.RequestException as error:
+            self._guard.give_up()
+            raise self._unreachable(error) from error
+        except (ValueError, AttributeError) as error:  # oras: it was asked who we are, and had no answer
+            self._guard.give_up()
+            raise self._denied() from error
+        if answer.status_code in _REFUSED:
+            answer.close()
+            raise self._denied()
+        return answer
+
+    def _require(self, answer: requests.Response, status: int) -> None:
+        if answer.status_code != status:
+            raise RegistryError(f"{self.host} answers {answer.status_code} for {urlsplit(answer.url).path}")
+
+    def _denied(self) -> RegistryError:
+        hint = f"volt login {self.host}, if the name is right"
+        return RegistryError(f"{self.host} does not let us have {self.repository or 'anything'}", hint=hint)
+
+    def _unreachable(self, error: Exception) -> RegistryError:
+        if isinstance(error, requests.exceptions.SSLError):
+            hint = f'write [registries."{self.host}"] ca = "/path/of/ca.pem" into /etc/volt/config.toml'
+            return RegistryError(f"{self.host} is not who it says it is: {_cause(error)}", hint=hint)
+        return RegistryError(f"{self.host} cannot be reached: {_cause(error)}")
+
+
+class ResumeError(Exception):
+    """A registry that cannot go on where it has stopped."""
+
+
+class _Guard(HTTPAdapter):
+    """Everything that goes out passes here: with a deadline, encrypted, and with credentials for the registry alone."""
+
+    def __init__(self, host: str, access: Access) -> None:
+        super().__init__()
+        self._own, self._http = {host, access.tokens}, access.http
+        self._last = local()
+        self._domain = _domain(host)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        url = urlsplit(request.url or "")
+        there = str(url.netloc)
+        if url.scheme != "https" and not (self._http and there in self._own):
+            raise requests.RequestException(f"{there} would be asked in the clear")
+        if "Authorization" in request.headers and not self._belongs(there):
+            raise requests.RequestException(f"{there} wants the credentials, and is another's")
+        options["timeout"] = _DEADLINES
+        answer = self._last.answer = super().send(request, *args, **options)
+        return answer
+
+    def give_up(self) -> None:
+        """Close what this thread has been answered last, which nobody else has in hand."""
+        answer = getattr(self._last, "answer", None)
+        if answer is not None:
+            answer.close()
+
+    def _belongs(self, host: str) -> bool:
+        """The registry, what the settings name, and its domain's: auth.docker.io for registry-1.docker.io."""
+        return host in self._own or (self._domain != "" and _domain(host) == self._domain)
+
+
+def _merged(files: Iterable[str]) -> dict[str, Any]:
+    """What files of credentials know together, the later ones first."""
+    found: dict[str, Any] = {"auths": {}, "credHelpers": {}, "credsStore": None}
+    for path in files:
+        with open(path, "rb") as file:
+            known = parsed(file.read(CONFIG_MOST), path)
+        found["auths"] |= known.get("auths") or {}
+        found["credHelpers"] |= known.get("credHelpers") or {}
+        found["credsStore"] = known.get("credsStore") or found["credsStore"]
+    return found
+
+
+def _domain(host: str) -> str:
+    """The last two labels of a name, "" of what has fewer and of an address."""
+    labels = host.partition(":")[0].split(".")
+    return ".".join(labels[-2:]) if len(labels) > 1 and not labels[-1].isdecimal() else ""
+
+
+def _bounded(answer: requests.Response) -> bytes:
+    found = bytearray()
+    for piece in answer.iter_content(_PIECE):
+        found += piece
+        if len(found) > CONFIG_MOST:
+            raise RegistryError(f"the manifest has more than {CONFIG_MOST} bytes")
+    return bytes(found)
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, without the layers of libraries around it."""
+    reason: Any = error
+    while getattr(reason, "args", ()) and isinstance(reason.args[0], Exception):
+        reason = reason.args[0]
+    reason = getattr(reason, "reason", reason)
+    return str(reason).partition(" (_ssl.c")[0]
