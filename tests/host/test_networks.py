@@ -15,6 +15,7 @@ import pytest
 from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import FOLDER, HOST, HOST6, SERVE, WORLD, WORLD6, ip, own_definitions, own_machine
+from volt.api.clearing import link_of
 
 # Asks each of what a line names, all at once: KIND ADDRESS PORT …; answers with a line of what came of each.
 ASKING = """
@@ -355,6 +356,7 @@ def test_gc_takes_what_a_killed_workload_and_a_killed_command_left(volt, machine
         own = one.record.address
         os.kill(killed.record.pid, signal.SIGKILL)
         killed.process.wait()
+        until(lambda: link_of(killed.record.address) not in ip("link"), "its links' end")
         (claims / "10.203.0.250").write_text("{}")
         ip("link", "add", "volt-0acb00fb", "type", "veth", "peer", "name", "lost")
         os.rename("/etc/volt/networks/web.toml", "/etc/volt/networks/.web.going")
