@@ -148,6 +148,7 @@ BOUNDS = {
         {"security": {"landlock_profile": "permissive"}},
     ),
     "network.mode": ('[network]\nmode = ["none"]', {}, {"network": {"mode": "host"}}),
+    "network.name": ('[network]\nname = ["lan"]', {}, {"network": {"mode": "custom", "name": "vault"}}),
 }
 
 

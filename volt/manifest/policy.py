@@ -201,6 +201,12 @@ BOUNDS: Mapping[str, BoundField] = {
         "list of modes",
         "The modes that may be used: bridge (also where a manifest names none), host, none, custom.",
     ),
+    "network.name": BoundField(
+        "network_name",
+        listed("bad-bound", forms.label, "write the name of a network, as volt net ls has it"),
+        "list of names",
+        "The networks that custom may join.",
+    ),
     "storage.rootfs": BoundField(
         "rootfs",
         listed(

@@ -21,6 +21,7 @@ class Policy(Value):
     seccomp_profile: tuple[str, ...] | None = None
     landlock_profile: tuple[str, ...] | None = None
     network_mode: tuple[str, ...] | None = None
+    network_name: tuple[str, ...] | None = None
     rootfs: tuple[str, ...] | None = None
     volume_host: tuple[str, ...] | None = None
     volume_writable: tuple[str, ...] | None = None

@@ -127,6 +127,10 @@ def _network(workload: Workload, policy: Policy) -> Iterator[Finding]:
     if policy.network_mode is not None and mode not in policy.network_mode:
         message = f"the network mode {mode} may not be used on this machine"
         yield _beyond(policy, key, key, message, _one_of(policy.network_mode))
+    key, name = "network.name", workload.network.name
+    if policy.network_name is not None and name and name not in policy.network_name:
+        message = f"the network {name} may not be joined on this machine"
+        yield _beyond(policy, key, key, message, _one_of(policy.network_name))
 
 
 def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:

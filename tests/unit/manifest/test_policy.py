@@ -30,6 +30,7 @@ pids_max = 100
 
 [network]
 mode = ["none", "bridge"]
+name = ["lan"]
 
 [storage]
 rootfs = ["host", "/var/lib//roots/."]
@@ -61,6 +62,7 @@ def test_every_key_is_read():
         seccomp_profile=("strict", "/etc/volt/seccomp"),
         landlock_profile=("default", "permissive"),
         network_mode=("none", "bridge"),
+        network_name=("lan",),
         rootfs=("host", "/var/lib/roots"),
         volume_host=("/srv",),
         volume_writable=(),
@@ -92,6 +94,7 @@ def test_what_is_absent_bounds_nothing():
         ('[network]\nmode = ["nat"]', "bad-bound", "network.mode[0]"),
         ('[network]\nmode = ["/srv"]', "bad-bound", "network.mode[0]"),
         ('[network]\nmode = [""]', "bad-bound", "network.mode[0]"),
+        ('[network]\nname = ["Lan"]', "bad-bound", "network.name[0]"),
         ('[storage]\nrootfs = ["srv"]', "bad-bound", "storage.rootfs[0]"),
         ('[storage]\nrootfs = ["/srv/../etc"]', "bad-bound", "storage.rootfs[0]"),
         ('[storage.volumes]\nhost = ["${HOME}"]', "bad-bound", "storage.volumes.host[0]"),

@@ -57,8 +57,8 @@ def rooted(root):
     return replace(GOOD, storage=Storage(rootfs=root))
 
 
-def joined(mode):
-    return replace(GOOD, network=Network(mode=mode))
+def joined(mode, name=None):
+    return replace(GOOD, network=Network(mode=mode, name=name))
 
 
 def env(path):
@@ -119,6 +119,11 @@ CASES = {
         Policy(network_mode=("none",)),
         [GOOD],
         [(joined(NetworkMode.HOST), "network.mode"), (joined(None), "network.mode")],
+    ),
+    "network.name": (
+        Policy(network_name=("lan",)),
+        [GOOD, joined(NetworkMode.CUSTOM, "lan"), joined(NetworkMode.BRIDGE)],
+        [(joined(NetworkMode.CUSTOM, "vault"), "network.name")],
     ),
     "storage.rootfs": (
         Policy(rootfs=("host", "/srv/data")),
@@ -252,6 +257,7 @@ PLACES = st.sampled_from([*FOUND.paths, "/srv/elsewhere"])
 CAPS = st.sampled_from(["CHOWN", "KILL", "SYS_ADMIN"])
 PROFILES = st.sampled_from(["strict", "default", "permissive", "unconfined"]) | PLACES
 ROOTS = st.just("host") | PLACES
+NAMES = ("lan", "vault")
 SIZES = st.integers(1, 5).map(Size)
 ELEMENTS = {
     "env_file": PLACES,
@@ -259,6 +265,7 @@ ELEMENTS = {
     "seccomp_profile": PROFILES,
     "landlock_profile": PROFILES,
     "network_mode": st.sampled_from(NetworkMode),
+    "network_name": st.sampled_from(NAMES),
     "rootfs": ROOTS,
     "volume_host": PLACES,
     "volume_writable": PLACES,
@@ -283,7 +290,7 @@ WORKLOADS = st.builds(
         capabilities=st.none() | st.lists(CAPS, max_size=2).map(tuple),
     ),
     resources=st.builds(Resources, memory_limit=st.none() | SIZES, pids_max=st.none() | st.integers(1, 5)),
-    network=st.builds(Network, mode=st.none() | st.sampled_from(NetworkMode)),
+    network=st.builds(Network, st.none() | st.sampled_from(NetworkMode), st.none() | st.sampled_from(NAMES)),
     storage=st.builds(
         Storage,
         rootfs=ROOTS,
