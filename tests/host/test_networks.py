@@ -15,6 +15,7 @@ import pytest
 from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import FOLDER, HOST, HOST6, SERVE, WORLD, WORLD6, ip, own_definitions, own_machine
+from tests.host.test_names import lives
 from volt.api.clearing import link_of
 
 # Asks each of what a line names, all at once: KIND ADDRESS PORT …; answers with a line of what came of each.
@@ -173,10 +174,14 @@ def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(vol
         said = refused(volt, "net", "rm", "lan")
         assert f"workloads are on lan: {one.name} ({one.record.address})" in said
         assert known(volt, "lan")["present"], "refused is nothing done"
+    keeper = (FOLDER / str(machine.number) / "vn-lan.resolver").read_text().split()[0]
+    assert lives(keeper)
     assert done(volt, "net", "rm", "lan") == "lan\n"
     assert not [*Path("/etc/volt/networks").iterdir()]
     assert settings() == before
     assert ruleset() == ""
+    assert not lives(keeper), "of what answers for names"
+    assert os.listdir(FOLDER / str(machine.number)) == ["addresses"]
     until(lambda: ip("link").replace("state LOWERLAYERDOWN", "state UP") == links, "the links as before")
     assert "there is no network 'lan'" in refused(volt, "net", "rm", "lan")
 

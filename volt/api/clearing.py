@@ -22,6 +22,7 @@ from volt.plan.links import MAC, PREFIX, remove
 from volt.plan.network import ADDRESSES
 from volt.runs.addresses import claimed, held, holders
 from volt.runs.claims import is_held
+from volt.runs.resolvers import end_resolver
 from volt.runs.retracting import remove_dead_address
 from volt.runs.sweep import address_folders
 from volt.runs.tree import remove_tree
@@ -94,8 +95,8 @@ def link_of(address: str) -> str:
 
 
 def take_down(outline: Definition) -> bool:
-    """The network is unknown to the rules, and its bridge gone, with what may come out of links of its subnet: whether
-    the bridge was there. Raises OSError."""
+    """The network is unknown to the rules, and its bridge gone, with what may come out of links of its subnet and what
+    answers for its names: whether the bridge was there. Raises OSError."""
     for request in bridge_rules.leave(outline.bridge):
         netlink.tell(netlink.NETFILTER, request, _GONE)
     there = any(one.name == outline.bridge and one.kind == "bridge" for one in netlink.links())
@@ -104,6 +105,7 @@ def take_down(outline: Definition) -> bool:
     if outline.subnet:
         own = ip_network(outline.subnet)
         forget_addresses(lambda address: address in own)
+    end_resolver(networks_folder(outline.bridge))
     return there
 
 

@@ -42,11 +42,15 @@ def _joined(folder: str, address: str, names: Mapping[str, str]) -> Joined:
 
 @contextmanager
 def held(folder: str, address: str) -> Iterator[bool]:
-    """Holds an address, so that no workload gets it meanwhile: whether that could be done. Raises OSError."""
+    """Holds an address, so that no workload gets it meanwhile: whether that could be done. A dead one's claim is left:
+    what leads to its address has to go first, volt/runs/retracting.py. Raises OSError."""
     if not os.path.isdir(folder):  # noqa: PTH112
         yield True
         return
     content = json.dumps({"run": "", "pid": os.getpid()}) + "\n"
+    if os.path.lexists(f"{folder}/{address}"):
+        yield False
+        return
     descriptor = take(folder, address, content, partial(remove_dead_address, folder, address))
     try:
         yield descriptor is not None
