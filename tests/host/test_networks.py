@@ -163,7 +163,7 @@ def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(vol
     assert Path("/etc/volt/networks/lan.toml").stat().st_mode & 0o777 == 0o644
     assert settings() == before, "a definition changes nothing yet"
     assert done(volt, "__complete", "zsh", "net", "rm", "") == "bridge\tthe default one\nlan\n"
-    with living(volt, network=on("lan")) as one:
+    with living(volt, network={**on("lan"), "ports": ["80"]}) as one:
         found = known(volt, "lan")
         assert (found["bridge"], found["present"], found["whole"], found["mtu"]) == ("vn-lan", True, True, 1400)
         assert one.record.address.startswith("10.203.0.")
