@@ -167,6 +167,7 @@ def test_a_network_is_defined_joined_and_taken_away_with_all_that_it_changed(vol
         found = known(volt, "lan")
         assert (found["bridge"], found["present"], found["whole"], found["mtu"]) == ("vn-lan", True, True, 1400)
         assert one.record.address.startswith("10.203.0.")
+        assert 'elements = { "vn-lan" }' in ruleset(), "who reads the rules sees of which network they are"
         (user,) = found["workloads"]
         assert user == {"address": one.record.address, "run": one.record.id, "pid": one.record.pid, "name": one.name}
         assert {"path": "net/ipv4/ip_forward", "before": "0", "now": "1"} in found["sysctls"]

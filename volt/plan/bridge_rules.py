@@ -129,7 +129,7 @@ def permit(gateway6: IPv6Interface | None) -> Message:
 
 def silence(gateway6: IPv6Interface | None) -> Message:
     """Nothing may come out of it. What is not there could not be taken away: so all is added first."""
-    steps = (ON_BRIDGE.element, ON_BRIDGE.no_element)
+    steps = (ON_BRIDGE.element, ON_BRIDGE.without)
     return slotted(nft.batch([step(keys, key) for step in steps for keys, key in _permitted(gateway6)]))
 
 

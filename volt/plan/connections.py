@@ -115,7 +115,7 @@ def note(table: nft.Table, gateway6: IPv6Interface | None) -> Message:
 
 def _forget(table: nft.Table, gateway6: IPv6Interface | None) -> Message:
     """No note stays. What is not there could not be taken away, and would keep the others: so all are added first."""
-    steps = (table.element, table.no_element)
+    steps = (table.element, table.without)
     return slotted(nft.batch([step(kind.noted, key) for step in steps for kind, key in _own(gateway6)]))
 
 

@@ -17,10 +17,9 @@ PROTOCOL = 12  # NETLINK_NETFILTER
 INET, BRIDGE, ANY = 1, 7, 0  # NFPROTO_
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 BEGIN, END = 0x10, 0x11  # NFNL_MSG_BATCH_
-NEWTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = (
-    SUBSYSTEM << 8 | number for number in (0, 3, 6, 7, 8, 9, 10, 12, 13, 14)
+NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, GETRULE, DELRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = (
+    SUBSYSTEM << 8 | number for number in (0, 2, 3, 6, 7, 8, 9, 10, 12, 13, 14)
 )  # NFT_MSG_
-DELTABLE, DELSETELEM = (SUBSYSTEM << 8 | number for number in (2, 14))
 DROP, ACCEPT = 0, 1  # linux/netfilter.h
 LINK, HEADER, TRANSPORT = 0, 1, 2  # NFT_PAYLOAD_: link layer, network, transport
 L4PROTO, NFPROTO, IIFNAME, OIFNAME = 16, 15, 6, 7  # NFT_META_
@@ -28,6 +27,8 @@ VERDICT, REGISTER, WORDS = 0, 1, 8  # NFT_REG_VERDICT, NFT_REG_1, NFT_REG32_00
 EQUAL, UNEQUAL = 0, 1  # NFT_CMP_, NFT_RANGE_
 CT_STATE, CT_STATUS = 0, 2  # NFT_CT_
 LOCAL = 2  # RTN_LOCAL, linux/rtnetlink.h
+_IFNAME = 41  # nft's own number of this type, which it prints only where it is told the order of bytes:
+_HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER, libnftnl/udata.h
 MAP = 0x8  # NFT_SET_MAP
 RETURN = 0xFFFF_FFFB  # NFT_RETURN, -5
 MOST_ELEMENTS = 500  # of one message: the length of its list has 16 bits
@@ -125,7 +126,8 @@ class Table(Value):
         if keys.values:
             kind, length = _parts(keys.values)
             body += number(6, kind) + number(7, length)
-        return NEWSET, CREATE, self.family, self._within + body + number(10, keys.identity)
+        told = attribute(13, _HOST_ORDER) if keys.kinds == (_IFNAME,) else b""  # NFTA_SET_USERDATA
+        return NEWSET, CREATE, self.family, self._within + body + number(10, keys.identity) + told
 
     def element(self, keys: Keys, key: bytes) -> Body:
         """One more key in a set, or the same again."""
@@ -142,7 +144,7 @@ class Table(Value):
             listed = [nested(1, data(1, key), data(2, value)) for key, value in pairs[at : at + MOST_ELEMENTS]]
             yield NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, *listed)
 
-    def no_element(self, keys: Keys, key: bytes) -> Body:
+    def without(self, keys: Keys, key: bytes) -> Body:
         """A key goes, which has to be there."""
         _, _, family, body = self.element(keys, key)
         return DELSETELEM, 0, family, body
@@ -151,11 +153,6 @@ class Table(Value):
         """The same key, to be looked for."""
         _, _, family, body = self.element(keys, key)
         return GETSETELEM, 0, family, body
-
-    def without(self, keys: Keys, key: bytes) -> Body:
-        """That key is in the set no more."""
-        _, _, family, body = self.element(keys, key)
-        return DELSETELEM, 0, family, body
 
     def elements(self, keys: Keys) -> bytes:
         """Asks for every key of a set."""
