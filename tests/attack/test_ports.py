@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.walls import open_loopback
+from tests.attack.walls import open_loopback, remembering_senders
 from tests.host.living import until
-from tests.host.networks import FOLDER, HOST, WORLD, ip, own_machine
+from tests.host.networks import FOLDER, HOST, HOST6, WORLD, ip, own_machine
 from tests.host.points import elements
 
 OWN = "10.189.66.6"
@@ -116,3 +116,43 @@ def test_an_element_that_is_there_already_is_replaced_and_anothers_is_left_alone
         subprocess.run([*add, "{ 6 . 0.0.0.0 . 8080 : 10.189.9.9 . 99 }"], check=True)
     assert ["10.189.9.9 . 99" in element for element in elements()] == [True]
     assert machine.ask("tcp", HOST, 8080) != []
+
+
+# Sends from one port, three times a second, until it is answered; prints "sent", and the answer.
+INSIST = """
+import socket, sys
+with socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM) as one:
+    one.bind(("", 999))
+    one.settimeout(0.3)
+    for _ in range(int(sys.argv[2])):
+        one.sendto(b"last", (sys.argv[1], 8080))
+        print("sent", flush=True)
+        try:
+            print(one.recv(100).decode(), flush=True)
+            break
+        except TimeoutError:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "walls"),
+    [(HOST, ()), (HOST6, ()), (HOST, (remembering_senders,))],
+    ids=["IPv4", "IPv6", "without forgetting them"],
+)
+def test_who_has_been_sending_all_the_time_gets_through_once_the_port_is_published(attack, machine, address, walls):
+    assert attack("true", network={"mode": "bridge"}).status == 0, "without rules nothing is tracked"
+    plan = attack.plan("python3", "-c", HEAR, network={"mode": "bridge", "ports": ["8080:80/udp"]})
+    for wall in walls:
+        plan = wall(plan)
+    words = [*machine.in_world, "python3", "-c", INSIST, address, "9"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as sender:
+        assert sender.stdout.readline() == "sent\n"
+        with attack.running(plan) as said:
+            assert said == "ready\n"
+            answered = "last" in sender.communicate(timeout=60)[0].split()
+            if not answered:
+                machine.ask("udp", HOST, 8080)  # ends it
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+                    here.sendto(b"last", (HOST, 8080))
+    assert answered == (walls == ())

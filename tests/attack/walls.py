@@ -26,6 +26,7 @@ from volt.model.steps import (
     NoNewPrivileges,
     Open,
     PrepareLink,
+    PreparePorts,
     PrivateMounts,
     ProtectInit,
     ProtectPath,
@@ -222,6 +223,11 @@ def open_bridge(plan: LaunchPlan) -> LaunchPlan:
 def remembering_host(plan: LaunchPlan) -> LaunchPlan:
     """Connection tracking keeps what belonged to a workload that has ended."""
     return dropped(plan, ForgetConnections)
+
+
+def remembering_senders(plan: LaunchPlan) -> LaunchPlan:
+    """Who has sent to a UDP port before it was published is tracked as then."""
+    return changed(plan, PreparePorts, earlier=b"")
 
 
 def open_loopback(plan: LaunchPlan) -> LaunchPlan:

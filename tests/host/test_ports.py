@@ -6,10 +6,12 @@ import os
 import signal
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import ASK, HOST, HOST6, own_machine
 from tests.host.points import elements
@@ -245,3 +247,31 @@ def test_ports_are_published_again_when_the_rules_were_flushed(volt, machine):
         wanted = ["tcp", "127.0.0.1", 8080, "tcp", "127.0.0.1", 8081]
         assert machine.ask(*wanted) == [f"{GATEWAY}|80"] * 2
         assert machine.ask("tcp", HOST, 8080, world=True) == ["192.0.2.2|80"]
+
+
+# ── planned before
+
+
+def test_a_launch_that_was_planned_starts_no_python_and_still_sees_a_clash(tmp_path, busybox, volt_root):
+    one = front.Front(tmp_path, front.Installation(tmp_path))
+    root = front.small_root(tmp_path / "root", busybox)
+    show = "nc -l -p 80 -e echo hello"
+    sections = {"workload": {"command": ["sh", "-c", show]}, "storage": {"rootfs": str(root)}}
+    manifest = one.manifest(network={"mode": "bridge", "ports": ["8080:80", "127.0.0.1::80/udp"]}, **sections)
+    front.let_age()
+    with own_machine() as machine:
+
+        def reached(start):
+            with ThreadPoolExecutor() as pool:
+                ended = pool.submit(start, "run", manifest)
+                assert served(machine, HOST, 8080) == ["hello"]
+                assert ended.result().returncode == 0, ended.result().stderr
+
+        reached(one.planned)
+        before = one.installed.starts()
+        reached(one)
+        assert one.installed.starts() == before
+        with socket.create_server(("127.0.0.1", 8080)):
+            refused = one.cached("run", manifest)
+        own = Path("/proc/self/comm").read_text().strip()
+        assert f"port 8080/tcp is taken: {own} has it, pid {os.getpid()}" in refused.stderr.decode()

@@ -276,6 +276,7 @@ int connect_network(struct context *context, int network) {
     if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
     if (result == 0) result = act_apart(configure_inside, context);
     if (result == 0) result = publish_ports(context);
+    if (result == 0) result = forget_untranslated(context);
     int error = errno;
     forget_since(before);
     errno = error;

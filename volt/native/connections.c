@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "ports.h"
 #include "read.h"
 #include "table.h"
 
@@ -19,7 +20,7 @@
 
 // linux/netfilter/nfnetlink_conntrack.h: CTA_
 enum { ORIGINAL = 1, REPLY = 2, ID = 12, ZONE = 18 };
-enum { TUPLE_ADDRESSES = 1, SOURCE4 = 1, SOURCE6 = 3 };
+enum { TUPLE_ADDRESSES = 1, TUPLE_PORTS = 2, SOURCE4 = 1, SOURCE6 = 3, DESTINATION_PORT = 3 };
 
 // ── attributes
 
@@ -47,14 +48,30 @@ static struct bytes source(struct bytes attributes, unsigned tuple, unsigned kin
     return within(within(within(attributes, tuple), TUPLE_ADDRESSES), kind);
 }
 
+static bool are_same(struct bytes one, struct bytes other) {
+    return one.length == other.length && memcmp(one.start, other.start, one.length) == 0;
+}
+
+// Whether it leads to a UDP port of ours, and began before that was published: it goes on as it did then.
+static bool began_before(const struct context *context, struct bytes connection) {
+    struct bytes first = within(connection, ORIGINAL), port = within(within(first, TUPLE_PORTS), DESTINATION_PORT);
+    for (unsigned kind = SOURCE4; port.length == 2 && kind <= SOURCE6; kind += SOURCE6 - SOURCE4) {
+        struct bytes to = within(within(first, TUPLE_ADDRESSES), kind + 1); // the destination
+        if (to.length && are_same(to, source(connection, REPLY, kind)))
+            return is_published(context, to, (uint16_t)(port.start[0] << 8 | port.start[1]));
+    }
+    return false;
+}
+
 // Whether a connection is one that was asked for. A kernel that does not filter gives all there are, and nobody else's
 // may be deleted.
-static bool is_asked_for(struct bytes connection, struct bytes request) {
+static bool is_asked_for(const struct context *context, struct bytes connection, struct bytes request) {
+    if (within(within(request, ORIGINAL), TUPLE_PORTS).length) return began_before(context, connection);
     for (unsigned tuple = ORIGINAL; tuple <= REPLY; tuple++)
         for (unsigned kind = SOURCE4; kind <= SOURCE6; kind += SOURCE6 - SOURCE4) {
             struct bytes wanted = source(request, tuple, kind), found = source(connection, tuple, kind);
             if (!wanted.length) continue;
-            return found.length == wanted.length && memcmp(found.start, wanted.start, wanted.length) == 0;
+            return are_same(found, wanted);
         }
     return false;
 }
@@ -94,7 +111,7 @@ static int delete_listed(struct context *context, int netlink, struct bytes answ
             *ended = true;
             if (header.length >= sizeof header + sizeof error) memcpy(&error, message.start + sizeof header, sizeof error);
             if (error < 0) result = refuse(context, -error, "what is listed");
-        } else if (is_asked_for(attributes_of(message), attributes_of(request))) {
+        } else if (is_asked_for(context, attributes_of(message), attributes_of(request))) {
             result = delete(context, netlink, message);
         }
     }
@@ -200,4 +217,13 @@ int undo_forget_connections(struct context *context, const struct step_forget_co
                             enum ending ending) {
     (void)deed, (void)ending;
     return forget_connections(context, step);
+}
+
+// Once UDP ports are published: who has been sending to one all the time would never get through.
+int forget_untranslated(struct context *context) {
+    if (!context->ports || !context->ports->earlier.length || !any_tracked()) return 0;
+    int netlink = netlink_socket(context, NETFILTER);
+    int result = netlink < 0 ? -1 : delete_noted(context, netlink, context->ports->earlier, ~0u);
+    close_held(&netlink);
+    return result;
 }

@@ -134,6 +134,29 @@ static int send_publication(struct context *context, struct bytes publication) {
     return result;
 }
 
+static bool is_own(struct bytes address) {
+    struct port probe = {.six = address.length == sizeof probe.address};
+    if (address.length > sizeof probe.address) return false;
+    memcpy(&probe.address, address.start, address.length);
+    probe.socket = socket(probe.six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool own = probe.socket >= 0 && bind_port(&probe) == 0;
+    close_held(&probe.socket);
+    return own;
+}
+
+// Whether this UDP port of the address is, which has to be this machine's.
+bool is_published(const struct context *context, struct bytes address, uint16_t number) {
+    const struct ports *ports = context->ports;
+    for (unsigned i = 0; ports && i < ports->count; i++) {
+        const struct port *port = &ports->each[i];
+        if (!port->datagrams || port->number != number) continue;
+        bool every = port->both || IN6_IS_ADDR_UNSPECIFIED(&port->address);
+        bool family = port->both || (port->six ? sizeof port->address : 4) == address.length;
+        if (family && (every || memcmp(&port->address, address.start, address.length) == 0)) return is_own(address);
+    }
+    return false;
+}
+
 // Once the workload has its link. We hold the ports: whatever else leads from them is a dead run's.
 int publish_ports(struct context *context) {
     struct ports *ports = context->ports;
@@ -257,6 +280,7 @@ int do_prepare_ports(struct context *context, const struct step_prepare_ports *s
     if (write_claim(context, fill_messages(context, step->remove)) < 0) return -1;
     context->ports->publish = step->publish;
     context->ports->remove = step->remove;
+    context->ports->earlier = step->earlier;
     return 0;
 }
 

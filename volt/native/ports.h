@@ -21,12 +21,17 @@ struct ports {
     bool published;
     struct bytes publish, remove; // messages with slots, until the payload has started
     struct port each[PORTS_MOST];
+    struct bytes earlier; // requests; as long as those above
 };
 
 // ports.c
 int publish_ports(struct context *context);
+bool is_published(const struct context *context, struct bytes address, uint16_t number);
 int mend_ports(struct context *context, const char *folder, uint32_t address);
 int retract_dead(struct context *context, int claim);
+
+// connections.c
+int forget_untranslated(struct context *context);
 
 // holder.c
 void name_holder(const char *folder, const struct port *port, char *to, size_t size);

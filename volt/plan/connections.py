@@ -26,7 +26,7 @@ from volt.plan.netlink import DUMP, MARKS, attribute, message, nested, slotted
 CHAIN = "noting"
 _LIST = 0x101  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET: linux/netfilter/nfnetlink_conntrack.h
 _ORIGINAL, _REPLY, _FILTER = 1, 2, 25  # CTA_TUPLE_, CTA_FILTER
-_SOURCE_ALONE, _NOTHING = struct.pack("<I", 1), bytes(4)  # CTA_FILTER_
+_SOURCE_ALONE, _PROTOCOL_ALONE, _NOTHING = (struct.pack("<I", flags) for flags in (1, 8, 0))  # CTA_FILTER_
 _FOUR, _SIX = 2, 10  # AF_, NFPROTO_
 _POSTROUTING = 4  # NF_INET_
 _EARLY = 90  # before all who translate senders: whoever is behind one that does is not asked any more
@@ -122,6 +122,14 @@ def _forget(table: nft.Table, gateway6: IPv6Interface | None) -> Message:
 def _own(gateway6: IPv6Interface | None) -> Iterator[tuple[Kind, bytes]]:
     prefix = gateway6.packed[:12] if gateway6 else b""
     yield from ((kind, kind.key(prefix)) for kind in _KINDS if prefix or kind.family == _FOUR)
+
+
+def of_protocol(number: int) -> bytes:
+    """Asks for all connections of this IPPROTO_, of IPv4, then of IPv6: of both at once the kernel sorts out none."""
+    protocol = nested(_ORIGINAL, nested(2, attribute(1, bytes([number]))))  # CTA_TUPLE_PROTO, CTA_PROTO_NUM
+    only = nested(_FILTER, attribute(_ORIGINAL, _PROTOCOL_ALONE), attribute(_REPLY, _NOTHING))
+    families = (struct.pack(">BBH", family, 0, 0) for family in (_FOUR, _SIX))
+    return b"".join(message(_LIST, DUMP, 1, family + protocol + only) for family in families)
 
 
 def _listed(kind: Kind, key: bytes) -> bytes:

@@ -18,7 +18,8 @@ from volt.model.text import port as port_slot
 from volt.model.values import Value
 from volt.model.workload import Workload
 from volt.plan.bridge_rules import ABOVE
-from volt.plan.port_rules import PROTOCOLS, Element, published, taken_back
+from volt.plan.connections import of_protocol
+from volt.plan.port_rules import PROTOCOLS, UDP, Element, published, taken_back
 
 KEY = "network.ports"
 MOST = 512  # of a workload: volt/native/ports.h
@@ -83,7 +84,12 @@ def publish_steps(workload: Workload, bridge: Bridge, record: Text) -> tuple[Ste
     routed = any(_on_loopback(one) for one in sockets)
     return (
         *((RouteLoopback(label=label, record=record, note=note),) if routed else ()),
-        PreparePorts(publish=published(ABOVE, found), remove=taken_back(ABOVE, found), note=KEY),
+        PreparePorts(
+            publish=published(ABOVE, found),
+            remove=taken_back(ABOVE, found),
+            earlier=of_protocol(UDP) if any(one.protocol == "udp" for one in sockets) else b"",
+            note=KEY,
+        ),
     )
 
 

@@ -15,7 +15,7 @@
 #include "frames.h"
 
 #define FIRST_DESCRIPTOR 100000 // the descriptor of number 1, one that cannot be open
-#define LONGEST 65536           // bytes of a plan to damage
+#define LONGEST 131072          // bytes of a plan to damage
 
 static struct context context;
 static FILE *record; // NULL while plans are damaged: then all is only read
