@@ -359,6 +359,18 @@ class PreparePorts(Step):
     earlier: Blob = b""
 
 
+class RelayLoopback(Step):
+    """Listen at [::1] for the ports of claim-ports that are held there, from when they are published; no packet from
+    there can be translated. The first who comes has a process started, without capabilities, files and descriptors,
+    which passes everything on to the workload: at `address6`, its IPv6 address as 16 bytes, or at its IPv4 address
+    where nobody takes it at the other. It ends when it has had nothing to do for a while, and with this process."""
+
+    name = "relay-loopback"
+    calls = ("listen",)
+    undo = release = "end the process"
+    address6: Messages
+
+
 class RouteLoopback(Step):
     """Have the kernel route packets of 127.0.0.0/8 over the bridge `label`, where it does not: route_localnet of
     Documentation/networking/ip-sysctl.rst. What was changed is added to `record`, as with allow-forwarding."""
@@ -1010,6 +1022,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     EnsureResolver,
     EnsureRules,
     ForgetConnections,
+    RelayLoopback,
     RouteLoopback,
     PrepareLink,
     WriteFile,

@@ -47,7 +47,7 @@ SMALL = (
 PLACED = {"x86_64": ("-fno-pie",)}
 # What runs while a payload does: it lies together, before the C library, since the kernel brings in 16 pages with each
 # that is needed (fault_around_bytes): whoever waits then has half of the program, and not all of it.
-WAITING = {"context", "events", "frames", "init", "log", "memory", "ready", "supervise", "terminal"}
+WAITING = {"context", "events", "frames", "init", "log", "loopback", "memory", "ready", "supervise", "terminal"}
 SANITIZERS = (
     "-O1",
     "-g",

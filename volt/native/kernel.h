@@ -120,6 +120,21 @@ struct filter_program {
     unsigned short length;
     const void *instructions;
 };
+struct instruction {
+    uint16_t code;
+    uint8_t equal, other; // what is jumped over
+    uint32_t value;
+};
+#define LOAD_WORD 0x20u  // BPF_LD | BPF_W | BPF_ABS: of struct seccomp_data
+#define JUMP_EQUAL 0x15u // BPF_JMP | BPF_JEQ | BPF_K
+#define RETURN 0x06u     // BPF_RET | BPF_K
+#define PERMIT 0x7fff0000u       // SECCOMP_RET_ALLOW
+#define KILL_PROCESS 0x80000000u // SECCOMP_RET_KILL_PROCESS
+#ifdef __x86_64__
+#define OWN_ARCHITECTURE 0xc000003eu // AUDIT_ARCH_X86_64
+#else
+#define OWN_ARCHITECTURE 0xc00000b7u // AUDIT_ARCH_AARCH64
+#endif
 #define FILTER_INSTRUCTION 8u // bytes of a struct sock_filter
 #define FILTER_LONGEST 4096u  // BPF_MAXINSNS
 

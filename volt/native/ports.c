@@ -15,6 +15,7 @@
 
 #include "kernel.h"
 #include "read.h"
+#include "relay.h"
 #include "table.h"
 
 #define NETFILTER 12          // NETLINK_NETFILTER
@@ -168,7 +169,7 @@ int publish_ports(struct context *context) {
         result = send_publication(context, publication);
         if (result == 0 || errno != EEXIST || send_batches(context, each, NEW_ELEMENT) < 0) break;
     }
-    return result;
+    return result < 0 ? -1 : relay_begin(context);
 }
 
 // ── the claim, which says what is published at its address

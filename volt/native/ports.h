@@ -18,7 +18,11 @@ struct port {
 
 struct ports {
     unsigned count;
-    bool published;
+    bool published, relays;
+    struct in6_addr six;  // the workload's own address, for the relay of [::1]
+    int arrivals;         // an epoll descriptor: somebody has come to [::1]; where there is a relay
+    pid_t relay;          // 0 for none
+    uint64_t relay_after; // milliseconds of CLOCK_MONOTONIC: before, none is started; 0 for at once
     struct bytes publish, remove; // messages with slots, until the payload has started
     struct port each[PORTS_MOST];
     struct bytes earlier; // requests; as long as those above

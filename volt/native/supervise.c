@@ -12,13 +12,14 @@
 #include "frames.h"
 #include "log.h"
 #include "ready.h"
+#include "relay.h"
 #include "terminal.h"
 #include "table.h"
 
 #define START_LIMIT 60000 // milliseconds from the guard's start to the payload's
 #define KILL_AFTER 10000  // … and that a start may still take which is not wanted any more
 
-enum { CONTROL, SIGNALS, GUARD, LIFELINE, READY, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
+enum { CONTROL, SIGNALS, GUARD, LIFELINE, READY, RELAY, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
 
 struct watch {
     struct context *context;
@@ -218,6 +219,7 @@ static void take_signal(struct watch *watch, uint32_t number) {
         return;
     case SIGCHLD:
         ready_reap(watch->context);
+        relay_reap(watch->context);
         return;
     default:
         if (number >= (uint32_t)SIGRTMIN && number <= (uint32_t)SIGRTMAX) forward(watch, number);
@@ -244,7 +246,8 @@ static void meet_deadlines(struct watch *watch) {
 
 static int until_deadline(const struct watch *watch) {
     const struct ready *ready = watch->context->ready;
-    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at, ready ? ready->by : 0};
+    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at, ready ? ready->by : 0,
+                                  relay_due(watch->context)};
     uint64_t time = now(), least = UINT64_MAX;
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
         if (deadlines[i] && deadlines[i] < least) least = deadlines[i];
@@ -270,6 +273,7 @@ static void watch_once(struct watch *watch) {
     terminal_watch(&watch->terminal, polls + TERMINAL);
     log_watch(context->log, polls + LOG);
     ready_watch(context, polls + READY);
+    relay_watch(context, polls + RELAY);
     if (poll(polls, POLLS, until_deadline(watch)) < 0) return;
     if (polls[SIGNALS].revents) {
         uint32_t number = next_signal(context);
@@ -283,6 +287,7 @@ static void watch_once(struct watch *watch) {
     terminal_copy(&watch->terminal, polls + TERMINAL);
     log_copy(context->log, polls + LOG);
     ready_take(context, polls + READY);
+    relay_take(context, polls + RELAY);
     if (!watch->over) meet_deadlines(watch);
     if (!watch->over && !watch->resting && context->result.started) rest(watch);
 }

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from volt.model.facts import Bridge
 from volt.model.findings import Finding
-from volt.model.steps import ClaimPorts, PreparePorts, RouteLoopback, Step
+from volt.model.steps import ClaimPorts, PreparePorts, RelayLoopback, RouteLoopback, Step
 from volt.model.text import ADDRESS, Message, Slot, Text, text
 from volt.model.text import port as port_slot
 from volt.model.values import Value
@@ -53,8 +53,6 @@ def check_ports(workload: Workload, bridge: Bridge) -> Iterator[Finding]:
     if len(ports) > MOST:
         message = f"{len(ports)} ports are too many: each is held by a socket"
         yield Finding("too-many-ports", KEY, message, f"publish at most {MOST}")
-    if any(port.address == "::1" for port in ports):
-        yield Finding("not-in-this-version", KEY, f"{KEY} at [::1]: not in this version", "publish it at 127.0.0.1")
     if not bridge.subnet6 and (six := next((one.address for one in ports if one.address and ":" in one.address), None)):
         message = f"[{six}]: {bridge.label} has no IPv6"
         yield Finding("no-ipv6", KEY, message, "remove it, or let the host have IPv6: net.ipv6.conf.all.disable_ipv6")
@@ -90,6 +88,7 @@ def publish_steps(workload: Workload, bridge: Bridge, record: Text) -> tuple[Ste
             earlier=of_protocol(UDP) if any(one.protocol == "udp" for one in sockets) else b"",
             note=KEY,
         ),
+        *((RelayLoopback(address6=(_prefix(bridge), ADDRESS), note=f"{KEY} at [::1]"),) if _relayed(sockets) else ()),
     )
 
 
@@ -103,6 +102,16 @@ def shown(sockets: Sequence[Held]) -> Iterator[Text]:
 
 def _on_loopback(one: Held) -> bool:
     return any(ip_address(address).is_loopback or address == _ALL[4] for address in one.addresses if ":" not in address)
+
+
+def _relayed(sockets: Sequence[Held]) -> bool:
+    """Whether somebody can come to one at [::1]."""
+    return any(address in (_ALL[6], "::1") for one in sockets for address in one.addresses)
+
+
+def _prefix(bridge: Bridge) -> bytes:
+    """What an IPv4 address of the bridge has before it where it is an IPv6 address."""
+    return ip_address(bridge.subnet6.partition("/")[0]).packed[:12]
 
 
 def _words(one: Held) -> Text:
@@ -121,5 +130,5 @@ def _elements(one: Held, bridge: Bridge) -> Iterator[Element]:
             continue
         outside = one.outside if isinstance(one.outside, Slot) else struct.pack(">HH", one.outside, 0)
         key: Message = (bytes([PROTOCOLS[one.protocol], 0, 0, 0]) + address.packed, outside)
-        front = ip_address(bridge.subnet6.partition("/")[0]).packed[:12] if address.version == 6 else b""
+        front = _prefix(bridge) if address.version == 6 else b""
         yield Element(address.version, key, (front, ADDRESS, struct.pack(">HH", one.inside, 0)))

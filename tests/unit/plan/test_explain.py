@@ -327,7 +327,7 @@ SILENT = set(
     """
     Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
     MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
-    ClaimAddress ForgetConnections PreparePorts
+    ClaimAddress ForgetConnections RelayLoopback PreparePorts
     Attach ActAs StopBy Detach MakePipe OpenLog ShareMount ShowRoot ShowNetwork
     MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities FilterInit
     """.split()

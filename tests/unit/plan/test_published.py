@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
 from tests.unit.plan.test_check import BRIDGE, GOOD
 from volt.manifest.forms import ports
 from volt.model.modes import NetworkMode
-from volt.model.steps import ClaimPorts, PreparePorts, RouteLoopback
+from volt.model.steps import ClaimPorts, PreparePorts, RelayLoopback, RouteLoopback
 from volt.model.text import ADDRESS, Slot, SlotKind, show
 from volt.model.workload import Network
 from volt.plan import nft
@@ -63,9 +64,8 @@ def test_nothing_is_done_where_nothing_is_published():
     ],
 )
 def test_only_what_127_0_0_1_leads_to_needs_its_routes(written, routed):
-    assert [isinstance(step, RouteLoopback) for step in publish_steps(publishing(written), BRIDGE, RECORD)] == (
-        [True, False] if routed else [False]
-    )
+    steps = publish_steps(publishing(written), BRIDGE, RECORD)
+    assert any(isinstance(step, RouteLoopback) for step in steps) == routed
 
 
 def test_a_port_is_told_for_each_family_with_the_slot_where_it_is_free():
@@ -133,6 +133,21 @@ def test_a_free_port_is_a_slot_and_a_given_one_is_none():
 
 def test_no_packet_of_the_ipv6_loopback_can_be_led_anywhere():
     assert kinds(prepared("[::1]:8080:80").publish) == [nft.BEGIN, nft.END]
+
+
+@pytest.mark.parametrize(
+    ("written", "relayed"),
+    [
+        ("8080:80", True),
+        ("[::1]:8080:80", True),
+        ("[::]:53:53/udp", True),
+        ("127.0.0.1:8080:80", False),
+        ("[fd00::1]:1:1", False),
+    ],
+)
+def test_what_is_held_at_the_ipv6_loopback_is_relayed_to_the_workload(written, relayed):
+    steps = [one for one in publish_steps(publishing(written), BRIDGE, RECORD) if isinstance(one, RelayLoopback)]
+    assert [filled(one.address6) for one in steps] == [ip_address("fd12:3456:789a::abd:7").packed] * relayed
 
 
 @pytest.mark.parametrize("written", ["[f54d:4152:4bf5:f5f5:f5f5::1]:62800:62800", "245.77.65.82:62796:62800"])
