@@ -69,7 +69,8 @@ def image(root: Node) -> bytes:
     """The image of a tree."""
     inodes = _inodes(root)
     end = _place(inodes)
-    blocks = _place_blocks(inodes, -(-end // BLOCK))
+    # fsck.erofs 1.5 reads the header of attributes behind inodes without any, the last one's too.
+    blocks = _place_blocks(inodes, -(-(end + _XATTR_HEADER) // BLOCK))
     made = bytearray(blocks * BLOCK)
     for number, inode in enumerate(inodes, 1):
         _write(made, inode, number)

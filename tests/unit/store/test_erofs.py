@@ -39,6 +39,13 @@ def test_folders_of_every_size_around_a_block_are_sound(tmp_path):
         check(folder_of(count), tmp_path / "image")
 
 
+def test_an_image_that_ends_with_its_last_inode_is_sound(tmp_path):
+    root = folder_of(0)
+    for number in range(37):  # 1152 bytes, the root's 64 and 512 for its entries, 64 for each
+        root.children[bytes([ord("A") + number])] = Node(stat.S_IFIFO | 0o644)
+    check(root, tmp_path / "image")
+
+
 def test_names_and_targets_of_every_length_are_sound(tmp_path):
     root = folder_of(40, 250)
     for length in [1, 2, 100, 3900, *range(4000, 4096)]:
