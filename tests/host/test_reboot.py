@@ -115,7 +115,6 @@ def test_logs_without_a_record_stay_as_long_as_finished_runs_do(machine):
     assert list((machine.state / "log").iterdir()) == []
 
 
-@pytest.mark.kernel
 def test_what_ran_is_told_to_have_ended_with_the_machine(machine):
     machine.restart(in_memory=False)
     lost = ("lost", RESTARTED)
