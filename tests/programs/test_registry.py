@@ -117,3 +117,19 @@ def test_a_short_name_is_asked_for_where_the_settings_say_and_nowhere_else(regis
         settings.write(f'[images]\nregistry = "{host}"\n')
     assert volt("image", "pull", "a/one:1").returncode == 0
     assert b"has no a/none:1" in volt("image", "pull", "a/none:1").stderr
+
+
+def test_a_launch_fetches_what_is_missing_and_asks_again_where_it_has_to(registry, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    one = manifest(volt, image=f"{host}/a/one:1")
+    for words in (("plan", one), ("run", "--pull", "never", one)):
+        absent = volt(*words)
+        assert (absent.returncode != 0, b"[no-image]" in absent.stderr) == (True, True), absent.stderr
+    assert volt("run", one).stdout.decode().split() == SAYS
+    assert volt("run", "--pull", "always", one).stdout.decode().split() == SAYS
+    (volt.folder / "etc/config.toml").write_text("")
+    assert volt("run", one).stdout.decode().split() == SAYS
+    failed = volt("run", "--pull", "always", one)
+    assert (failed.returncode, b"is not who it says it is" in failed.stderr) == (125, True)
+    assert b"hint: write --pull missing, always or never" in volt("run", "--pull", "often", one).stderr

@@ -9,7 +9,7 @@ from volt.errors import HostUnfit, NoSuchImage, StoreError
 from volt.images import records
 from volt.images.defaults import filled
 from volt.images.reference import URL, parse
-from volt.model.facts import Facts, ImageFact
+from volt.model.facts import Facts, ImageFact, PullPolicy
 from volt.model.values import replace
 from volt.store.place import PREFIX, Store, is_digest, open_store
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 BY_DIGEST, BY_NAME = "storage.rootfs", "workload.image"
 
 
-def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload, ImageFact | None]:
+def pin(
+    workload: Workload, facts: Facts, watch: Watch | None, pull: PullPolicy = "never"
+) -> tuple[Workload, ImageFact | None]:
     """The workload with its image's tree as its root, by digest, and what the image says of how it is run; and what is
     known of the tree. `watch` notes what decided. Raises StoreError for a store that is damaged or not root's,
     HostUnfit without root."""
@@ -31,6 +33,8 @@ def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload
     if os.geteuid() != 0:
         raise HostUnfit("images are root's alone", hint="run it with sudo")
     state = facts.folders.state
+    if workload.image and pull != "never":
+        _fetch(workload, state, pull, watch)
     found, config = by_name(workload.image, state, watch) if workload.image else (_by_digest(written), None)
     if not found.there:
         return workload, found
@@ -46,6 +50,19 @@ def pin(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload
         found = replace(found, env=config.env, architecture=config.architecture)
         pinned, _ = filled(pinned, config)
     return pinned, found
+
+
+def _fetch(workload: Workload, state: str, pull: PullPolicy, watch: Watch | None) -> None:
+    """Have the image here, as `pull` says; a name without a registry is one of this machine's, unless the settings name
+    one. Raises RegistryError, StoreError."""
+    from volt.api.pulling import has_registry, pull_image
+
+    written = workload.image or ""
+    if pull == "always" and watch:
+        watch.certain = False  # who asks the registry each time has no plan for later
+    elif by_name(written, state, None)[0].there or not has_registry(written):
+        return
+    pull_image(written, platform=workload.platform or "")
 
 
 def _by_digest(written: str) -> ImageFact:

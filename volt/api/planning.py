@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from volt.api.landlock import located, policy_of
 from volt.api.policy import machine_policy
 from volt.errors import HostUnfit, ManifestError, VoltError
-from volt.model.facts import Call, Facts, ImageFact
+from volt.model.facts import Call, Facts, ImageFact, PullPolicy
 from volt.model.modes import NetworkMode
 from volt.model.plan import LaunchPlan
 
@@ -72,7 +72,7 @@ def planned(
     if read.workload is None or errors:
         raise ManifestError(read.findings)
     filters = read.workload.security.seccomp_profile or "default"
-    workload, image = pinned(read.workload, facts, watch)
+    workload, image = pinned(read.workload, facts, watch, call.pull)
     if watch:
         watch_facts(watch, facts)
         profile = filters if "/" in filters else profile_path("seccomp", filters)
@@ -90,15 +90,18 @@ def planned(
     return made, facts
 
 
-def pinned(workload: Workload, facts: Facts, watch: Watch | None) -> tuple[Workload, ImageFact | None]:
+def pinned(
+    workload: Workload, facts: Facts, watch: Watch | None, pull: PullPolicy
+) -> tuple[Workload, ImageFact | None]:
     """The workload with its root by the digest of a tree, and that tree, where it names an image: by its name and
-    version, which may be another tree's tomorrow, or by digest. Raises StoreError, HostUnfit without root."""
+    version, which may be another tree's tomorrow, or by digest. Raises StoreError, RegistryError, HostUnfit without
+    root."""
     root = workload.storage.rootfs or ""
     if workload.image is None and not root.startswith("cas://"):
         return workload, None
     from volt.api.pinning import pin
 
-    return pin(workload, facts, watch)
+    return pin(workload, facts, watch, pull)
 
 
 def defined(workload: Workload) -> Definition | None:

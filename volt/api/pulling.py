@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from volt.api.imaging import architecture, image_of, require_root, told
-from volt.errors import NoSuchImage, RegistryError
+from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
 from volt.host.settings import Settings, read_settings
@@ -53,6 +53,16 @@ def pull_image(written: str, *, platform: str = "", progress: Progress | None = 
             download(registry, blobs, state, _telling(blobs, progress))
             source = f"{registry.host}/{registry.repository}"
             return _taken(named, image, state, _unpacking(progress), {"source": source, "manifest": manifest})
+
+
+def has_registry(written: str) -> bool:
+    """Whether it is known where an image would be pulled from. Raises VoltError for settings that are not
+    understood."""
+    try:
+        named = parse(written)
+    except StoreError:
+        return False
+    return bool(registry_of(named.name)[0] or read_settings().registry)
 
 
 def _kept(named: Reference, manifest: str, state: str) -> Image | None:

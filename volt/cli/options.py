@@ -45,6 +45,15 @@ DetachRun = Annotated[
 RemoveAfter = Annotated[
     bool, typer.Option("--rm", help="Keep nothing of this run: no record, no log, and nothing of what it writes.")
 ]
+Pull = Annotated[
+    str,
+    typer.Option(
+        "--pull",
+        metavar="WHEN",
+        help="Fetch the image from its registry: where it is missing, always, or never.",
+        autocompletion=lambda: ["missing", "always", "never"],
+    ),
+]
 InputOpen = Annotated[
     bool, typer.Option("--interactive", "-i", help="Keep the input of a detached run open; else it is empty.")
 ]

@@ -12,6 +12,7 @@ from volt.cli.options import (
     InputOpen,
     Labels,
     OutcomeFile,
+    Pull,
     RemoveAfter,
     RunName,
     Terminal,
@@ -37,6 +38,7 @@ def run(
     name: RunName = None,
     label: Labels = None,
     timeout: TimeLimit = None,
+    pull: Pull = "missing",
 ) -> int:
     """Launch the workload of FILE and wait for it, or with --detach until it has started; where service.ready
     tells, until it is ready.
@@ -59,5 +61,6 @@ def run(
         name=name,
         labels=tuple(label or ()),
         timeout=timeout,
+        pull=pull,
     )
     return launch(request)

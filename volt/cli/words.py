@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 from volt import api
 from volt.errors import VoltError
+from volt.model.facts import PullPolicy
 from volt.model.values import Value
 
 # What a host may be unable to hold, and a caller may go without.
 WAIVABLE = ("resources", "landlock")
+
+
+MISSING = "missing"  # when `volt run` pulls, where it is not said
 
 
 class Request(Value):
@@ -34,6 +38,7 @@ class Request(Value):
     name: str | None = None
     labels: tuple[str, ...] = ()
     timeout: str | None = None
+    pull: str = "never"
 
 
 # Options of `volt run`: those that take no value, and the field of a request that each of the others fills or adds to.
@@ -47,7 +52,7 @@ SWITCHES = {
     "--tty": "tty",
     "-t": "tty",
 }
-SINGLE = {"--outcome": "outcome", "--name": "name", "--timeout": "timeout"}
+SINGLE = {"--outcome": "outcome", "--name": "name", "--timeout": "timeout", "--pull": "pull"}
 REPEATED = {
     "--set": "variables",
     "--env": "env",
@@ -79,7 +84,7 @@ def read_run(words: Sequence[str]) -> Request | None:
     if words[:1] != ["run"]:
         return None
     split = words.index("--") if "--" in words else len(words)
-    found: dict[str, Any] = {"command": tuple(words[split + 1 :])}
+    found: dict[str, Any] = {"command": tuple(words[split + 1 :]), "pull": MISSING}
     files = []
     own = iter(words[1:split])
     for word in own:
@@ -122,7 +127,15 @@ def call_of(request: Request) -> api.Call:
         name=request.name,
         labels=tuple(pairs(request.labels, "--label").items()),
         time_limit=None if request.timeout is None else milliseconds(request.timeout),
+        pull=pull_policy(request.pull),
     )
+
+
+def pull_policy(written: str) -> PullPolicy:
+    """Raises VoltError."""
+    if written in get_args(PullPolicy):
+        return cast("PullPolicy", written)
+    raise VoltError(f"--pull {written}: there is no such time", hint="write --pull missing, always or never")
 
 
 def _asked_terminal(request: Request) -> int:

@@ -11,6 +11,7 @@ from volt.model.policy import Policy
 from volt.model.values import Value, field
 
 IMAGE_KERNEL = (6, 12)  # EROFS from a file and not from a disk; overlayfs has data-only layers since 6.5
+PullPolicy = Literal["missing", "always", "never"]
 ImageState = Literal["there", "absent", "malformed", "no-tree"]
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
 
@@ -194,6 +195,7 @@ class Call(Value):
     `detach` leaves the run to itself once it has started, with its output in a log; with `keep` record, outcome and
     log stay after its end. `interactive` then leaves its input open. `discard` gives it a writable layer of its own
     that goes with it. `name` and `labels` come before the manifest's. `origin` is, as JSON, how to launch it again.
+    `pull` says when an image is fetched from its registry: where it is missing, always, or never.
     """
 
     command: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ class Call(Value):
     name: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     origin: str = "{}"
+    pull: PullPolicy = "never"
     terminal: int = 0
     term: str = ""
     report: str | int | None = None

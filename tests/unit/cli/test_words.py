@@ -40,14 +40,14 @@ def by_typer(words):
         return None
     many = (found["command"], found["set_"], found["env"])
     command, variables, env = (tuple(words or ()) for words in many)
-    return Request(found["file"], command, variables, env, found["fresh"], found["outcome"])
+    return Request(found["file"], command, variables, env, found["fresh"], found["outcome"], pull=found["pull"])
 
 
 def test_everything_at_once():
-    words = "run --fresh --set A=1 -e B=2 web.toml --env C=3 --outcome out --set D=4 -- sh -c x --fresh".split()
-    assert read_run(words) == Request(
-        "web.toml", ("sh", "-c", "x", "--fresh"), ("A=1", "D=4"), ("B=2", "C=3"), fresh=True, outcome="out"
-    )
+    words = "run --fresh --set A=1 -e B=2 web.toml --env C=3 --outcome out --set D=4 --pull always -- sh -c x --fresh"
+    command, variables, env = ("sh", "-c", "x", "--fresh"), ("A=1", "D=4"), ("B=2", "C=3")
+    asked = Request("web.toml", command, variables, env, fresh=True, outcome="out", pull="always")
+    assert read_run(words.split()) == asked
 
 
 @pytest.mark.parametrize(
