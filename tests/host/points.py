@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.conftest import CGROUPS, UNSEEN, Volt, cgroups, in_memory, without_scopes
+from tests.host.living import until
 from tests.host.test_undo import tree
 from volt import api
 from volt.host import watch
@@ -32,6 +33,7 @@ from volt.host.kernel import version
 from volt.host.tools import static_program
 from volt.launch.cache import FILTER
 from volt.model.facts import IMAGE_KERNEL as KERNEL
+from volt.runs.claims import is_held
 
 SOURCE = Path(__file__).with_name("inject.c")
 NETWORKS = Path("/run/volt/networks")
@@ -61,7 +63,7 @@ WAITING |= {"nspawn-inner": ("supervisor", "nspawn"), "init": ("supervisor", "ns
 WAITING |= {"coverer": ("supervisor",), "watcher": ("supervisor",), "payload": ("supervisor", "nspawn", "init")}
 WAITING |= {"supervisor": ("starter",)}  # of a detached run
 CHILDREN = {"launcher": "helper", "starter": "supervisor", "init": "payload"}
-CHILDREN |= {"nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner"}
+CHILDREN |= {"nspawn": "nspawn-outer", "nspawn-outer": "nspawn-inner", "keeper": "keeper"}
 STEP = re.compile(r"^volt: step \d+, [a-z-]+")
 
 
@@ -136,9 +138,9 @@ class Log:
 
 def child_role(parent, call):
     """The role of a process that `parent` has just forked by `call`."""
-    if parent == "supervisor":  # by its namespaces, CLONE_NEW…; the watcher has none, and a pidfd
-        flags = int(call.about, 16)
-        other = "watcher" if flags & 0x1000 else "coverer"
+    if parent == "supervisor":  # by its namespaces, CLONE_NEW…; the watcher has none, and a pidfd; who starts a keeper
+        flags = int(call.about, 16)  # has nothing of either, nor our memory
+        other = "watcher" if flags & 0x1000 else "coverer" if flags & 0x100 else "keeper"
         return {0x10000000: "mapper", 0x20000000: "guard"}.get(flags & 0x30000000, other)
     return CHILDREN.get(parent, "other")
 
@@ -206,6 +208,10 @@ def crash(stage):
 
 def unconnected(_stage):
     """A machine that no workload on a bridge has run on: the test's own, in its network namespace."""
+    state = NETWORKS / str(os.stat("/proc/thread-self/ns/net").st_ino) / "volt0.resolver"
+    if state.exists():
+        state.write_text("")  # whoever answers for names makes way
+        until(lambda: not is_held(str(state)), "its end")
     settings = ["ipv4.ip_forward=0", "ipv6.conf.all.forwarding=0", "ipv6.conf.default.accept_ra=1"]
     for words in (
         ["ip", "link", "del", "volt0"],
@@ -488,9 +494,13 @@ class Stage:
         found += state.glob("state/plans/.*")
         found += state.glob("state/store/leases/*")
         found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
-        for claim in (*Path("/run/volt/uids").iterdir(), *NETWORKS.glob("*/addresses/*")):
+        for claim in (
+            *Path("/run/volt/uids").iterdir(),
+            *NETWORKS.glob("*/addresses/*"),
+            *NETWORKS.glob("*/*.names/*"),
+        ):
             try:
-                content = claim.read_text()
+                content = claim.read_text(errors="replace")
             except FileNotFoundError:  # another volt's, released meanwhile
                 continue
             if any(run in content for run in runs):

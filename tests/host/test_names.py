@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import OLDER
 from tests.host.living import living, until
 from tests.host.networks import HOST, SUBNET_GATEWAY, WORLD, ip, own_machine
+from volt.host.facts import folders, probe_machine
+from volt.host.syscalls import landlock_abi
+from volt.host.tools import static_program
+from volt.model.facts import Resolver
 from volt.model.folders import NETWORKS_FOLDER
+from volt.model.landlock import PORTS_ABI
+from volt.plan.names import withheld
 
 BRIDGE = {"mode": "bridge"}
 # Asks a DNS server: KIND SERVER NAME TYPE of each, KIND udp or tcp; prints a line for each: addresses, or why not.
@@ -345,20 +352,24 @@ def test_it_ends_with_the_last_name_and_not_before(volt, machine):
             first = keepers()
         time.sleep(2.5)
         assert keepers() == first
-    again = volt.run("true", network=BRIDGE)
-    assert again.returncode == 0
     assert keepers() == first, "what is launched again soon finds it"
     until(lambda: not keepers(), "its end")
     nothing_left(machine, web)
 
 
-def test_what_a_killed_supervisor_leaves_the_next_command_removes(volt, machine):
-    with bridged(volt) as web:
-        os.kill(web.record.pid, signal.SIGKILL)
-        web.process.wait()
-    assert volt("ps").returncode == 0
-    until(lambda: not keepers(), "its end")
-    nothing_left(machine, web)
+def test_a_killed_supervisor_leaves_no_name_and_nothing_that_answers(volt, machine):
+    """Without any other command: no process of a run may live on."""
+    with bridged(volt, "db") as db:
+        with bridged(volt) as web:
+            os.kill(web.record.pid, signal.SIGKILL)
+            web.process.wait()
+            until(lambda: dns(machine, "udp", SUBNET_GATEWAY, "web", "A") == ["rcode3"], "an end of the name")
+        assert dns(machine, "udp", SUBNET_GATEWAY, "db", "A") == [db.record.address]
+        os.kill(db.record.pid, signal.SIGKILL)
+        db.process.wait()
+        until(lambda: not keepers(), "its end")
+        nothing_left(machine, web)
+    assert volt("ps").returncode == 0, "which removes what else there is of them"
 
 
 def nothing_left(machine, web):
@@ -367,3 +378,34 @@ def nothing_left(machine, web):
     assert (folder / "volt0.resolver").read_text() == ""
     assert SUBNET_GATEWAY in ip("addr")
     assert not lives(web.record.pid)
+
+
+# What is started in its place tries what it may not: FILE, which anybody may read and write.
+TRIES = """
+exec 1>&2
+echo user $(id -u)
+cat /etc/passwd >/dev/null && echo reads passwd
+(cat $FILE) 2>/dev/null && echo reads
+(echo x >>$FILE) 2>/dev/null && echo writes
+(echo >/dev/tcp/127.0.0.1/9) 2>&1 | grep -o "Permission denied"
+"""
+
+
+@pytest.mark.skipif(landlock_abi() < PORTS_ABI, reason=OLDER[PORTS_ABI])
+def test_it_reads_and_writes_no_more_than_it_has_to(tmp_path):
+    """The keeper, with another program for dnsmasq."""
+    (tmp_path / "n.names").mkdir()
+    facts = probe_machine(folders())
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="volt-test-") as folder:
+        file = Path(folder, "file")
+        file.write_text("")
+        Path(folder).chmod(0o755)
+        file.chmod(0o666)
+        words = ["65534", "65534", "7f000001", *withheld(facts, Resolver(file="/etc/resolv.conf"))]
+        started = [*words, "/bin/bash", "-c", TRIES.replace("$FILE", str(file))]
+        lock = 'exec 3<>"$0.resolver" && exec "$1" keep-names "$0" mark "${@:2}"'
+        done = subprocess.run(
+            ["bash", "-c", lock, str(tmp_path / "n"), static_program(), *started], stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 125
+    assert {*done.stderr.decode().splitlines()} == {"user 65534", "reads passwd", "Permission denied"}

@@ -17,6 +17,7 @@ CASES = (
     "capabilities",
     "hello",
     "image",
+    "internal",
     "landlock-custom",
     "landlock-strict",
     "landlock-waived",

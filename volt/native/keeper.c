@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 
 #define LINGERS_LEAST 100 // milliseconds after the last name, or as long as it has been there, if that is not more than
 #define LINGERS_MOST 2000 // … these: what is launched again and again needs one start
+#define SETTLES 50        // … from a change to the look at all claims: many may be launched at once
 #define ANSWERS_BY 5000 // … from a start to the first answer
 #define ENDS_BY 2000   // … from SIGTERM to SIGKILL
 #define LIVES 10000    // … and one that has lived so long had started well
@@ -32,6 +34,7 @@
 #define READS (1u << 2 | 1u << 3)   // LANDLOCK_ACCESS_FS_: files and folders
 #define RUNS (1u | READS)
 #define WRITES (1u << 1 | 1u << 2)
+#define CHANGES (IN_CREATE | IN_DELETE | IN_DELETE_SELF)
 
 // The words of its command line, resolver.h.
 enum { PATH = 2, MARK, UID, GID, ADDRESS, FILES, PORTS, SCOPES, FOLDER, PROGRAM };
@@ -155,12 +158,30 @@ static bool answers(const struct keeper *keeper) {
 
 // ── keeping it
 
-// Whether no claim is left. A file that has no name yet is none; where the folder is gone, so is the network.
-static bool is_empty(const char *path, bool *gone) {
-    DIR *folder = opendir(path);
+// Whether the claim's holder lives, who will be noticed when he dies: then his lock is free, and the file closed. It is
+// not opened to be written here: closing it would be noticed too.
+static bool is_living(const struct keeper *keeper, const char *name) {
+    struct mark before = mark_memory();
+    struct stat ours, named;
+    char *path = format_text("%s/%s", keeper->names, name);
+    int claim = inotify_add_watch(keeper->events, path, IN_CLOSE_WRITE) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    bool lives = claim >= 0 && flock(claim, LOCK_EX | LOCK_NB) < 0;
+    // Still the file that we have locked: another one of that name would be a new holder's.
+    if (claim >= 0 && !lives && fstat(claim, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino)
+        unlink(path);
+    close_held(&claim);
+    forget_since(before);
+    return lives;
+}
+
+// Whether no claim is left, without those of the dead, which go. A file that has no name yet is none; where the folder
+// is gone, so is the network.
+static bool is_empty(const struct keeper *keeper, bool *gone) {
+    DIR *folder = opendir(keeper->names);
     bool empty = true;
     *gone = !folder;
-    for (struct dirent *entry; folder && empty && (entry = readdir(folder));) empty = entry->d_name[0] == '.';
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (entry->d_name[0] != '.' && is_living(keeper, entry->d_name)) empty = false;
     if (folder) closedir(folder);
     return empty;
 }
@@ -179,7 +200,7 @@ static bool is_told(const struct keeper *keeper) {
 // A launch claims its name before it looks at what is told: so it is seen here, or sees that nothing is.
 static bool is_left(const struct keeper *keeper) {
     bool gone;
-    if (ftruncate(KEEPER_LOCK, 0) < 0 || !is_empty(keeper->names, &gone)) {
+    if (ftruncate(KEEPER_LOCK, 0) < 0 || !is_empty(keeper, &gone)) {
         tell(keeper);
         return false;
     }
@@ -200,11 +221,11 @@ static void take_events(const struct keeper *keeper) {
 static bool watch(struct keeper *keeper) {
     struct pollfd polls[] = {{keeper->pidfd, POLLIN, 0}, {keeper->events, POLLIN, 0}};
     for (;;) {
-        bool gone, empty = is_empty(keeper->names, &gone);
+        bool gone, empty = is_empty(keeper, &gone);
         int ready = poll(polls, 2, gone ? 0 : empty ? lingers(keeper) : -1);
         if (ready < 0 && errno != EINTR) return true;
         if (ready == 0 && is_left(keeper)) return true;
-        if (polls[0].revents) return false;
+        if (polls[0].revents || (ready > 0 && ends_within(keeper, SETTLES))) return false;
         take_events(keeper);
         if (ready > 0 && !is_told(keeper)) return true;
     }
@@ -230,7 +251,7 @@ static int prepare(struct keeper *keeper) {
     const char *state = format_text("%s.resolver", keeper->words[PATH]);
     if (chown(keeper->names, 0, word(keeper, GID, 10)) < 0 || chmod(keeper->names, 0750) < 0) return -1;
     keeper->events = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (inotify_add_watch(keeper->events, keeper->names, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF) < 0) return -1;
+    if (inotify_add_watch(keeper->events, keeper->names, CHANGES) < 0) return -1;
     return inotify_add_watch(keeper->events, state, IN_MODIFY);
 }
 

@@ -36,7 +36,7 @@ from volt.plan.bridge_rules import join
 from volt.plan.explain_places import entered
 from volt.plan.explain_ports import published_ports
 from volt.plan.explain_words import plain, ports
-from volt.plan.names import HOLDER_PARTS
+from volt.plan.names import HOLDER_PARTS, NO_RESOLVERS
 
 PRIVATE = "--private-network"
 LAST_PORT = 65535
@@ -170,13 +170,15 @@ def _bridged(plan: LaunchPlan, bridge: EnsureBridge) -> Iterator[Statement]:
 
 def _names(plan: LaunchPlan, label: str) -> Iterator[Statement]:
     """What a claim holds besides its comment are names that are answered for."""
-    asks = any(isinstance(step, EnsureResolver) for step in plan.host)
     for step in plan.host:
         if isinstance(step, ClaimHost) and len(step.content) > HOLDER_PARTS:
             name = plain(step.label)
             yield Statement(f"Workloads on {label} find it by the names {name} and {name}.volt.")
-    if asks:
-        yield Statement(f"It finds them by theirs; for other names the host's resolvers are asked on {label}.")
+    for step in plan.host:
+        if isinstance(step, EnsureResolver):
+            alone = NO_RESOLVERS in map(plain, step.argv)
+            others = "no other name is asked for" if alone else "for other names the host's resolvers are asked"
+            yield Statement(f"It finds them by theirs; {others}.")
 
 
 def _network(private: bool) -> Iterator[Statement]:

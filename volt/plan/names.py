@@ -24,6 +24,7 @@ SCOPE = "volt-names-"  # and the id of the run that starts it
 # Whose a claim is, in a comment of hosts(5).
 HOLDER: Text = ('# {"run":"', RUN, '","pid":', PID, "}\n")
 HOLDER_PARTS = len(HOLDER)
+NO_RESOLVERS = "--no-resolv"
 # They mean something to programs that look for them unasked: a workload called so gets no name on the network.
 RESERVED = {
     "localhost": "it is each one's own, RFC 6761",
@@ -74,7 +75,7 @@ def resolver_part(workload: Workload, facts: Facts, folder: str) -> Part:
         return Part()
     gateway = gateways(bridge)[0]
     own = (str(resolver.uid), str(resolver.gid), f"{int(gateway.ip):08x}")
-    words = (*own, *_withheld(facts, resolver), *arguments(place(folder, bridge), bridge, resolver))
+    words = (*own, *withheld(facts, resolver), *arguments(place(folder, bridge), bridge, resolver))
     mark = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
     step = EnsureResolver(
         path=text(place(folder, bridge)),
@@ -97,7 +98,7 @@ def _in_scope(step: EnsureResolver, bridge: Bridge, facts: Facts) -> EnsureResol
     return replace(step, bus=bus, unit=unit, request=made.data, run_at=made.run_at, pid_at=made.pid_at)
 
 
-def _withheld(facts: Facts, resolver: Resolver) -> tuple[str, ...]:
+def withheld(facts: Facts, resolver: Resolver) -> tuple[str, ...]:
     """Every right that this kernel's Landlock can withhold, as masks, and the folder that can be read beside the usual
     ones (volt/native/keeper.c)."""
     masks = (
@@ -129,7 +130,7 @@ def arguments(path: str, bridge: Bridge, resolver: Resolver) -> tuple[str, ...]:
         "--no-ident",
         f"--host-record={READY},{gateway.ip}",
         # A question that is asked for a workload is a way out, too.
-        "--no-resolv" if bridge.internal else f"--resolv-file={resolver.file}",
+        NO_RESOLVERS if bridge.internal else f"--resolv-file={resolver.file}",
     )
 
 
