@@ -30,7 +30,7 @@ def ask(kind, address, port, told, at):
         protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
     try:
         with socket.socket(family, sort, protocol) as one:
-            one.settimeout(1)
+            one.settimeout(0.7)
             one.connect((address, int(port)))
             if kind != "tcp":
                 one.send(b"x" if kind == "udp" else bytes([128 if six else 8]) + bytes(7))
@@ -129,6 +129,12 @@ def asking(volt, network, *before, **sections):
         process.communicate(timeout=60)
 
 
+def world_asks(machine, *addresses):
+    """What comes of TCP and UDP from the world."""
+    words = [word for address in addresses for kind in ("tcp", "udp") for word in (kind, address, "80")]
+    return machine.outside("python3", "-c", ASKING, input=f"{' '.join(words)}\n").split()[1:]
+
+
 def settings():
     """Every setting of this network namespace that forwarding has to do with, by its path."""
     roots = [Path("/proc/sys/net", family, "conf") for family in ("ipv4", "ipv6")]
@@ -203,6 +209,15 @@ def test_what_somebody_has_set_since_stays_and_settings_stay_while_a_network_is_
     assert volt.run("true", network={"mode": "bridge"}).returncode == 0, "it comes back"
 
 
+def test_workloads_whose_bridge_somebody_has_removed_are_on_their_network_still(volt, machine):
+    done(volt, "net", "create", "lan")
+    for name, network in (("bridge", {"mode": "bridge"}), ("lan", on("lan"))):
+        with living(volt, network=network) as one:
+            ip("link", "del", known(volt, name)["bridge"])
+            assert f"workloads are on {name}: {one.name} (" in refused(volt, "net", "rm", name)
+        done(volt, "net", "rm", name)
+
+
 def test_a_subnet_is_free_or_refused_by_name(volt, machine):
     ip("route", "add", "10.203.0.0/16", "via", WORLD)
     done(volt, "net", "create", "lan", "--subnet", "10.9.0.0/24")
@@ -243,13 +258,7 @@ def test_a_definition_that_is_written_by_hand_is_had_or_all_that_is_wrong_with_i
     assert done(volt, "net", "rm", "web", "lan") == "web\nlan\n", "what is bad can be taken away"
 
 
-KILLED_AT = {
-    "rules": "sendto:4",
-    "bridge": "sendto:7",
-    "notes": "rename:2",
-    "settings": "write:2",
-    "the last": "unlink:2",
-}
+KILLED_AT = {"the rules": "sendto:4", "the settings": "write:2", "the last": "unlink:2"}
 
 
 @pytest.mark.parametrize("at", KILLED_AT)
@@ -263,7 +272,7 @@ def test_a_removal_that_is_killed_is_taken_up_by_the_next_one_or_by_gc(volt, mac
     killed = subprocess.run(words, env=volt.environment, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert [*Path("/etc/volt/networks").iterdir()], "it is still known that there was something to do"
-    done(volt, *(["net", "gc"] if at in ("bridge", "the last") else ["net", "rm", "lan"]))
+    done(volt, *(["net", "gc"] if at == "the settings" else ["net", "rm", "lan"]))
     assert not [*Path("/etc/volt/networks").iterdir()]
     assert (settings(), ruleset()) == (before, "")
     assert "vn-lan" not in ip("link")
@@ -319,8 +328,7 @@ def test_an_internal_network_has_no_way_out_and_nothing_outside_a_way_in(volt, m
             assert {*liar(WORLD, WORLD6)} <= NOTHING
             machine.outside("ip", "route", "add", found["subnet"], "via", HOST)
             machine.outside("ip", "-6", "route", "add", found["subnet6"], "via", HOST6)
-            asked = [word for address in own for word in ("tcp", address, 80)]
-            assert {*machine.ask(*asked, world=True)} <= NOTHING
+            assert {*world_asks(machine, *own)} <= NOTHING
             subprocess.run(["nft", "flush", "set", "inet", "volt", "internal"], check=True)
             assert liar(WORLD, WORLD6) == ["told"] * 6, "without the wall"
 
@@ -368,7 +376,8 @@ def test_gc_takes_what_a_killed_workload_and_a_killed_command_left(volt, machine
         os.rename("/etc/volt/networks/web.toml", "/etc/volt/networks/.web.going")
         Path("/etc/volt/networks/.new.new-7").touch()
         found = json.loads(done(volt, "net", "gc", "--dry-run", "--json"))["rubbish"]
-        assert {"claim", "element", "link", "network", "file"} <= {one["kind"] for one in found}
+        # A dead claim is swept by any volt of this machine, and may be gone already.
+        assert {"element", "link", "network", "file"} <= {one["kind"] for one in found} - {"claim"}
         assert ip("link", "show", "volt-0acb00fb"), "which a dry run leaves"
         done(volt, "net", "gc")
         assert [path.name for path in claims.iterdir()] == [own]

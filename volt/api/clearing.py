@@ -14,6 +14,7 @@ from volt.api.networking import networks_folder, require_root, run_names, told, 
 from volt.errors import NetworkError
 from volt.host import definitions, netlink, sysctls
 from volt.host.namespaces import network_namespaces
+from volt.host.networks import probe_bridge
 from volt.host.settings import read_settings
 from volt.model.networks import DEFAULT, Definition, Joined, RemovedNetwork
 from volt.model.run import Cleared, Rubbish
@@ -64,8 +65,8 @@ def remove_network(name: str) -> RemovedNetwork:
 def _outline(name: str) -> Definition | None:
     """As far as it can be read: what is defined badly can be taken away."""
     if name == DEFAULT:
-        settings = read_settings()
-        return Definition(DEFAULT, settings.subnet, settings.bridge, settings.subnet6)
+        found = probe_bridge()
+        return Definition(DEFAULT, found.subnet, found.label, found.subnet6)
     return definitions.outline(name)
 
 
