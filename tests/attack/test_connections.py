@@ -71,8 +71,8 @@ def machine(volt_root):
         yield own
 
 
-def at(address):
-    return {"mode": "bridge", "address": address}
+def at(address, ports=()):
+    return {"mode": "bridge", "address": address, "ports": [*ports]}
 
 
 def six(address):
@@ -83,29 +83,20 @@ def six(address):
 class Outgoing:
     """The workload says something first."""
 
+    ports = ()
+
     def __init__(self, version):
         self.words = [f"::ffff:{WORLD}" if version == 4 else WORLD6]
         self.insist = [WORLD if version == 4 else WORLD6]
 
-    def end(self):
-        """Nothing of it was on the host but the connection."""
-
 
 class Incoming:
-    """Through a published port, which is not published any more when the workload has ended."""
+    """Through a published port, by somebody who has begun before it was one."""
 
-    words = ()
+    words, ports = (), (f"{PUBLISHED}:{PORT}/udp",)
 
     def __init__(self, version):
-        family, to = ("ip", OWN) if version == 4 else ("ip6", f"[{six(OWN)}]")
-        self.table = f"table {family} published"
-        hook = "type nat hook prerouting priority dstnat"
-        rules = f"{self.table} {{ chain c {{ {hook}; udp dport {PUBLISHED} dnat to {to}:{PORT}; }};}}"
-        subprocess.run(["nft", rules], check=True)
         self.insist = [*((WORLD, HOST) if version == 4 else (WORLD6, HOST6)), PUBLISHED]
-
-    def end(self):
-        subprocess.run(["nft", "flush", self.table], check=True)
 
 
 @contextlib.contextmanager
@@ -123,7 +114,7 @@ def somebody(machine, connection):
 @contextlib.contextmanager
 def talking(attack, connection, *walls, address=OWN):
     """A workload that has this connection, and ends; its supervisor."""
-    plan = attack.plan("python3", "-c", TALK, *connection.words, network=at(address))
+    plan = attack.plan("python3", "-c", TALK, *connection.words, network=at(address, connection.ports))
     with attack.start(lowered(plan, walls)) as process:
         try:
             assert select.select([process.stdout], [], [], 20)[0], "nothing has come"
@@ -168,7 +159,6 @@ def test_what_is_sent_to_a_workload_does_not_reach_the_next(attack, machine, dir
         with somebody(machine, connection):
             with talking(attack, connection, *walls) as process:
                 end(process)
-            connection.end()
             assert heard_by_the_next(attack, *walls) == heard, (walls, end)
 
 
