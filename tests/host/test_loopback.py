@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -96,7 +97,7 @@ def served():
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("host", ["::", "0.0.0.0"])
-def test_curl_and_datagrams_reach_it(volt, machine, host):
+def test_connections_and_datagrams_reach_it(volt, machine, host):
     """Also a server that has only its IPv4 address, as many have."""
     with publishing(volt, host):
         served()
@@ -106,6 +107,11 @@ def test_curl_and_datagrams_reach_it(volt, machine, host):
             for word in (b"first", b"second", b"x" * 60000):
                 one.send(word)
                 assert one.recv(65536) == word.upper()
+
+
+def test_curl_reaches_it_by_name(volt, machine):
+    with publishing(volt):
+        served()
         words = ["curl", "-6", "-s", "--http0.9", "--max-time", "1", "http://localhost:8081/there"]
         assert subprocess.run(words, capture_output=True, check=False).stdout.startswith(b"GET /THERE HTTP/1.1\r\n")
 
@@ -140,6 +146,18 @@ def test_two_hundred_at_a_time_have_an_answer_each_and_leave_nothing(volt, machi
         assert relays(one) == [relay]
         all_of_them.close()
         until(lambda: held(relay) == 4, "an end of all")
+
+
+def test_where_there_are_few_descriptors_the_others_wait(volt, machine):
+    prefix = ["prlimit", "--nofile=160:160", sys.executable, "-m", "volt"]
+    volt.command = lambda arguments: [*prefix, *map(str, arguments)]
+    with publishing(volt), ExitStack() as all_of_them:
+        served()
+        clients = [all_of_them.enter_context(socket.create_connection(("::1", 8081), timeout=20)) for _ in range(100)]
+        for client in clients:
+            client.sendall(b"hello")
+            assert client.recv(100) == b"HELLO"
+            client.close()
 
 
 def test_senders_of_datagrams_are_told_apart(volt, machine):
@@ -200,9 +218,7 @@ def test_who_comes_past_the_rules_is_refused(volt, machine):
     with publishing(volt):
         served()
         subprocess.run(["nft", "flush", "ruleset"], check=True)
-        told = machine.ask("tcp", HOST6, 8081, "udp", HOST6, 8053, world=True)
-        assert told[0] in ("ECONNRESET", "closed")
-        assert told[1] == "TimeoutError"
+        assert machine.ask("tcp", HOST6, 8081, world=True)[0] in ("ECONNRESET", "closed")
         assert capitals() == b"HELLO"
 
 

@@ -70,14 +70,14 @@ int relay_begin(struct context *context) {
 
 void relay_watch(const struct context *context, struct pollfd *one) {
     const struct ports *ports = context->ports;
-    bool waits = ports && ports->relays && ports->relay == 0 && ports->relay_after == 0;
+    bool waits = ports && ports->relays && context->result.started && ports->relay == 0 && ports->relay_after == 0;
     *one = (struct pollfd){waits ? ports->arrivals : -1, POLLIN, 0};
 }
 
 void relay_take(struct context *context, const struct pollfd *one) {
     struct ports *ports = context->ports;
     if (ports && ports->relay_after && now() >= ports->relay_after) ports->relay_after = 0;
-    if (!one->revents || !context->result.started) return;
+    if (!one->revents) return;
     const struct relayed about = {.ports = ports, .six = ports->six, .four.s_addr = htonl(context->slots.address),
                                   .user = (uid_t)context->slots.uids + NOBODY, .supervisor = getpid()};
     ports->relay = fork_child();

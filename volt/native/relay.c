@@ -31,8 +31,9 @@ struct connection {
     int ends[2];
     bool used, connecting, ended[2], blocked[2];
     unsigned port;
-    bool four;   // there was nobody at the IPv6 address
-    uint64_t by; // … to be connected
+    bool four;                // there was nobody at the IPv6 address
+    uint64_t by;              // … to be connected
+    const struct pollfd *at;  // its two among the polls
 };
 
 struct sender {
@@ -41,13 +42,15 @@ struct sender {
     in_port_t number; // of the sender's port at [::1]
     bool four;
     uint64_t last;
+    const struct pollfd *at;
 };
 
 static struct relay {
     const struct relayed *about;
     struct connection *connections;
     struct sender *senders, *latest; // whose datagram is the one in `datagram`
-    struct pollfd *polls;
+    struct pollfd *polls, none;
+    const struct pollfd *listening[PORTS_MOST];
     uint8_t *bytes, *datagram;
     size_t datagram_length;
     unsigned open; // connections
@@ -247,35 +250,39 @@ static bool take_answer(struct sender *sender) {
 
 // ── all of it
 
+// Not one more than there are descriptors: poll(2) takes as many as a process may have.
 static unsigned prepare(struct pollfd *to) {
     const struct pollfd *begin = to;
     const struct ports *ports = relay->about->ports;
-    bool full = relay->open == CONNECTIONS || relay->full_until > now();
-    for (unsigned i = 0; i < CONNECTIONS; i++)
-        for (int end = 0; end < 2; end++) {
-            const struct connection *one = &relay->connections[i];
-            *to++ = (struct pollfd){one->used ? one->ends[end] : -1, one->used ? wanted(one, end) : 0, 0};
-        }
-    for (unsigned i = 0; i < SENDERS; i++) *to++ = (struct pollfd){relay->senders[i].socket, POLLIN, 0};
+    if (relay->full_until && relay->full_until <= now()) relay->full_until = 0;
+    bool full = relay->open == CONNECTIONS || relay->full_until;
+    for (struct connection *one = relay->connections; one < relay->connections + CONNECTIONS; one++) {
+        one->at = to;
+        for (int end = 0; one->used && end < 2; end++) *to++ = (struct pollfd){one->ends[end], wanted(one, end), 0};
+    }
+    for (struct sender *one = relay->senders; one < relay->senders + SENDERS; one++) {
+        one->at = one->socket < 0 ? &relay->none : to;
+        if (one->socket >= 0) *to++ = (struct pollfd){one->socket, POLLIN, 0};
+    }
     for (unsigned i = 0; i < ports->count; i++) {
         bool listens = is_relayed(&ports->each[i]) && (ports->each[i].datagrams || !full);
-        *to++ = (struct pollfd){listens ? ports->each[i].socket : -1, POLLIN, 0};
+        relay->listening[i] = listens ? to : &relay->none;
+        if (listens) *to++ = (struct pollfd){ports->each[i].socket, POLLIN, 0};
     }
     return (unsigned)(to - begin);
 }
 
 // In this order: what is new has no place among the polls.
-static void serve_all(const struct pollfd *polls) {
+static void serve_all(void) {
     const struct ports *ports = relay->about->ports;
-    for (unsigned i = 0; i < CONNECTIONS; i++, polls += 2)
-        if (relay->connections[i].used) serve(&relay->connections[i], polls);
-    for (unsigned i = 0; i < SENDERS; i++, polls++) {
-        struct sender *sender = &relay->senders[i];
-        for (int n = 0; polls->revents && n < BURST && sender->socket >= 0 && take_answer(sender); n++) continue;
-        if (sender->socket >= 0 && now() - sender->last >= SENDER_LIMIT) forget(sender);
+    for (struct connection *one = relay->connections; one < relay->connections + CONNECTIONS; one++)
+        if (one->used) serve(one, one->at);
+    for (struct sender *one = relay->senders; one < relay->senders + SENDERS; one++) {
+        for (int n = 0; one->at->revents && n < BURST && one->socket >= 0 && take_answer(one); n++) continue;
+        if (one->socket >= 0 && now() - one->last >= SENDER_LIMIT) forget(one);
     }
-    for (unsigned i = 0; i < ports->count; i++, polls++) {
-        if (!polls->revents) continue;
+    for (unsigned i = 0; i < ports->count; i++) {
+        if (!relay->listening[i]->revents) continue;
         if (!ports->each[i].datagrams) take_connection(i);
         else for (int n = 0; n < BURST && take_datagram(i); n++) continue;
     }
@@ -369,6 +376,7 @@ static int confine(const struct relayed *about) {
 }
 
 _Noreturn void relay_main(const struct relayed *about) {
+    forget_all();
     relay = keep(sizeof *relay);
     relay->about = about;
     relay->connections = keep(CONNECTIONS * sizeof *relay->connections);
@@ -381,7 +389,8 @@ _Noreturn void relay_main(const struct relayed *about) {
     if (confine(about) < 0) _exit(VOLT_FAILED);
     while (!is_quiet()) {
         unsigned count = prepare(relay->polls);
-        if (poll(relay->polls, count, patience()) >= 0) serve_all(relay->polls);
+        if (poll(relay->polls, count, patience()) < 0) _exit(VOLT_FAILED);
+        serve_all();
     }
     _exit(0);
 }
