@@ -339,7 +339,7 @@ class Stage:
                 resources={"memory_limit": "200M", "cpu_weight": 200, "cpu_set": "0", "pids_max": 50},
             ),
             "bridge": self.volt.manifest(
-                workload={**work, "name": f"{name}b"}, network={"mode": "bridge", "ports": ["8080:80", "80/udp"]}
+                workload={**work, "name": f"{name}b"}, network={"mode": "bridge", "ports": ["8080:80", "80"]}
             ),
             "outcome": folder / "outcome.json",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import ASK, HOST, HOST6, own_machine
 from tests.host.points import elements
+from volt.plan.published import MOST
 
 # Answers each connection and each datagram at these ports, IPv4 and IPv6, with the asker's address and the port.
 SERVE = """
@@ -202,6 +204,19 @@ def test_a_range_leads_port_by_port(volt, machine):
         assert "0.0.0.0:8000-8002->80-82/tcp " in volt("ps").stdout.decode()
 
 
+def test_as_many_as_there_may_be_are_published_and_taken_back(volt, machine):
+    """Within the descriptors that a process usually may have."""
+    ports = {"mode": "bridge", "ports": [f"10000-{10000 + MOST - 1}"]}
+    script = "import time; time.sleep(0.5); print('ran')"
+    done = volt.run("python3", "-c", script, network=ports, call={"preexec_fn": usual_descriptors})
+    assert done.stdout == b"ran\n", done.stderr.decode()
+    assert elements() == []
+
+
+def usual_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+
+
 # ── private
 
 
@@ -247,6 +262,21 @@ def test_ports_are_published_again_when_the_rules_were_flushed(volt, machine):
         wanted = ["tcp", "127.0.0.1", 8080, "tcp", "127.0.0.1", 8081]
         assert machine.ask(*wanted) == [f"{GATEWAY}|80"] * 2
         assert machine.ask("tcp", HOST, 8080, world=True) == ["192.0.2.2|80"]
+
+
+# ── audited
+
+
+def test_audit_finds_what_leads_to_a_workload_and_what_should_not(volt, machine):
+    with publishing(volt, "8080:80", "80/udp") as one:
+        whole = volt("audit", one.name)
+        assert whole.returncode == 0, whole.stdout.decode() + whole.stderr.decode()
+        to = f"{one.record.address} . 81"
+        subprocess.run(["nft", "add", "element", "inet", "volt", "ports4", f"{{ 6 . {HOST} . 22 : {to} }}"], check=True)
+        subprocess.run(["nft", "delete", "element", "inet", "volt", "ports4", "{ 6 . 0.0.0.0 . 8080 }"], check=True)
+        said = volt("audit", one.name)
+        assert said.returncode == 1
+        assert f"0.0.0.0:8080/tcp does not lead to it; {HOST}:22/tcp leads to it too" in said.stdout.decode()
 
 
 # ── planned before

@@ -47,13 +47,28 @@ def compared(record: Record, plan: LaunchPlan) -> Audit:
         paths, controls = paths_of_mounts(plan), paths_of_controls(plan, record.id)
         seen = look(tree, paths, controls, nftables=firewall_planned(plan))
         outside = points(plan, record.id, record.uids, seen)
-        return Audit(record.name, record.id, (*outside, *_tried(record, plan, tree)))
+        return Audit(record.name, record.id, (*outside, *_published(record, plan), *_tried(record, plan, tree)))
 
     found = look_again()
     if not found.holds:  # the payload runs a moment before the init has let go of what it needed
         time.sleep(SETTLED)
         found = look_again()
     return found
+
+
+def _published(record: Record, plan: LaunchPlan) -> tuple[Point, ...]:
+    """What leads to it, in the network namespace of its supervisor."""
+    if not record.ports:
+        return ()
+    from volt.host.netlink import mapped
+    from volt.plan.audit_ports import listings, port_points
+    from volt.runs.network import in_network, namespace
+
+    def there() -> dict[bytes, bytes]:
+        return {key: value for listing in listings() for key, value in mapped(listing).items()}
+
+    found = in_network(namespace(record.pid), there)
+    return tuple(port_points(plan, record.ports, (record.address, record.address6), found))
 
 
 def _tried(record: Record, plan: LaunchPlan, tree: Tree) -> tuple[Point, ...]:

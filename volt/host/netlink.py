@@ -20,7 +20,7 @@ _GETLINK = 18  # RTM_
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300  # NLM_F_
 _ERROR, _DONE = 2, 3  # NLMSG_
 _MAC, _NAME, _MASTER, _INFO, _KIND = 1, 3, 10, 18, 1  # IFLA_, IFLA_INFO_
-_ELEMENTS, _ONE, _KEY, _VALUE = 3, 1, 1, 1  # NFTA_SET_ELEM_LIST_, NFTA_LIST_ELEM, NFTA_SET_ELEM_, NFTA_DATA_
+_ELEMENTS, _ONE, _KEY, _DATA, _VALUE = 3, 1, 1, 2, 1  # NFTA_SET_ELEM_LIST_, NFTA_LIST_ELEM, NFTA_SET_ELEM_, NFTA_DATA_
 _TYPE = 0x3FFF  # NLA_TYPE_MASK
 _RECEIVED = 1 << 18  # bytes: the kernel's dumps are no longer
 _SECONDS = 10.0  # of the kernel, which answers at once
@@ -57,10 +57,20 @@ def keys(listing: bytes) -> tuple[bytes, ...]:
     return tuple(key for body in dump(NETFILTER, listing) for key in _keys(body[_ABOUT_TABLE:]))
 
 
+def mapped(listing: bytes) -> dict[bytes, bytes]:
+    """Likewise of a map: each key's value. Raises OSError."""
+    found = (one for body in dump(NETFILTER, listing) for one in _elements(body[_ABOUT_TABLE:]))
+    return {attributes(one[_KEY])[_VALUE]: attributes(one[_DATA])[_VALUE] for one in found}
+
+
 def _keys(body: bytes) -> Iterator[bytes]:
+    return (attributes(element[_KEY])[_VALUE] for element in _elements(body))
+
+
+def _elements(body: bytes) -> Iterator[dict[int, bytes]]:
     for kind, element in _pairs(attributes(body).get(_ELEMENTS, b"")):
         if kind == _ONE:
-            yield attributes(attributes(element)[_KEY])[_VALUE]
+            yield attributes(element)
 
 
 def dump(protocol: int, request: bytes) -> tuple[bytes, ...]:

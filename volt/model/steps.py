@@ -346,10 +346,10 @@ class ClaimPorts(Step):
 
 class PreparePorts(Step):
     """What makes the ports of claim-ports lead to the workload, as batches of nftables: `publish`, which is sent once
-    it has its link, and `remove`, one for each element, which takes it back where it is still this run's. A dead
-    run's element in the place of one is removed. The claim of claim-address gets both, for whoever has to publish it
-    again, or to take it back. `earlier`, where there are UDP ports, lists connections of UDP: those to one of them that
-    began before are deleted. linux/netfilter/nfnetlink_conntrack.h"""
+    it has its link, and `remove`: one that takes all of it back where it is still this run's, then one for each
+    element, for when some is not. A dead run's element in the place of one is removed. The claim of claim-address gets
+    both, for whoever has to publish it again, or to take it back. `earlier`, where there are UDP ports, lists
+    connections of UDP: those to one of them that began before are deleted. linux/netfilter/nfnetlink_conntrack.h"""
 
     name = "prepare-ports"
     calls = ("write", "sendto")

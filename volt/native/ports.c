@@ -114,7 +114,8 @@ static struct bytes without(struct bytes batch, unsigned type) {
     return (struct bytes){left, length};
 }
 
-// Each by itself. What it is about may be gone, or another's by now: then it changes nothing.
+// Each by itself, which costs the kernel a while: after one that takes something out, the next waits until no packet looks
+// at that any more. What it is about may be gone, or another's by now: then it changes nothing.
 static int send_batches(struct context *context, struct bytes batches, unsigned left_out) {
     int result = 0;
     for (struct bytes batch; result == 0 && (batch = next_batch(&batches)).length;) {
@@ -128,11 +129,18 @@ static int send_batches(struct context *context, struct bytes batches, unsigned 
     return result;
 }
 
-static int send_publication(struct context *context, struct bytes publication) {
+static int send_whole(struct context *context, struct bytes batch, int tolerated) {
     int netlink = netlink_socket(context, NETFILTER);
-    int result = netlink < 0 ? -1 : send_request(context, netlink, publication, 0);
+    int result = netlink < 0 ? -1 : send_request(context, netlink, batch, tolerated);
     close_held(&netlink);
     return result;
+}
+
+// All in one; where that fails since one of them is another's by now, each.
+static int take_back(struct context *context, struct bytes batches) {
+    struct bytes whole = next_batch(&batches);
+    if (!whole.length || send_whole(context, whole, ENOENT) == 0) return 0;
+    return errno == EEXIST ? send_batches(context, batches, 0) : -1;
 }
 
 static bool is_own(struct bytes address) {
@@ -164,9 +172,10 @@ int publish_ports(struct context *context) {
     if (!ports) return 0;
     struct bytes publication = fill_messages(context, ports->publish), each = fill_messages(context, ports->remove);
     int result = -1;
+    next_batch(&each); // what takes back all of it at once
     ports->published = true;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        result = send_publication(context, publication);
+        result = send_whole(context, publication, 0);
         if (result == 0 || errno != EEXIST || send_batches(context, each, NEW_ELEMENT) < 0) break;
     }
     return result < 0 ? -1 : relay_begin(context);
@@ -206,7 +215,7 @@ int retract_dead(struct context *context, int claim) {
     int result = lock_publication(claim, F_WRLCK);
     struct bytes batches = result < 0 ? (struct bytes){0} : publication_of(claim);
     next_batch(&batches);
-    if (result == 0) result = send_batches(context, batches, 0);
+    if (result == 0) result = take_back(context, batches);
     int error = errno;
     forget_since(before);
     errno = error;
@@ -221,7 +230,7 @@ int mend_ports(struct context *context, const char *folder, uint32_t address) {
     int claim = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result = 0;
     if (claim >= 0 && fcntl(claim, F_OFD_SETLK, &reading) == 0) {
         struct bytes batches = publication_of(claim), first = next_batch(&batches);
-        if (first.length) result = send_publication(context, first);
+        if (first.length) result = send_whole(context, first, 0);
         if (result < 0 && errno == EEXIST) result = 0; // a dead one's, whose port another has
         if (first.length && result == 0) result = mend_loopback(context);
     }
@@ -291,6 +300,6 @@ int undo_prepare_ports(struct context *context, const struct step_prepare_ports 
     (void)deed, (void)ending;
     if (!context->ports->published) return 0;
     int locked = lock_publication(context->address_claim, F_WRLCK);
-    int result = send_batches(context, fill_messages(context, step->remove), 0);
+    int result = take_back(context, fill_messages(context, step->remove));
     return locked < 0 ? -1 : result;
 }

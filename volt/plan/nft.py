@@ -144,6 +144,12 @@ class Table(Value):
             listed = [nested(1, data(1, key), data(2, value)) for key, value in pairs[at : at + MOST_ELEMENTS]]
             yield NEWSETELEM, CREATE, self.family, self._within + name(2, keys.label) + nested(3, *listed)
 
+    def none_of(self, keys: Keys, which: Sequence[bytes]) -> Iterator[Body]:
+        """These keys go, each of which has to be there."""
+        for at in range(0, len(which), MOST_ELEMENTS):
+            listed = [nested(1, data(1, key)) for key in which[at : at + MOST_ELEMENTS]]
+            yield DELSETELEM, 0, self.family, self._within + name(2, keys.label) + nested(3, *listed)
+
     def without(self, keys: Keys, key: bytes) -> Body:
         """A key goes, which has to be there."""
         _, _, family, body = self.element(keys, key)

@@ -107,13 +107,22 @@ def published(table: nft.Table, elements: Sequence[Element]) -> Message:
 
 
 def taken_back(table: nft.Table, elements: Sequence[Element]) -> Message:
-    """A batch for each. It adds what it takes out: with another value there by now it fails, and changes nothing."""
-    found: list[bytes | Slot] = []
-    for one in elements:
-        keys = FAMILIES[one.version].keys
-        data = nft.batch([*_added(table, [one]), table.without(keys, _marks(one)[0])])
-        found += _filled(data, [one.key, one.value, one.key])
-    return tuple(found)
+    """A batch for all of them, then one for each: without elements none. It adds what it takes out: with another value
+    there by now it fails, and changes nothing."""
+    each = [_taken_back(table, [one]) for one in elements]
+    return tuple(part for batch in ([_taken_back(table, elements)] if each else []) + each for part in batch)
+
+
+def _taken_back(table: nft.Table, elements: Sequence[Element]) -> Message:
+    bodies: list[nft.Body] = []
+    values: list[Message] = []
+    for version, family in FAMILIES.items():
+        own = [one for one in elements if one.version == version]
+        bodies += _added(table, own)
+        bodies += table.none_of(family.keys, [_marks(one)[0] for one in own])
+        values += [part for one in own for part in (one.key, one.value)]
+        values += [one.key for one in own]
+    return _filled(nft.batch(bodies), values)
 
 
 def _added(table: nft.Table, elements: Sequence[Element]) -> Iterator[nft.Body]:

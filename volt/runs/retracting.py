@@ -39,7 +39,7 @@ def remove_dead_address(folder: str, name: str) -> bool:
     if claim is None:
         return False
     try:
-        # As the static program writes it, volt/native/ports.c: what publishes all, then a batch for each element.
+        # As the static program writes it: what publishes all, what takes all of it back, then a batch for each element.
         batches = tuple(_batches(os.pread(claim, _MOST, 0)))[1:]
         if batches:
             _retract(path, folder.split("/")[-2], batches)
@@ -102,12 +102,23 @@ def _path_of(namespace: str) -> str | None:
 
 
 def _send(batches: Sequence[bytes]) -> None:
-    for batch in batches:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
-            netlink.send(batch)
-            with suppress(BlockingIOError):  # it has been worked through when send(2) returns
-                while True:
-                    answer = netlink.recv(_RECEIVED, socket.MSG_DONTWAIT)
-                    error = -_ERROR.unpack_from(answer, _HEAD.size)[0] if _HEAD.unpack_from(answer)[1] == _FAILED else 0
-                    if error not in _NOT_OURS:
-                        raise OSError(error, os.strerror(error), "nftables")
+    """The first is for all of them; where one is another's by now it has changed nothing, and each is sent."""
+    if _answered(batches[0]) == errno.EEXIST:
+        for batch in batches[1:]:
+            _answered(batch)
+
+
+def _answered(batch: bytes) -> int:
+    """An error that some of it met, 0 without: then it has changed nothing. Raises OSError for one that it must not."""
+    found = 0
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
+        netlink.send(batch)
+        with suppress(BlockingIOError):  # it has been worked through when send(2) returns
+            while True:
+                answer = netlink.recv(_RECEIVED, socket.MSG_DONTWAIT)
+                failed = _HEAD.unpack_from(answer)[1] == _FAILED
+                error = -_ERROR.unpack_from(answer, _HEAD.size)[0] if failed else 0
+                if error not in _NOT_OURS:
+                    raise OSError(error, os.strerror(error), "nftables")
+                found = errno.EEXIST if errno.EEXIST in (found, error) else error or found
+    return found
