@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import OLDER
-from tests.host import front
 from tests.host.conftest import CGROUPS
 from volt import api
 from volt.api.auditing import compared
@@ -471,30 +470,6 @@ def test_every_point_in_words_and_as_json(volt, sleeping):
     assert len(document["points"]) == len(lines) - 1
 
 
-def test_any_process_inside_stands_for_its_workload(volt, sleeping):
-    tree = tree_of(sleeping)
-    for pid in (tree.supervisor, tree.init, *tree.inside):
-        assert volt("audit", str(pid)).returncode == 0, pid
-    assert len(tree.inside) == 2
-
-
-@pytest.mark.parametrize(
-    ("which", "message"),
-    [
-        (str(os.getpid()), "belongs to no workload of volt"),
-        ("1", "belongs to no workload of volt"),
-        ("4194305", "no process has the number 4194305"),
-        ("nobody", "no workload called 'nobody' is running"),
-    ],
-)
-def test_what_is_no_workload_is_refused(volt, sleeping, which, message):
-    done = volt("audit", which)
-    assert done.returncode == 2
-    assert message in done.stderr.decode()
-    failure = json.loads(volt("audit", which, "--json").stdout)
-    assert message in failure["error"]["message"]
-
-
 def test_a_point_that_does_not_hold_is_the_exit_status(volt, one, monkeypatch):
     """The plan that the run was started with is compared: so the wall is taken away while it runs."""
     own = one()
@@ -504,23 +479,3 @@ def test_a_point_that_does_not_hold_is_the_exit_status(volt, one, monkeypatch):
         done = volt("audit", record.name)
     assert done.returncode == 1
     assert done.stdout.decode().startswith("does not hold  cgroup: planned volt-")
-
-
-def test_a_cached_launch_has_its_plan_too(tmp_path, busybox, monkeypatch):
-    ready = front.Front(tmp_path, front.Installation(tmp_path))
-    monkeypatch.setenv("VOLT_ROOT", str(ready.state))
-    root = front.small_root(tmp_path / "root", busybox)
-    manifest = ready.manifest(workload={"command": ["true"]}, storage={"rootfs": str(root), "writable_layer": "tmpfs"})
-    name = api.plan(manifest).name
-    front.let_age()
-    words = ("run", manifest.name, "--", "sleep", "5")
-    ready.cached(*words)
-    before = ready.installed.starts()
-    process = ready.start(*words, stderr=subprocess.PIPE)
-    record = started(process, name)
-    assert ready.installed.starts() == before
-    targets = [os.readlink(path) for path in Path(f"/proc/{record.pid}/fd").iterdir()]
-    assert any("/state/plans/" in target for target in targets)
-    assert all(point.holds for point in api.audit(name).points)
-    process.terminate()
-    process.communicate(timeout=SECONDS)

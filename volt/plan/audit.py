@@ -26,6 +26,7 @@ from volt.model.steps import (
     SetControl,
     SetIdentity,
     SetLimit,
+    StartPayload,
     Step,
     mask_of,
 )
@@ -243,6 +244,9 @@ def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
     handed = {name for name in ("stdin", "stdout", "stderr") if name in plan.inherited}
     known = {seen.standard.get(number) for number, name in enumerate(("stdin", "stdout", "stderr")) if name in handed}
     mounts = {mount.id for mount in seen.mounts}
+    start = one(plan.init, StartPayload)
+    # What it is not given is the init's own, the host's /dev/null.
+    empty = {n for n, name in enumerate(start.stdio) if not name} if isinstance(start, StartPayload) else set()
 
     def wrong(process: Process) -> str:
         if process.namespaces["mnt"] != seen.init.namespaces["mnt"]:
@@ -254,6 +258,7 @@ def _descriptors(plan: LaunchPlan, seen: Seen) -> Iterator[Point]:
             and each.file not in known
             and each.mount not in mounts
             and not _memory(each.target)
+            and not (each.number in empty and each.target == "/dev/null")
         )
         return ", ".join(found)
 
