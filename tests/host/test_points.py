@@ -58,8 +58,9 @@ def judge(verb, tried):
 
 
 def ending(point):
-    """Whether it is a call of systemd-nspawn's at its end, where it races with the supervisor, who kills it."""
-    return point.role.startswith("nspawn") and point.begun
+    """Whether it is a call of systemd-nspawn's at its end, where it races with the supervisor, who kills it; or of a
+    keeper's, who asks until it is answered, more often or less."""
+    return (point.role.startswith("nspawn") and point.begun) or point.role == "keeper"
 
 
 def wanted(verb, point):

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,7 +77,7 @@ static int refuse_silent(struct context *context, const struct step_ensure_resol
     return refuse(context, 0, "the resolver does not start: %s", line[0] ? line : path);
 }
 
-enum state { NOBODY, ANSWERS, SOON };
+enum state { NOBODY, ANSWERS, SOON, BROKEN };
 
 // Who holds the lock says when the resolver answers; of one that is dead, and whose lock another launch has just taken,
 // nothing counts. Where it is started otherwise, what is said is taken away, and it ends.
@@ -88,23 +89,41 @@ static enum state find_resolver(int state, const char *mark) {
     if (!nobody && (got <= 0 || kill((pid_t)strtoul(said, NULL, 10), 0) < 0)) return SOON;
     if (!nobody && strcmp(said + strcspn(said, " "), format_text(" %s\n", mark)) == 0) return ANSWERS;
     // What a dead one has said goes too.
-    return ftruncate(state, 0) == 0 && nobody ? NOBODY : SOON;
+    if (ftruncate(state, 0) < 0) return BROKEN;
+    return nobody ? NOBODY : SOON;
+}
+
+// Whether the file is there still: who takes the network away takes it too, while he has its lock.
+static bool is_named(int state, const char *path) {
+    struct stat ours, named;
+    return fstat(state, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino;
+}
+
+// 0 where it answers, 1 where it does not yet.
+static int look(struct context *context, const struct step_ensure_resolver *step, const char *path, int *state,
+                bool *started) {
+    enum state found = find_resolver(*state, step->mark);
+    if (found == BROKEN) return explain(context, "%s", path);
+    if (found != NOBODY) return found == ANSWERS ? 0 : 1;
+    bool named = is_named(*state, path);
+    if (named && *started) return refuse_silent(context, step);
+    int result = named ? start_keeper(context, step, *state) : 0;
+    *started = named;
+    close_held(state); // the lock is the keeper's now
+    return result < 0 ? explain(context, "a keeper") : 1;
 }
 
 int do_ensure_resolver(struct context *context, const struct step_ensure_resolver *step) {
     const char *path = format_text("%s.resolver", step->path);
     bool started = false;
-    for (uint64_t until = now() + RESOLVER_STARTS; now() < until;) {
-        int state = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), result = 0;
+    int state = -1, result = 1;
+    for (uint64_t until = now() + RESOLVER_STARTS; result > 0 && now() < until;) {
+        if (state < 0) state = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (state < 0) return explain(context, "%s", path);
-        enum state found = find_resolver(state, step->mark);
-        if (found == NOBODY && !started) result = start_keeper(context, step, state);
-        close_held(&state);
-        if (result < 0) return explain(context, "a keeper");
-        if (found == ANSWERS) return 0;
-        if (found == NOBODY && started) return refuse_silent(context, step);
-        started = started || found == NOBODY;
-        nanosleep(&(struct timespec){.tv_nsec = LOOK_EVERY}, NULL);
+        result = look(context, step, path, &state, &started);
+        if (result > 0) nanosleep(&(struct timespec){.tv_nsec = LOOK_EVERY}, NULL);
     }
+    close_held(&state);
+    if (result <= 0) return result;
     return refuse(context, 0, "the resolver has not answered for 10 seconds, see %s.log", step->path);
 }
