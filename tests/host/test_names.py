@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import OLDER
+from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import HOST, SUBNET_GATEWAY, WORLD, ip, own_machine
 from volt.host.facts import folders, probe_machine
@@ -333,14 +334,27 @@ def test_without_it_there_are_the_hosts_resolvers_and_it_is_said(volt, machine, 
     assert keepers() == ()
 
 
-def test_one_that_cannot_start_ends_the_launch_with_its_own_words(volt, machine):
-    """Somebody has taken the port of this one address."""
-    ip("link", "add", "volt0", "type", "bridge")
-    ip("addr", "add", f"{SUBNET_GATEWAY}/16", "dev", "volt0")
-    machine.serve("tcp", SUBNET_GATEWAY, 53)
-    failed = volt.run("true", network=BRIDGE)
-    assert failed.returncode == 125
-    assert f"failed to create listening socket for {SUBNET_GATEWAY}" in failed.stderr.decode()
+def test_one_that_cannot_start_ends_the_launch_with_its_own_words_and_is_planned_without(tmp_path, busybox, volt_root):
+    """Somebody has taken the port since the plan was made, which is then forgotten; none is kept until he goes."""
+    one = front.Front(tmp_path, front.Installation(tmp_path))
+    root = front.small_root(tmp_path / "root", busybox)
+    sections = {"workload": {"command": ["cat", "/etc/resolv.conf"]}, "storage": {"rootfs": str(root)}}
+    manifest = one.manifest(network=BRIDGE, **sections)
+    front.let_age()
+    with own_machine() as machine:
+        named = one.planned("run", manifest).stdout
+        assert f"nameserver {SUBNET_GATEWAY}" in named.decode()
+        assert one.cached("run", manifest).stdout == named
+        until(lambda: not keepers(), "its end")
+        machine.serve("tcp", "0.0.0.0", 53)
+        failed = one("run", manifest)
+        assert failed.returncode == 125
+        assert f"failed to create listening socket for {SUBNET_GATEWAY}" in failed.stderr.decode()
+        for _ in range(2):
+            assert SUBNET_GATEWAY not in one.planned("run", manifest).stdout.decode()
+        machine.started[0].kill()
+        machine.started[0].wait()
+        assert one.planned("run", manifest).stdout == named
 
 
 # ── ends

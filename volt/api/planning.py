@@ -55,7 +55,7 @@ def planned(
     """
     from volt.host.facts import folders, probe, probe_machine
     from volt.host.profiles import profile_path, shipped_profile
-    from volt.host.watch import watch_facts, watch_machine, watch_workload
+    from volt.host.watch import watch_facts, watch_machine, watch_resolver, watch_workload
     from volt.manifest import locate
     from volt.model.values import replace
     from volt.plan.assemble import make_plan
@@ -81,6 +81,8 @@ def planned(
     require_mountable(replace(facts, image=image))
     facts = replace(probe(workload, replace(facts, image=image), network=network, fresh=call.fresh), landlock=landlock)
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
+    if watch:
+        watch_resolver(watch, facts)
     try:
         made = make_plan(workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:

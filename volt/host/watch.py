@@ -192,6 +192,12 @@ def _watch_bridge(watch: Watch, workload: Workload) -> None:
         watch.file(path_of(workload.network.name))
 
 
+def watch_resolver(watch: Watch, facts: Facts) -> None:
+    """What is in the way of the resolver that is installed leaves no trace when it goes."""
+    resolver = facts.bridge.resolver if facts.bridge else None
+    watch.certain &= not (resolver and resolver.program and resolver.problem)
+
+
 def _watch_limits(watch: Watch, workload: Workload) -> None:
     import resource
 

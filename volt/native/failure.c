@@ -17,6 +17,8 @@ static const struct {
     {OP_CLAIM_NAME, 0, "wait for its end, or give the workload another name"},
     {OP_CLAIM_UIDS, 0, "every range of uids is in use: end a run first"},
     {OP_CLAIM_PORTS, 0, "publish another port of the host's, or end what holds this one"},
+    {OP_ENSURE_RESOLVER, 0,
+     "leave port 53 of that address to it, or write dns in [network]; the next launch is planned anew"},
     {OP_SET_MOUNT, EINVAL,
      "this file system cannot be mounted with mapped ids: keep the folder on ext4, xfs, btrfs or tmpfs (kernel 6.3)"},
     {OP_SET_MOUNT, EPERM, "this file system was mounted where its ids cannot be mapped again"},

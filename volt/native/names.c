@@ -1,6 +1,7 @@
 // The step that finds the resolver of a network, or has one started: a keeper outlives the launch that starts it.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define RESOLVER_STARTS 10000 // milliseconds until it answers, another launch's or one that ends before it too
 #define LOOK_EVERY 500000     // nanoseconds
+#define KEPT_PLANS "/plans/"  // volt/native/lookup.c, wherever the state is
 #define LAST_WORDS 400        // bytes of what a program wrote that does not start
 
 // ── starting a keeper
@@ -65,6 +67,14 @@ static int start_keeper(struct context *context, const struct step_ensure_resolv
 
 // ── finding it
 
+// A plan that was kept does not know of what has come into a resolver's way since: the next launch makes another.
+static void forget_plan(const struct context *context) {
+    char path[PATH_MAX];
+    ssize_t length = readlink(format_text("/proc/self/fd/%d", context->plan), path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = '\0';
+    if (strstr(path, KEPT_PLANS)) unlink(path);
+}
+
 static int refuse_silent(struct context *context, const struct step_ensure_resolver *step) {
     char text[LAST_WORDS];
     const char *path = format_text("%s.log", step->path);
@@ -74,6 +84,7 @@ static int refuse_silent(struct context *context, const struct step_ensure_resol
     text[got < 0 ? 0 : got] = '\0';
     char *line = text + strspn(text, "\n");
     line[strcspn(line, "\n")] = '\0';
+    forget_plan(context);
     return refuse(context, 0, "the resolver does not start: %s", line[0] ? line : path);
 }
 
