@@ -422,10 +422,10 @@ class EnsureRules(Step):
 class ForgetConnections(Step):
     """Before somebody else has {address}, delete what connection tracking knows of connections translated for it. `ask`
     looks for the notes that the rules make of such, behind one message that finds their place. Where there are some,
-    `silence` lets nothing more out of a link that is still there, and `forget` takes the notes away; then each list of
-    `lists` that a note stands for is gone through, and its connections deleted; where that fails, `again` makes all
-    notes again; and `waiting` drops what the host could not deliver yet. This is done for a dead workload when the
-    launch comes to it, and at the end for its own. linux/netfilter/nfnetlink_conntrack.h"""
+    `forget` takes the notes away and lets nothing more out of a link that is still there; then each list of `lists`
+    that a note stands for is gone through, and its connections deleted; where that fails, `again` makes all notes
+    again; and `waiting` drops what the host could not deliver yet. This is done for a dead workload when the launch
+    comes to it, and at the end for its own. linux/netfilter/nfnetlink_conntrack.h"""
 
     name = "forget-connections"
     calls = ("sendto",)
@@ -434,7 +434,6 @@ class ForgetConnections(Step):
     lists: Messages
     forget: Messages
     again: Messages
-    silence: Messages
     waiting: Messages
 
 

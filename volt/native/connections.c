@@ -182,12 +182,11 @@ static int delete_noted(struct context *context, int netlink, struct bytes lists
     return result;
 }
 
-// The link is silenced first: what a dead workload's network namespace still sends would be tracked again, and the link
-// itself takes 15 ms to go. Then the notes go: what begins from here on is noted anew. Of tables that are gone nothing has
-// to be taken out.
+// Before the connections go the notes: what begins from here on is noted anew. With them the link is silenced: what a dead
+// workload's network namespace still sends would be tracked again, and the link itself takes 15 ms to go. Of tables that
+// are gone nothing has to be taken out.
 static int forget_noted(struct context *context, int netlink, const struct step_forget_connections *step,
                         unsigned noted) {
-    if (send_request(context, netlink, fill_messages(context, step->silence), ENOENT) < 0) return -1;
     if (send_request(context, netlink, fill_messages(context, step->forget), ENOENT) < 0) return -1;
     int result = any_tracked() ? delete_noted(context, netlink, fill_messages(context, step->lists), noted) : 0;
     // What was translated already waits until the host knows who has the address: up to 200 KiB of it, arp(7).

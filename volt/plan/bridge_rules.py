@@ -127,10 +127,10 @@ def permit(gateway6: IPv6Interface | None) -> Message:
     return slotted(nft.batch([ON_BRIDGE.element(keys, key) for keys, key in _permitted(gateway6)]))
 
 
-def silence(gateway6: IPv6Interface | None) -> Message:
+def silence(gateway6: IPv6Interface | None) -> list[nft.Body]:
     """Nothing may come out of it. What is not there could not be taken away: so all is added first."""
     steps = (ON_BRIDGE.element, ON_BRIDGE.without)
-    return slotted(nft.batch([step(keys, key) for step in steps for keys, key in _permitted(gateway6)]))
+    return [step(keys, key) for step in steps for keys, key in _permitted(gateway6)]
 
 
 def _permitted(gateway6: IPv6Interface | None) -> Iterator[tuple[nft.Keys, bytes]]:

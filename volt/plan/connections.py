@@ -84,14 +84,13 @@ def rules(table: nft.Table, sent: Sequence[bytes], reached: Sequence[bytes]) -> 
 # ── of one workload
 
 
-def forgotten(table: nft.Table, gateway6: IPv6Interface | None, silence: Message) -> ForgetConnections:
+def forgotten(table: nft.Table, gateway6: IPv6Interface | None, silence: list[nft.Body]) -> ForgetConnections:
     """All of them, before the address is used and after. `silence` keeps a dead workload from having more."""
     return ForgetConnections(
         ask=_ask(table, gateway6),
         lists=lists(gateway6),
-        forget=_forget(table, gateway6),
+        forget=_forget(table, gateway6, silence),
         again=note(table, gateway6),
-        silence=silence,
         waiting=links.forget_neighbour(gateway6),
         note="of who had the address before",
     )
@@ -113,10 +112,11 @@ def note(table: nft.Table, gateway6: IPv6Interface | None) -> Message:
     return slotted(nft.batch([table.element(kind.noted, key) for kind, key in _own(gateway6)]))
 
 
-def _forget(table: nft.Table, gateway6: IPv6Interface | None) -> Message:
-    """No note stays. What is not there could not be taken away, and would keep the others: so all are added first."""
+def _forget(table: nft.Table, gateway6: IPv6Interface | None, first: list[nft.Body]) -> Message:
+    """No note stays. What is not there could not be taken away, and would keep the others: so all are added first. All
+    in one batch: one behind another that deletes waits for it, some 10 ms."""
     steps = (table.element, table.without)
-    return slotted(nft.batch([step(kind.noted, key) for step in steps for kind, key in _own(gateway6)]))
+    return slotted(nft.batch([*first, *(step(kind.noted, key) for step in steps for kind, key in _own(gateway6))]))
 
 
 def _own(gateway6: IPv6Interface | None) -> Iterator[tuple[Kind, bytes]]:
