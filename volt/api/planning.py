@@ -81,14 +81,12 @@ def planned(
     require_mountable(replace(facts, image=image))
     facts = replace(probe(workload, replace(facts, image=image), network=network, fresh=call.fresh), landlock=landlock)
     text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
-    if watch:
-        watch_resolver(watch, facts)
+    watch_resolver(watch, facts)
     try:
         made = make_plan(workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
         found = policy.locate(error.findings) if policy else error.findings
-        found = located(found, landlock) if landlock else found
-        raise ManifestError(locate(found, read)) from None
+        raise ManifestError(locate(located(found, landlock) if landlock else found, read)) from None
     return made, facts
 
 

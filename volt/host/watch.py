@@ -192,10 +192,11 @@ def _watch_bridge(watch: Watch, workload: Workload) -> None:
         watch.file(path_of(workload.network.name))
 
 
-def watch_resolver(watch: Watch, facts: Facts) -> None:
+def watch_resolver(watch: Watch | None, facts: Facts) -> None:
     """What is in the way of the resolver that is installed leaves no trace when it goes."""
     resolver = facts.bridge.resolver if facts.bridge else None
-    watch.certain &= not (resolver and resolver.program and resolver.problem)
+    if watch and resolver and resolver.program and resolver.problem:
+        watch.certain = False
 
 
 def _watch_limits(watch: Watch, workload: Workload) -> None:
