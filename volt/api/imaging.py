@@ -43,8 +43,8 @@ def import_image(
     platform: str = "",
     progress: Progress | None = None,
 ) -> Image:
-    """Bring in the file tree of a folder, or of a tar archive, plain or compressed with gzip, bzip2 or xz: by its path,
-    `-` for standard input, or an open binary file. It gets the name `reference`, which then is no other tree's.
+    """Bring in the file tree of a folder, or of a tar archive, plain or compressed with gzip, bzip2, xz or zstd: by its
+    path, `-` for standard input, or an open binary file. It gets the name `reference`, which then is no other tree's.
 
     Where that holds layers, as an OCI layout does or what docker save writes, the tree is what they come to: those of
     the image that is called `image` there, or of the only one; of several architectures the one of `platform`
@@ -71,6 +71,7 @@ def import_image(
                 raise StoreError(f"{shown} holds no layers", hint="leave out --image and --platform")
             made = image_of(named, transaction.put_tree(root), root, _absolute(shown))
             made = replace(made, left_out=dict(intake.left_out), config=config)
+            records.require_short(made)
             transaction.commit()
             records.write(state, made)
     return made

@@ -58,8 +58,9 @@ def _fetch(workload: Workload, state: str, pull: PullPolicy, watch: Watch | None
     from volt.api.pulling import has_registry, pull_image
 
     written = workload.image or ""
-    if pull == "always" and watch:
-        watch.certain = False  # who asks the registry each time has no plan for later
+    if pull == "always":
+        if watch:
+            watch.certain = False  # who asks the registry each time has no plan for later
     elif by_name(written, state, None)[0].there or not has_registry(written):
         return
     pull_image(written, platform=workload.platform or "")

@@ -11,15 +11,16 @@ from volt.api.imaging import architecture, image_of, require_root, told
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
-from volt.host.settings import Settings, read_settings
+from volt.host.settings import HOST, Settings, read_settings
 from volt.images import records
 from volt.images.config import parsed
 from volt.images.manifest import INDEXES, Blob, Packed, listed, packed
-from volt.images.reference import Reference, parse, registry_of
+from volt.images.reference import HUB, Reference, parse, registry_of
 from volt.model.values import replace
 from volt.store.locks import adding
-from volt.store.place import PREFIX, make_store
+from volt.store.place import PREFIX, Store, make_store
 from volt.store.transaction import Transaction
+from volt.store.tree import objects
 
 if TYPE_CHECKING:
     from volt.images.records import Image
@@ -46,13 +47,13 @@ def pull_image(written: str, *, platform: str = "", progress: Progress | None = 
     with told(f"{written} cannot be pulled"):
         make_store(state)
         with fetching(state):
-            registry, image, manifest = _found(named, wanted)
-            if kept := _kept(named, manifest, state):
+            registry, image, digests = _found(named, wanted)
+            if kept := _kept(named, digests, state):
                 return kept
             blobs = (image.config, *image.layers)
             download(registry, blobs, state, _telling(blobs, progress))
             source = f"{registry.host}/{registry.repository}"
-            return _taken(named, image, state, _unpacking(progress), {"source": source, "manifest": manifest})
+            return _taken(named, image, state, _unpacking(progress), {"source": source, **digests})
 
 
 def has_registry(written: str) -> bool:
@@ -65,15 +66,21 @@ def has_registry(written: str) -> bool:
     return bool(registry_of(named.name)[0] or read_settings().registry)
 
 
-def _kept(named: Reference, manifest: str, state: str) -> Image | None:
-    """An image that is the same in its registry, by its new name too."""
-    with adding(make_store(state).path):
+def _kept(named: Reference, digests: dict[str, str], state: str) -> Image | None:
+    """An image that is the same in its registry, and whole here, by its new name too."""
+    store = make_store(state)
+    with adding(store.path):
         for one in records.images(state):
-            if one.manifest == manifest:
-                found = replace(one, name=named.name, version=named.version)
+            if one.manifest == digests["manifest"] and _is_whole(store, one.digest):
+                found = replace(one, name=named.name, version=named.version, **digests)
                 records.write(state, found)
                 return found
     return None
+
+
+def _is_whole(store: Store, tree: str) -> bool:
+    """Whether `volt store verify --repair` has taken nothing of it away."""
+    return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
 
 
 def _taken(
@@ -88,13 +95,18 @@ def _taken(
         intake = Intake(transaction, progress=progress)
         root, config = merge(image, lambda blob: opened(blob, state), intake)
         made = image_of(named, transaction.put_tree(root), root, more["source"])
-        made = replace(made, left_out=dict(intake.left_out), config=config, manifest=more["manifest"])
+        made = replace(made, left_out=dict(intake.left_out), config=config)
+        made = replace(made, manifest=more["manifest"], index=more["index"])
+        records.require_short(made)
         transaction.commit()
         records.write(state, made)
     return made
 
 
-def _found(named: Reference, wanted: str) -> tuple[Registry, Packed, str]:
+Found = tuple["Registry", Packed, dict[str, str]]  # and the digests: of the manifest, and of what it was chosen from
+
+
+def _found(named: Reference, wanted: str) -> Found:
     """The repository that has the image, and what its manifest says, with the digest of that. A mirror is asked first,
     and where it fails the registry itself."""
     settings = read_settings()
@@ -103,27 +115,33 @@ def _found(named: Reference, wanted: str) -> tuple[Registry, Packed, str]:
     if not host:
         raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
     mirror = registries.access(host, settings.registries).mirror
+    if host == HUB and "/" not in repository:
+        repository = f"library/{repository}"
     if mirror:
         try:
             return _at(mirror, repository, named, wanted, settings)
-        except RegistryError:
+        except (RegistryError, StoreError):
             pass  # what it does not have is no mistake
     return _at(host, repository, named, wanted, settings)
 
 
-def _at(host: str, repository: str, named: Reference, wanted: str, settings: Settings) -> tuple[Registry, Packed, str]:
+def _at(host: str, repository: str, named: Reference, wanted: str, settings: Settings) -> Found:
     from volt.images.registry import Registry
 
     registry = Registry(registries.access(host, settings.registries), repository)
     data, kind = registry.manifest(named)
+    first = data
     for _ in range(4):  # indexes in indexes
         if kind not in INDEXES:
             break
         found = [one for one in listed(parsed(data, "the index")) if one.architecture in ("", wanted)]
+        found.sort(key=lambda one: one.architecture != wanted)
         if not found:
             raise RegistryError(f"{host} has {named.name}:{named.version} for no {wanted}")
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
-    return registry, packed(parsed(data, "the manifest")), f"{PREFIX}{hashlib.sha256(data).hexdigest()}"
+    manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
+    digests = {"manifest": manifest, "index": index if first is not data else ""}
+    return registry, packed(parsed(data, "the manifest")), digests
 
 
 def _telling(blobs: tuple[Blob, ...], progress: Progress | None) -> Callable[[int], None]:
@@ -150,6 +168,8 @@ def log_in(host: str, user: str, password: str) -> None:
     from volt.images.registry import Registry
 
     require_root()
+    if not HOST.fullmatch(host):
+        raise RegistryError(f"{host!r} is no registry", hint="write HOST or HOST:PORT")
     Registry(registries.access(host, read_settings().registries), "").log_in(user, password)
     with told(f"who you are to {host} cannot be kept"):
         registries.keep_credentials(host, user, password)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volt.api.planning import Source, resolved
-from volt.errors import HostUnfit, ManifestError, NoSuchImage
+from volt.errors import HostUnfit, ManifestError, NoSuchImage, StoreError
 from volt.images.defaults import filled
 from volt.images.records import HINT
 from volt.images.reference import URL
@@ -17,6 +17,8 @@ from volt.manifest import show as as_manifest
 from volt.model.findings import Place
 from volt.model.values import replace
 from volt.store.place import PREFIX
+
+_IMAGE = "image "  # where a value is from that an image gives
 
 if TYPE_CHECKING:
     from volt.manifest import Resolved
@@ -33,9 +35,20 @@ def lock(manifest: Source, *, variables: Mapping[str, str] | None = None, base: 
     """The same, for keeping: it means one tree for good. Raises ManifestError, NoSuchImage where its image is not
     there, StoreError, HostUnfit without root."""
     pinned = _pinned(_whole(manifest, variables, base))
+    if (
+        pinned.workload
+        and pinned.workload.env_file
+        and any(key.startswith("workload.env.") for key in _of_image(pinned))
+    ):
+        what = "what the image sets comes before the env_file, which no manifest can say"
+        raise StoreError(what, hint="write into [workload.env] what has to hold, and lock that")
     if pinned.workload and pinned.workload.image:
         raise NoSuchImage(f"there is no image {pinned.workload.image}", hint=HINT)
     return as_manifest(pinned)
+
+
+def _of_image(read: Resolved) -> list[str]:
+    return [key for key, place in read.origins.items() if place.file.startswith(_IMAGE)]
 
 
 def _whole(manifest: Source, variables: Mapping[str, str] | None, base: str | Path | None) -> Resolved:
@@ -64,6 +77,6 @@ def _pinned(read: Resolved) -> Resolved:
     keys += tuple(f"workload.env.{name}" for name in env if name not in workload.env)
     root = f"{URL}{PREFIX}{found.digest}"
     made = replace(made, image=None, storage=replace(made.storage, rootfs=root), env={**env, **workload.env})
-    place = Place(f"image {workload.image}")
+    place = Place(f"{_IMAGE}{workload.image}")
     origins = {**read.origins, **dict.fromkeys(("storage.rootfs", *keys), place)}
     return replace(read, workload=made, origins=origins)

@@ -28,7 +28,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DIR|TAR",
-        help="A folder, or a tar archive, plain or compressed with gzip, bzip2 or xz; - for standard input.",
+        help="A folder, or a tar archive, plain or compressed with gzip, bzip2, xz or zstd; - for standard input.",
         show_default=False,
         autocompletion=any_file,
     ),

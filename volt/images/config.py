@@ -11,6 +11,7 @@ from volt.errors import StoreError
 from volt.model.values import Value, field, kinds
 
 CONFIG_MOST = 4 << 20  # bytes
+_STEPS_MOST = 1000  # of a history
 _LISTS = {"entrypoint": "Entrypoint", "command": "Cmd", "env": "Env"}
 _SETS = {"ports": "ExposedPorts", "volumes": "Volumes"}
 _WORDS = {"user": "User", "workdir": "WorkingDir", "stop_signal": "StopSignal"}
@@ -60,7 +61,7 @@ def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
     found |= {name: tuple(sorted(_of(inner, key, dict))) for name, key in _SETS.items()}
     found |= {name: _of(known, name, str) for name in ("architecture", "variant", "created")}
     labels = _of(inner, "Labels", dict)
-    history = tuple(_layer(one) for one in _of(known, "history", list))
+    history = tuple(_layer(one) for one in _of(known, "history", list)[:_STEPS_MOST])
     config = ImageConfig(
         **found, system=_of(known, "os", str), labels={key: str(labels[key]) for key in labels}, history=history
     )
@@ -105,11 +106,21 @@ def _of(known: Mapping[str, Any], key: str, kind: type) -> Any:
         return kind()
     if not isinstance(value, kind):
         raise StoreError(f"the image's config: {key} is not {_CALLED[kind]}")
+    if isinstance(value, str):
+        _require_text(key, value)
     return value
+
+
+def _require_text(key: str, value: str) -> None:
+    """Of words that a program can be given."""
+    if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
+        raise StoreError(f"the image's config: {key} has what no text has")
 
 
 def _strings(known: Mapping[str, Any], key: str) -> tuple[str, ...]:
     found = _of(known, key, list)
     if not all(isinstance(one, str) for one in found):
         raise StoreError(f"the image's config: {key} has more than strings in it")
+    for one in found:
+        _require_text(key, one)
     return tuple(found)

@@ -34,12 +34,12 @@ def _user(written: str) -> User | None:
 
 
 def _account(written: str) -> str | int:
-    return int(written) if written.isascii() and written.isdecimal() else written
+    return int(written) if written.isascii() and written.isdecimal() and len(written) < 11 else written
 
 
 def _signal(written: str) -> str:
     """Without SIG, as a workload has it; "" for none and for one that a manifest cannot name."""
     name = written.upper().removeprefix("SIG")
-    if name.isascii() and name.isdecimal():
+    if name.isascii() and name.isdecimal() and len(name) < 3:
         return NAMES[int(name) - 1] if 0 < int(name) <= len(NAMES) else ""
     return name if name in NAMES else ""

@@ -48,7 +48,7 @@ def _one(registry: Registry, blob: Blob, state: str, tell: Tell, stop: Event) ->
         transfer = _Transfer(registry, blob, file, tell)
         transfer.go_on(stop)
         if not stop.is_set():
-            transfer.require()
+            transfer.require(stop)
 
 
 class _Transfer:
@@ -60,7 +60,8 @@ class _Transfer:
         while piece := file.read(1 << 20):
             self._known.update(piece)
         tell(file.tell())
-        if file.tell() > blob.size or (file.tell() == blob.size and self._known.hexdigest() != blob.digest):
+        self._begun = file.tell() > 0
+        if file.tell() > blob.size or (file.tell() == blob.size and not self._is_whole()):
             self._start_again()
 
     def go_on(self, stop: Event) -> None:
@@ -71,13 +72,20 @@ class _Transfer:
             self._start_again()
             self._append(stop)
 
-    def require(self) -> None:
-        """Raises RegistryError where it is another than it should be."""
+    def require(self, stop: Event) -> None:
+        """Raises RegistryError where it is another than it should be; what lay there before may have been wrong."""
+        if self._begun and not self._is_whole():
+            self._start_again()
+            self._append(stop)
+        if stop.is_set() or self._is_whole():
+            return
         found, size = self._known.hexdigest(), self._file.tell()
-        if found != self._blob.digest or size != self._blob.size:
-            self._file.truncate(0)
-            what = f"{size} bytes of sha256:{found} for the {self._blob.size} of {self._blob}"
-            raise RegistryError(f"{self._registry.host} gave {what}")
+        self._file.truncate(0)
+        what = f"{size} bytes of sha256:{found} for the {self._blob.size} of {self._blob}"
+        raise RegistryError(f"{self._registry.host} gave {what}")
+
+    def _is_whole(self) -> bool:
+        return self._known.hexdigest() == self._blob.digest and self._file.tell() == self._blob.size
 
     def _append(self, stop: Event) -> None:
         if self._file.tell() == self._blob.size:
@@ -93,4 +101,4 @@ class _Transfer:
         self._tell(-self._file.tell())
         self._file.seek(0)
         self._file.truncate()
-        self._known = hashlib.sha256()
+        self._known, self._begun = hashlib.sha256(), False

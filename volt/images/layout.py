@@ -19,7 +19,7 @@ from volt.store.tree import Node, text
 
 Open = Callable[[str], BinaryIO]  # the content of a file by its digest
 _LAYOUT, _INDEX, _SAVED = b"oci-layout", b"index.json", b"manifest.json"
-_DEEPEST = 4  # indexes in indexes
+_DEEPEST, _LISTED_MOST = 4, 1000  # indexes in indexes, and lines of all of them
 _CONFIG = re.compile(rb"[0-9a-f]{64}\.json")  # what docker save calls it
 _LINKS = 8  # on the way to one layer
 Found = tuple[Packed, tuple[str, ...]]  # an image, and what it is called
@@ -41,6 +41,8 @@ def find_image(root: Node, read: Open, wanted: str, architecture: str) -> Packed
     if len(named) == 1:
         return named.pop()
     there = ", ".join(sorted({label for _, labels in found for label in labels})) or "some without a name"
+    if not found and layout.odd:
+        raise layout.odd
     if not found:
         raise StoreError(f"there is no image for {architecture} in it")
     if wanted:
@@ -53,7 +55,9 @@ class _Layout:
 
     def __init__(self, root: Node, read: Open) -> None:
         self.top = root.children or {}
+        self.odd: StoreError | None = None  # why a manifest was none of an image
         self._read = read
+        self._count = 0
 
     def images(self, architecture: str) -> Iterator[Found]:
         index = self._parsed(self._file(_INDEX).digest, "index.json")
@@ -63,23 +67,36 @@ class _Layout:
         if depth > _DEEPEST:
             raise StoreError(f"there are more than {_DEEPEST} indexes in each other")
         for one in listed(index):
+            self._count += 1
+            if self._count > _LISTED_MOST:
+                raise StoreError(f"there are more than {_LISTED_MOST} manifests in it")
             if one.is_index:
                 yield from self._listed(self._blob(one.blob), wanted, labels or one.labels, depth + 1)
             elif one.architecture in ("", wanted):
-                image = packed(self._blob(one.blob))
-                for blob in (image.config, *image.layers):
-                    self._check(blob)
-                yield image, labels or one.labels
+                yield from self._image(one.blob, labels or one.labels)
+
+    def _image(self, blob: Blob, labels: tuple[str, ...]) -> Iterator[Found]:
+        """Signatures and lists of contents lie beside images."""
+        manifest = self._blob(blob)
+        try:
+            image = packed(manifest)
+        except StoreError as error:
+            self.odd = error
+            return
+        for each in (image.config, *image.layers):
+            self._check(each)
+        yield image, labels
 
     def saved(self) -> Iterator[Found]:
         """Of docker save: a list of images, each with the paths of its config and its layers."""
         for one in self._list(self._file(_SAVED)):
             config, layers = one.get("Config"), one.get("Layers")
-            if not isinstance(config, str) or not isinstance(layers, list):
+            tags = one.get("RepoTags") or []
+            if not isinstance(config, str) or not isinstance(layers, list) or not isinstance(tags, list):
                 raise StoreError("manifest.json is damaged: an image has no Config or no Layers")
-            found = [self._file(path.encode("utf-8", "surrogateescape")) for path in (config, *map(str, layers))]
+            found = [self._file(path.encode("utf-8", "replace")) for path in (config, *map(str, layers))]
             about, *blobs = (Blob(node.digest, node.size) for node in found)
-            yield Packed(about, tuple(blobs)), tuple(map(str, one.get("RepoTags") or ()))
+            yield Packed(about, tuple(blobs)), tuple(map(str, tags))
 
     # ── files
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from volt.errors import StoreError
+from volt.images.config import CONFIG_MOST
 from volt.model.values import Value
 from volt.store.place import PREFIX, is_digest
 
@@ -18,7 +19,7 @@ _LAYERS = (
     *(f"application/vnd.oci.image.layer.v1.tar{packed}" for packed in ("", "+gzip", "+zstd")),
     *(f"application/vnd.docker.image.rootfs.diff.tar{packed}" for packed in ("", ".gzip", ".zstd")),
 )
-SIZE_MOST = 64 << 30  # bytes of one blob
+SIZE_MOST, ALL_MOST = 64 << 30, 256 << 30  # bytes of one blob, and of an image
 LAYERS_MOST = 512
 
 
@@ -76,7 +77,10 @@ def packed(manifest: Mapping[str, Any]) -> Packed:
     for one in layers:
         if one.get("mediaType") not in _LAYERS:
             raise StoreError(f"a layer is of a kind that is not taken: {one.get('mediaType')}")
-    return Packed(blob(config), tuple(map(blob, layers)))
+    found = Packed(blob(config), tuple(map(blob, layers)))
+    if found.config.size > CONFIG_MOST or sum(one.size for one in found.layers) > ALL_MOST:
+        raise StoreError(f"the image is larger than {ALL_MOST} bytes, or its config than {CONFIG_MOST}")
+    return found
 
 
 def blob(descriptor: Mapping[str, Any]) -> Blob:

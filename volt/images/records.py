@@ -11,7 +11,7 @@ from contextlib import suppress
 from volt.errors import NoSuchImage, StoreError
 from volt.images.config import CONFIG_MOST, ImageConfig, document, of_document
 from volt.images.reference import Reference, parse
-from volt.model.values import Value, kinds
+from volt.model.values import Value, kinds, replace
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store, is_digest
 from volt.store.transaction import UNFINISHED, sync_folder, write_whole
@@ -27,7 +27,8 @@ class Image(Value):
     `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
     those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
     with the number of files that had them. `config` is what an image of layers says about itself, None of a tree;
-    `manifest` is the digest, `sha256:…`, that it has in the registry that it is from."""
+    `manifest` is the digest, `sha256:…`, that it has in the registry that it is from, and `index` that of what was
+    chosen from there, "" where there was no choice."""
 
     name: str
     version: str
@@ -39,6 +40,7 @@ class Image(Value):
     left_out: dict[str, int]
     config: ImageConfig | None = None
     manifest: str = ""
+    index: str = ""
 
     @property
     def digest(self) -> str:
@@ -80,8 +82,9 @@ def _read(where: str) -> Image:
         known = json.loads(data)
         version = known["record"]
         config = of_document(known["config"]) if known.get("config") else None
-        given = {name: known[name] for name in kinds(Image) if name not in ("config", "manifest")}
-        image = Image(**given, config=config, manifest=str(known.get("manifest", "")))
+        later = {name: str(known.get(name, "")) for name in ("manifest", "index")}
+        given = {name: known[name] for name in kinds(Image) if name not in ("config", *later)}
+        image = replace(Image(**given), config=config, **later)
         sound = is_digest(image.digest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{where} is damaged", hint="remove it and import the image again") from error
@@ -99,13 +102,26 @@ def sweep(state: str) -> None:
 
 
 def write(state: str, image: Image) -> None:
-    """Give a tree this record. The caller holds the store as `adding` does. Raises OSError."""
+    """Give a tree this record. The caller holds the store as `adding` does. Raises StoreError for one that is too
+    long to be read again, OSError."""
     with suppress(FileExistsError):
         os.mkdir(folder(state), 0o700)
+    reference = Reference(image.name, image.version, image.digest)
+    write_whole(path(state, reference), _encoded(image))
+
+
+def require_short(image: Image) -> None:
+    """Raises StoreError for one whose record would be too long to be read again."""
+    _encoded(image)
+
+
+def _encoded(image: Image) -> bytes:
     known = {"record": VERSION, **{name: getattr(image, name) for name in kinds(Image)}}
     known["config"] = document(image.config) if image.config else None
-    reference = Reference(image.name, image.version, image.digest)
-    write_whole(path(state, reference), json.dumps(known, indent=1).encode() + b"\n")
+    data = json.dumps(known, ensure_ascii=False).encode() + b"\n"
+    if len(data) > _MOST:
+        raise StoreError(f"what the image says about itself has more than {_MOST} bytes")
+    return data
 
 
 def find(state: str, word: str) -> Image:
@@ -130,7 +146,7 @@ def exact(state: str, wanted: Reference) -> Image | None:
         image = _read(path(state, wanted))
     except FileNotFoundError:
         return None
-    if wanted.digest and f"{PREFIX}{wanted.digest}" not in (image.tree, image.manifest):
+    if wanted.digest and f"{PREFIX}{wanted.digest}" not in (image.tree, image.manifest, image.index):
         raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}", hint=HINT)
     return image
 

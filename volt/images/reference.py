@@ -9,6 +9,7 @@ from volt.model.values import Value
 from volt.store.place import PREFIX, is_digest
 
 LATEST = "latest"
+HUB = "docker.io"  # what other tools mean where a name has no registry
 URL = "cas://"
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*(?::\d+)?/)?{_PART}(?:/{_PART})*", re.ASCII)

@@ -16,25 +16,27 @@ from urllib.parse import urlsplit
 import requests
 from oras.provider import Registry as Oras
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from volt.errors import RegistryError
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
+from volt.images.reference import HUB
 
 if TYPE_CHECKING:
     from volt.images.reference import Reference
     from volt.model.registries import Access
 
-HUB, HUB_HOST = "docker.io", "registry-1.docker.io"
+HUB_HOST, HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # as docker login has it
 _DEADLINES = (10, 30)  # seconds: until it is connected, between two pieces
 _PIECE = 1 << 20
 _SLOW, _PATIENCE = 1 << 10, 60  # bytes a second at least, after so many seconds
 _OK, _PARTIAL, _NOT_FOUND = 200, 206, 404
-_REFUSED = (401, 403)
+_UNKNOWN, _REFUSED = 401, (401, 403)
 # Without oras's five attempts, which take four minutes to say what the first one said.
 _request: Any = Oras.do_request.__wrapped__
-_ACCEPT = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
+_ACCEPT = {"Accept-Encoding": "identity", "Accept": ", ".join((*MANIFESTS, *INDEXES))}
 
 
 class Registry:
@@ -42,13 +44,13 @@ class Registry:
 
     def __init__(self, access: Access, repository: str) -> None:
         self.host = HUB_HOST if access.host == HUB else access.host
-        self.repository = f"library/{repository}" if access.host == HUB and "/" not in repository else repository
+        self.repository = repository
         self._access, self._guard = access, _Guard(self.host, access)
         self._base = f"{'http' if access.http else 'https'}://{self.host}/v2"
         self._oras = self._session(self._asked_for())
         # Docker's formats. What oras would read by itself are the caller's own files once more.
         self._oras.auth._auth_config = _merged(access.files)  # noqa: SLF001
-        for name in (_HUB_KEY if access.host == HUB else access.host, self.host):
+        for name in (access.host, *((_HUB_KEY,) if access.host == HUB else ()), self.host):
             if self._oras.auth._load_auth(name):  # noqa: SLF001
                 break
 
@@ -83,7 +85,12 @@ class Registry:
             if answer.status_code == _NOT_FOUND:
                 raise RegistryError(f"{self.host} has no {self.repository}:{asked}")
             self._require(answer, _OK)
-            data = _bounded(answer)
+            try:
+                data = b"".join(_pieces(answer, CONFIG_MOST))
+            except _TooMuchError as error:
+                raise RegistryError(f"the manifest has more than {CONFIG_MOST} bytes") from error
+            except requests.RequestException as error:
+                raise self._unreachable(error) from error
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = hashlib.sha256(data).hexdigest()
         if reference.digest and digest != reference.digest:
@@ -96,7 +103,7 @@ class Registry:
     def blob(self, blob: Blob, begun: int = 0) -> Iterator[bytes]:
         """The bytes of a blob from `begun` on, never more than it has; the caller compares them with its digest.
         Raises RegistryError; ResumeError where the registry begins at the start again."""
-        headers = {"Range": f"bytes={begun}-"} if begun else {}
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begun}-"} if begun else {})}
         with self._ask(f"blobs/{blob}", headers) as answer:
             if begun and answer.status_code == _OK:
                 raise ResumeError
@@ -104,16 +111,10 @@ class Registry:
             yield from self._pieces(answer, blob, begun)
 
     def _pieces(self, answer: requests.Response, blob: Blob, begun: int) -> Iterator[bytes]:
-        start, got = time.monotonic(), 0
         try:
-            for piece in answer.iter_content(_PIECE):
-                got += len(piece)
-                if begun + got > blob.size:
-                    raise RegistryError(f"{self.host} sends more than the {blob.size} bytes of blob {blob}")
-                yield piece
-                waited = time.monotonic() - start
-                if waited > _PATIENCE and got < waited * _SLOW:
-                    raise RegistryError(f"{self.host} sends less than {_SLOW} bytes a second")
+            yield from _pieces(answer, blob.size - begun)
+        except _TooMuchError as error:
+            raise RegistryError(f"{self.host} sends more than the {blob.size} bytes of blob {blob}") from error
         except requests.RequestException as error:
             raise self._unreachable(error) from error
 
@@ -121,6 +122,7 @@ class Registry:
         return self._get(f"{self._base}/{self.repository}/{path}", headers)
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        kept = getattr(self._oras.auth, "token", None)
         try:
             answer: requests.Response = _request(self._oras, url, headers=dict(headers), stream=True)
         except requests.RequestException as error:
@@ -129,6 +131,10 @@ class Registry:
         except (ValueError, AttributeError) as error:  # oras: it was asked who we are, and had no answer
             self._guard.give_up()
             raise self._denied() from error
+        if answer.status_code == _UNKNOWN and kept:
+            answer.close()
+            self._oras.auth.token = None  # it may have come to its end, which oras does not think of
+            return self._get(url, headers)
         if answer.status_code in _REFUSED:
             answer.close()
             raise self._denied()
@@ -160,17 +166,19 @@ class _Guard(HTTPAdapter):
         super().__init__()
         self._own, self._http = {host, access.tokens}, access.http
         self._last = local()
-        self._domain = _domain(host)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         url = urlsplit(request.url or "")
-        there = str(url.netloc)
+        there = str(url.netloc).rpartition("@")[2]
         if url.scheme != "https" and not (self._http and there in self._own):
             raise requests.RequestException(f"{there} would be asked in the clear")
         if "Authorization" in request.headers and not self._belongs(there):
             raise requests.RequestException(f"{there} wants the credentials, and is another's")
         options["timeout"] = _DEADLINES
-        answer = self._last.answer = super().send(request, *args, **options)
+        answer = self._last.answer = super().send(request, *args, **{**options, "stream": True})
+        if not options.get("stream"):  # what oras asks for tokens
+            answer._content = b"".join(_pieces(answer, CONFIG_MOST, decode=True))  # noqa: SLF001 (as it reads itself)
+            answer._content_consumed = True  # noqa: SLF001
         return answer
 
     def give_up(self) -> None:
@@ -180,8 +188,8 @@ class _Guard(HTTPAdapter):
             answer.close()
 
     def _belongs(self, host: str) -> bool:
-        """The registry, what the settings name, and its domain's: auth.docker.io for registry-1.docker.io."""
-        return host in self._own or (self._domain != "" and _domain(host) == self._domain)
+        """The registry, and what the settings name; Docker's own has a host for tokens that everybody knows."""
+        return host in self._own or (HUB_HOST in self._own and host == HUB_TOKENS)
 
 
 def _merged(files: Iterable[str]) -> dict[str, Any]:
@@ -190,25 +198,33 @@ def _merged(files: Iterable[str]) -> dict[str, Any]:
     for path in files:
         with open(path, "rb") as file:
             known = parsed(file.read(CONFIG_MOST), path)
-        found["auths"] |= known.get("auths") or {}
-        found["credHelpers"] |= known.get("credHelpers") or {}
+        for key in ("auths", "credHelpers"):
+            of_hosts = known.get(key) or {}
+            if not isinstance(of_hosts, dict):
+                raise RegistryError(f"{path}: {key} is no table of registries")
+            found[key] |= {host: one for host, one in of_hosts.items() if isinstance(one, (str, dict))}
         found["credsStore"] = known.get("credsStore") or found["credsStore"]
     return found
 
 
-def _domain(host: str) -> str:
-    """The last two labels of a name, "" of what has fewer and of an address."""
-    labels = host.partition(":")[0].split(".")
-    return ".".join(labels[-2:]) if len(labels) > 1 and not labels[-1].isdecimal() else ""
+class _TooMuchError(requests.RequestException):
+    """More bytes than there can be."""
 
 
-def _bounded(answer: requests.Response) -> bytes:
-    found = bytearray()
-    for piece in answer.iter_content(_PIECE):
-        found += piece
-        if len(found) > CONFIG_MOST:
-            raise RegistryError(f"the manifest has more than {CONFIG_MOST} bytes")
-    return bytes(found)
+def _pieces(answer: requests.Response, most: int, *, decode: bool = False) -> Iterator[bytes]:
+    """As they come: whoever drips is left. Raises RequestException."""
+    start, got = time.monotonic(), 0
+    try:
+        while piece := answer.raw.read1(_PIECE, decode_content=decode):
+            got += len(piece)
+            if got > most:
+                raise _TooMuchError(f"more than {most} bytes")
+            yield piece
+            waited = time.monotonic() - start
+            if waited > _PATIENCE and got < waited * _SLOW:
+                raise requests.RequestException(f"it sends less than {_SLOW} bytes a second")
+    except HTTPError as error:
+        raise requests.RequestException(str(error)) from error
 
 
 def _cause(error: Exception) -> str:

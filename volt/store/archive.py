@@ -39,7 +39,7 @@ MOST_LINKS = 40  # as the kernel, path_resolution(7)
 
 
 def read_archive(file: BinaryIO, intake: Intake) -> Node:
-    """The tree of an archive, plain or compressed with gzip, bzip2 or xz, its content added to the transaction.
+    """The tree of an archive, plain or compressed with gzip, bzip2, xz or zstd, its content added to the transaction.
     Raises StoreError, OSError."""
     tree = Growing(intake)
     read_members(file, tree)
@@ -92,10 +92,10 @@ class _Nothing:
 
 
 def _add(tree: Growing, path: bytes, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    parts, intake = parts_of(path), tree.intake
+    parts, intake = tree.parts(path), tree.intake
     if member.type == tarfile.LNKTYPE:
         target = member.linkname.encode("utf-8", "surrogateescape")
-        tree.link(path, parts, parts_of(target))
+        tree.link(path, parts, tree.parts(target))
         intake.entry(path, tree.root)
         return
     if member.type not in _KINDS:
@@ -172,6 +172,12 @@ def _content(path: bytes, node: Node, archive: tarfile.TarFile, member: tarfile.
 
 class Growing:
     """A tree that gets its files by their paths, as extracting would give them to a folder that it cannot leave."""
+
+    absolute = False  # whether names may begin with a slash
+
+    def parts(self, path: bytes) -> list[bytes]:
+        """The names of a path. Raises StoreError."""
+        return parts_of(path.lstrip(b"/") if self.absolute else path)
 
     def __init__(self, intake: Intake) -> None:
         self.root = Node(stat.S_IFDIR | 0o755)

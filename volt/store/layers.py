@@ -27,18 +27,22 @@ Names = dict[bytes, "Node"]  # what is in one folder
 
 
 class Layered(Growing):
-    """A tree that gets layer after layer."""
+    """A tree that gets layer after layer. Some builders write names from the root on."""
+
+    absolute = True
 
     def __init__(self, intake: Intake) -> None:
         super().__init__(intake)
         # The names that this layer has added, by the id of what is in their folder; that is kept, so that no other can
         # get the same id.
         self._added: dict[int, tuple[Names, set[bytes]]] = {}
+        # What this layer has hidden already: a second time there is nothing more of the layers below.
+        self._hidden: set[tuple[int, bytes]] = set()
 
     def add(self, file: BinaryIO, known: _Hash) -> None:
         """One more layer, as an archive, plain or compressed; `known` is updated with its plain bytes. Raises
         StoreError, OSError."""
-        self._added = {}
+        self._added, self._hidden = {}, set()
         read_members(file, self, known)
 
     def put(self, path: bytes, parts: list[bytes], node: Node) -> None:
@@ -51,6 +55,9 @@ class Layered(Growing):
         self._note(parts)
 
     def link(self, path: bytes, parts: list[bytes], target: list[bytes]) -> None:
+        if parts and parts[-1].startswith(_WHITEOUT):  # aufs made them so
+            self._white_out(path, parts)
+            return
         if parts:
             self._make_way(path, parts)
         super().link(path, parts, target)
@@ -73,6 +80,11 @@ class Layered(Growing):
     def _white_out(self, path: bytes, parts: list[bytes]) -> None:
         names = self._found(parts[:-1])
         hidden = parts[-1].removeprefix(_WHITEOUT)
+        if names is not None:
+            if (id(names), parts[-1]) in self._hidden:
+                return
+            self._hidden.add((id(names), parts[-1]))
+            self._added.setdefault(id(names), (names, set()))  # so that its id stays its own
         if parts[-1] == _OPAQUE:
             for name in list(names or ()):
                 self._hide(names or {}, name)

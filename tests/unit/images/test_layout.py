@@ -188,6 +188,10 @@ WRONG = {
         lambda oci: [oci.image([archive(member("../x"))], {**CONFIG, "rootfs": {"diff_ids": [digest(LAYERS[0])]}})],
         "layer sha256:.*its name leads out of the archive",
     ),
+    "one index again and again": (
+        lambda oci: [oci.blob({"manifests": [oci.blob({"manifests": [oci.image()] * 40}, INDEX)] * 40}, INDEX)],
+        "more than 1000 manifests",
+    ),
     "no digest": (lambda oci: [{**oci.image(), "digest": "md5:abc"}], "'md5:abc' is no digest that can be checked"),
     "a path as a digest": (lambda oci: [{**oci.image(), "digest": "sha256:../../x"}], "is no digest"),
     "an artifact": (
@@ -204,6 +208,12 @@ WRONG = {
         "the image's config: Env is not a list",
     ),
 }
+
+
+def test_what_lies_beside_an_image_is_passed_over(store):
+    oci = Layout()
+    signature = oci.blob({"config": oci.blob(b"{}", "application/vnd.sig+json"), "layers": []}, MANIFEST)
+    assert unpacked(store, oci.archive(signature, oci.image()))[0] == take_archive(store, FLAT)
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -7,6 +7,7 @@ import pytest
 
 from volt.errors import NoSuchImage, StoreError
 from volt.images import records
+from volt.images.config import ImageConfig
 from volt.images.records import Image, find, images, remove, trees, write
 from volt.model.values import replace
 from volt.store.place import make_store
@@ -83,3 +84,19 @@ def test_what_a_crash_left_is_no_image_and_what_is_damaged_is_said_to_be(state):
         record.write_text(bad)
         with pytest.raises(StoreError):
             images(state)
+
+
+def test_an_image_that_says_too_much_is_refused_and_hides_no_other(state):
+    large = replace(FIRST, name="large", config=ImageConfig(env=tuple("A=" + "x" * 1000 for _ in range(9000))))
+    with pytest.raises(StoreError, match="has more than 8388608 bytes"):
+        write(state, large)
+    assert images(state) == IMAGES
+
+
+def test_an_image_is_found_by_what_it_is_called_in_its_registry(state):
+    pulled = replace(FIRST, name="r.example/a", manifest=f"sha256:{'1' * 64}", index=f"sha256:{'2' * 64}")
+    write(state, pulled)
+    for digest in ("1", "2"):
+        assert find(state, f"r.example/a:12@sha256:{digest * 64}") == pulled
+    with pytest.raises(NoSuchImage, match="is sha256:"):
+        find(state, f"r.example/a:12@sha256:{'3' * 64}")

@@ -231,6 +231,40 @@ def test_a_token_of_the_registrys_own_host_is_fetched(server, known):
     assert reached(server, files=known).manifest(Reference("a/b", "1"))[0] == MANIFEST
 
 
+def test_a_token_that_has_come_to_its_end_is_renewed(server, known):
+    good = ["Bearer 1"]
+
+    def answer(request):
+        if request.headers.get("Authorization") == good[-1]:
+            return 200, {}, MANIFEST
+        return 401, {"Www-Authenticate": f'Bearer realm="http://{server.host}/token",service="s"'}, b""
+
+    server.answers |= {"/v2/": answer, "/v2/a/b/manifests/1": answer}
+    server.answers["/token"] = lambda _: (200, {}, json.dumps({"token": good[-1].removeprefix("Bearer ")}).encode())
+    one = reached(server, files=known)
+    assert one.manifest(Reference("a/b", "1"))[0] == MANIFEST
+    good.append("Bearer 2")
+    assert one.manifest(Reference("a/b", "1"))[0] == MANIFEST
+    good.append("none")
+    with pytest.raises(RegistryError, match="does not let us have"):
+        one.manifest(Reference("a/b", "1"))
+
+
+def test_what_is_asked_for_tokens_is_bounded(server, known):
+    server.answers["/v2/"] = asks(f"http://{server.host}/token")
+    server.answers["/v2/a/b/manifests/1"] = server.answers["/v2/"]
+    server.answers["/token"] = (200, {}, bytes(5 << 20))
+    with pytest.raises(RegistryError, match="more than 4194304 bytes"):
+        reached(server, files=known).manifest(Reference("a/b", "1"))
+
+
+@pytest.mark.parametrize("host", ["evil.co.uk", "other.example.co.uk", "auth.docker.io"])
+def test_a_name_that_is_like_the_registrys_is_anothers(host):
+    guard = module._Guard("registry.example.co.uk", Access("registry.example.co.uk"))
+    assert not guard._belongs(host)
+    assert module._Guard(module.HUB_HOST, Access("docker.io"))._belongs("auth.docker.io")
+
+
 def test_another_host_gets_the_credentials_only_where_the_settings_name_it(server, known):
     with serving() as other:
         other.answers["/token"] = (200, {}, b'{"token": "good"}')

@@ -115,3 +115,22 @@ def test_a_further_name_is_added_and_the_first_one_hidden(store):
 def test_a_whiteout_of_nothing_is_refused_by_name(store, name):
     with pytest.raises(StoreError, match="it is a whiteout of nothing"):
         merged(store, BELOW, [file(name, "")])
+
+
+def test_a_whiteout_may_be_a_link_and_a_name_may_begin_at_the_root(store):
+    """As aufs made them, and some builders write."""
+    hidden = [link("d/.wh.old", ".wh..wh..opq", tarfile.LNKTYPE), file("/new"), link("/again", "/new", tarfile.LNKTYPE)]
+    assert merged(store, BELOW, hidden) == {
+        "d": None,
+        "d/sub": None,
+        "d/sub/deep": "x",
+        "f": "f",
+        "new": "x",
+        "again": "x",
+    }
+
+
+def test_hiding_the_same_again_and_again_costs_nothing(store):
+    """A second time nothing of the layers below is there: the names are not gone through once more."""
+    names = [file(f"d/{number}", "") for number in range(3000)]
+    assert len(merged(store, BELOW, [*names, *[file("d/.wh..wh..opq", "")] * 3000])) == 3002
