@@ -200,6 +200,9 @@ def _unfinished() -> Iterator[Left]:
 
 
 def _finish(name: str) -> None:
+    if Path(definitions.path_of(name)).exists():  # made anew since: what was hidden is nobody's
+        definitions.forget(name)
+        return
     outline = definitions.outline(name)
     if outline is None or users_of(outline, {}):
         definitions.show(name)

@@ -258,7 +258,11 @@ static unsigned prepare(struct pollfd *to) {
     bool full = relay->open == CONNECTIONS || relay->full_until;
     for (struct connection *one = relay->connections; one < relay->connections + CONNECTIONS; one++) {
         one->at = to;
-        for (int end = 0; one->used && end < 2; end++) *to++ = (struct pollfd){one->ends[end], wanted(one, end), 0};
+        for (int end = 0; one->used && end < 2; end++) {
+            // Of which nothing is wanted is not asked: that both sides have shut it would be told again and again.
+            short events = wanted(one, end);
+            *to++ = (struct pollfd){events || one->connecting ? one->ends[end] : -1, events, 0};
+        }
     }
     for (struct sender *one = relay->senders; one < relay->senders + SENDERS; one++) {
         one->at = one->socket < 0 ? &relay->none : to;

@@ -167,7 +167,8 @@ static void take_frame(struct watch *watch, struct frame *frame) {
         cover(watch, number);
         return;
     case FRAME_NETWORK:
-        if (frame->descriptor < 0 || !frame_number(frame, &number)) break;
+        // Once: what the messages were made from is gone when the payload has started.
+        if (watch->context->result.started || frame->descriptor < 0 || !frame_number(frame, &number)) break;
         join(watch, frame->descriptor, number);
         return;
     default:

@@ -80,7 +80,9 @@ def known(bridge: str, *, internal: bool) -> bytes:
 def join(bridge: str, *, internal: bool) -> bytes:
     """A network's own elements."""
     label = _label(bridge)
-    kept = [ABOVE.element(_INTERNAL, label)] if internal else []
+    kept = [ABOVE.element(_INTERNAL, label)]
+    if not internal:  # any more
+        kept.append(ABOVE.without(_INTERNAL, label))
     return nft.batch([*kept, ABOVE.element(_PAIRS, label + label), ABOVE.element(_BRIDGES, label)])
 
 

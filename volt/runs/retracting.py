@@ -43,7 +43,8 @@ def remove_dead_address(folder: str, name: str) -> bool:
         batches = tuple(_batches(os.pread(claim, _MOST, 0)))[1:]
         if batches:
             _retract(path, folder.split("/")[-2], batches)
-        os.unlink(path)
+        else:
+            os.unlink(path)
     finally:
         os.close(claim)
     return True
@@ -64,6 +65,7 @@ def _batches(content: bytes) -> Iterator[bytes]:
 
 
 def _retract(path: str, namespace: str, batches: Sequence[bytes]) -> None:
+    """The claim goes before its lock: who mends meanwhile would publish what it says once more."""
     with open(path, "r+b") as file:  # noqa: PTH123 (paths are text here)
         _lock(file.fileno())
         if str(os.stat("/proc/self/ns/net").st_ino) == namespace:
@@ -72,6 +74,7 @@ def _retract(path: str, namespace: str, batches: Sequence[bytes]) -> None:
             from volt.runs.network import in_network
 
             in_network(found, lambda: _send(batches))
+        os.unlink(path)
 
 
 def _lock(descriptor: int) -> None:
