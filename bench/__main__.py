@@ -15,7 +15,21 @@ from importlib import metadata
 from pathlib import Path
 
 import volt
-from bench import imports, life, life_report, limits, memory, page, peers, plot, report, throughput, validate
+from bench import (
+    imports,
+    life,
+    life_report,
+    limits,
+    memory,
+    network,
+    network_report,
+    page,
+    peers,
+    plot,
+    report,
+    throughput,
+    validate,
+)
 from bench.measure import BenchFailed, Measure, interleaved
 from bench.world import world
 
@@ -38,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|memory|life|validate|limits|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|memory|life|network|validate|limits|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
@@ -52,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
     living.add_argument("--peers", type=positive, default=100, metavar="N", help="that podman keeps running (100)")
     living.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     living.set_defaults(verb=measure_life)
+    connected = verbs.add_parser("network", help="bridge and published ports, against podman and a bare veth")
+    connected.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
+    connected.add_argument("--workloads", type=positive, default=300, metavar="N", help="that volt launches (300)")
+    connected.add_argument("--peers", type=positive, default=30, metavar="N", help="that podman launches (30)")
+    connected.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
+    connected.set_defaults(verb=measure_network)
     manifests = verbs.add_parser("validate", help="manifests a second, against tomli and pydantic alone")
     manifests.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
     manifests.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
@@ -62,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, idle, living, manifests, limited, modules):
+    for verb in (launch, idle, living, connected, manifests, limited, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -108,6 +128,16 @@ def measure_life(options: argparse.Namespace) -> int:
     if options.write:
         write("life", life_report.part(command("life", options), where, found))
     show(json.dumps(life_report.document(found)) if options.json else life_report.table(found))
+    return 0
+
+
+def measure_network(options: argparse.Namespace) -> int:
+    where = machine(debian=network.PACKAGES)
+    with world() as own:
+        found = network.measure(own, options.rounds, options.workloads, options.peers, progress(options.rounds))
+    if options.write:
+        write("network", network_report.part(command("network", options), where, found))
+    show(json.dumps(network_report.document(found)) if options.json else network_report.table(found))
     return 0
 
 
@@ -164,8 +194,8 @@ def progress(rounds: int) -> Callable[[int], None]:
     return tell
 
 
-def machine(*distributions: str) -> report.Machine:
-    """This one; with the versions of Python packages, or else of the Debian packages that launch."""
+def machine(*distributions: str, debian: Sequence[str] = peers.PACKAGES) -> report.Machine:
+    """This one; with the versions of Python packages, or else of the Debian packages that take part."""
     return report.Machine(
         commit=commit(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -173,7 +203,7 @@ def machine(*distributions: str) -> report.Machine:
         processor=processor(),
         cores=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
-        versions=packages(distributions) if distributions else peers.versions(),
+        versions=packages(distributions) if distributions else peers.versions(debian),
     )
 
 

@@ -152,17 +152,19 @@ def cover_cgroups() -> None:
 
     crun, and podman through it, refuse to run where controllers are spread over cgroups v1 and v2.
     """
-    _call("unshare", _NEW_MOUNTS)
-    _call("mount", None, b"/", None, _RECURSIVE | _PRIVATE, None)
-    _call("mount", b"none", b"/sys/fs/cgroup", b"tmpfs", 0, None)
+    call("unshare", _NEW_MOUNTS)
+    call("mount", None, b"/", None, _RECURSIVE | _PRIVATE, None)
+    call("mount", b"none", b"/sys/fs/cgroup", b"tmpfs", 0, None)
 
 
-def adopt_orphans() -> None:
-    """A command's orphans become children of this process: they are waited for, and their time counts."""
-    _call("prctl", _SUBREAPER, 1, 0, 0, 0)
+def adopt_orphans(adopt: bool = True) -> None:
+    """A command's orphans become children of this process: they are waited for, and their time counts. Those that
+    others have adopted stay theirs."""
+    call("prctl", _SUBREAPER, int(adopt), 0, 0, 0)
 
 
-def _call(name: str, *arguments: int | bytes | None) -> None:
+def call(name: str, *arguments: int | bytes | None) -> None:
+    """A function of the C library. Raises BenchFailed."""
     if _LIBC[name](*arguments) < 0:
         number = ctypes.get_errno()
         raise BenchFailed(f"{name}: {os.strerror(number)}")

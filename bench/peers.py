@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ OURS = ("volt", "python", "first", "later", "performer")
 PEERS = ("nspawn", "crun", "podman", "bwrap", "open")
 FLOORS = ("python-alone", "python-bare")  # nothing that begins in Python can be faster
 PROFILE = "/usr/share/containers/seccomp.json"
+PACKAGES = "systemd-container crun podman conmon bubblewrap libseccomp2 golang-github-containers-common".split()
 PAYLOAD = "/bin/true"
 COMMAND = str(Path(sys.prefix, "bin/volt"))
 REMEMBERED = 1.5 * FRESH / 1e9  # seconds until the plan cache may depend on what has just been made
@@ -219,9 +220,8 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     return kept | ({"errnoRet": rule["errnoRet"]} if "errnoRet" in rule else {})
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """The Debian packages that take part, with their versions."""
-    packages = "systemd-container crun podman conmon bubblewrap libseccomp2 golang-github-containers-common".split()
     show = ["dpkg-query", "--show", "--showformat=${Package} ${Version}\n", *packages]
     listed = subprocess.run(show, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     found = dict(line.split(" ", 1) for line in listed.stdout.splitlines() if not line.endswith(" "))

@@ -19,7 +19,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MOUNTINFO = Path("/proc/self/mountinfo")
 PATIENCE = 5.0  # seconds until a cgroup that the last process has left can be removed
 # What the peers make outside of the folders that they are given: removed where the benchmark was the first to cause it.
-TRACES = ("/run/crun", "/dev/shm/libpod_lock")
+TRACES = ("/run/crun", "/run/netns", "/run/containers", "/dev/shm/libpod_lock")
 
 
 @dataclass(frozen=True, slots=True)
