@@ -18,7 +18,7 @@ from volt.model.entry import DIGEST, MOST, Dependency, Depends, decode_entry, en
 from volt.model.folders import Folders
 from volt.model.values import Value
 
-ENTRIES = 256  # the oldest go first
+ENTRIES = 1024  # some 50 KB each; the oldest go first, so that one more in turn than fits would never find one
 FILTER = "filter-"  # how the name of a filter's entry begins
 FILTERS = 16
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
