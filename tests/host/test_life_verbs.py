@@ -77,7 +77,7 @@ def test_ps_lists_what_runs_through_both_faces_alike(volt, started):
 
 @pytest.mark.kernel
 def test_ps_shows_a_table_and_nothing_when_nothing_runs(volt, started):
-    assert volt("ps").stdout.decode().split() == ["NAME", "ID", "MODE", "STATE", "COMMAND"]
+    assert volt("ps").stdout.decode().split() == ["NAME", "ID", "MODE", "STATE", "PORTS", "COMMAND"]
     started("web")
     head, line = volt("ps").stdout.decode().splitlines()
     assert line.split()[:4] == ["web", api.ps().runs[0].id, "container", "running"]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.native.test_build import LIMIT
+
 TOP = Path(__file__).parents[2]
 PLATFORM = sysconfig.get_platform().replace("-", "_")
 ELF = b"\x7fELF"
@@ -112,7 +114,7 @@ def test_volt_on_path_is_the_program_and_volt_python_the_entry_that_it_starts(wh
 def test_the_program_is_static_and_small(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         program = Path(archive.extract("volt/native/volt", tmp_path))
-    assert program.stat().st_size <= 136 * 1024
+    assert program.stat().st_size <= LIMIT
     headers = subprocess.run(["readelf", "--program-headers", program], capture_output=True, text=True, check=True)
     assert "INTERP" not in headers.stdout
 
