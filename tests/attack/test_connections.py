@@ -15,11 +15,13 @@ import pytest
 
 from tests.attack.plans import lowered
 from tests.attack.walls import remembering_host
-from tests.host.networks import ASK, HOST, HOST6, WORLD, WORLD6, own_machine
+from tests.host.networks import ASK, HOST, HOST6, WORLD, WORLD6, own_network
 from volt import api
 from volt.host.networks import probe_bridge
 from volt.model.text import ADDRESS
 from volt.plan.connections import lists
+
+__all__ = ["own_network"]  # fixtures
 
 OWN, OTHER = "10.189.77.7", "10.189.66.6"
 PORT, PUBLISHED = 5000, 8080
@@ -63,12 +65,6 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
     except TimeoutError:
         print("nothing", flush=True)
 """
-
-
-@pytest.fixture
-def machine(volt_root):
-    with own_machine() as own:
-        yield own
 
 
 def at(address, ports=()):

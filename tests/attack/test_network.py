@@ -15,8 +15,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from tests.attack.walls import learning_bridge, open_bridge
-from tests.host.networks import ip, own_machine
+from tests.host.networks import ip, own_network
 from volt.host.networks import probe_bridge
+
+__all__ = ["own_network"]  # fixtures
 
 OWN, OTHER, GATEWAY = "10.189.66.6", "10.189.77.7", "10.189.0.1"
 EVERYBODY = b"\xff" * 6
@@ -34,12 +36,6 @@ print("sent", flush=True)
 """
 IPV4, ARP, IPV6, VLAN = 0x0800, 0x0806, 0x86DD, 0x8100
 UDP, ICMP6 = 17, 58
-
-
-@pytest.fixture
-def machine(volt_root):
-    with own_machine() as own:
-        yield own
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ import pytest
 
 from tests.attack.walls import open_loopback, remembering_senders
 from tests.host.living import until
-from tests.host.networks import FOLDER, HOST, HOST6, WORLD, ip, own_machine
+from tests.host.networks import FOLDER, HOST, HOST6, WORLD, ip, own_network
 from tests.host.points import elements
+
+__all__ = ["own_network"]  # fixtures
 
 OWN = "10.189.66.6"
 LOCAL = {"network": {"mode": "bridge", "ports": ["127.0.0.1:8080:80/udp"]}}
@@ -37,12 +39,6 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
     one.bind(("eth", 0))
     one.send(bytes.fromhex(sys.argv[1]))
 """
-
-
-@pytest.fixture
-def machine(volt_root):
-    with own_machine() as own:
-        yield own
 
 
 def datagram(source, to, data):

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.host.living import until
 
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
@@ -164,3 +166,17 @@ def own_machine():
     finally:
         enter(before)
         os.close(before)
+
+
+@pytest.fixture(name="machine")
+def own_network(volt_root):
+    """A network namespace that stands for a machine."""
+    with own_machine() as machine:
+        yield machine
+
+
+@pytest.fixture(name="volt")
+def asked_here(volt, monkeypatch):
+    """A volt whose runs this process looks at, too."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    return volt

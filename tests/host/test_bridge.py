@@ -15,27 +15,16 @@ import pytest
 
 from tests.host import front
 from tests.host.living import living, until
-from tests.host.networks import ASK, HOST, HOST6, SERVE, WORLD, WORLD6, ip, own_machine
+from tests.host.networks import ASK, HOST, HOST6, SERVE, WORLD, WORLD6, asked_here, ip, own_machine, own_network
 from volt.host.networks import SUBNETS
 from volt.model.folders import NETWORKS_FOLDER
+
+__all__ = ["asked_here", "own_network"]  # fixtures
 
 NETWORKS = Path(NETWORKS_FOLDER)
 
 BRIDGE = {"mode": "bridge"}
 GATEWAY = "10.189.0.1"
-
-
-@pytest.fixture
-def machine(volt_root):
-    """A network namespace that stands for a machine."""
-    with own_machine() as own:
-        yield own
-
-
-@pytest.fixture
-def volt(volt, monkeypatch):
-    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    return volt
 
 
 def configured(settings):

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.host.living import living, until
-from tests.host.networks import HOST6, own_machine
+from tests.host.networks import HOST6, asked_here, own_network
+
+__all__ = ["asked_here", "own_network"]  # fixtures
 
 ALONE = ("::1", 8080)
 MIB = 1 << 20
@@ -48,18 +50,6 @@ while True:
     datagrams.sendto(said.upper(), sender)
 """
 PORTS = ["8080:80", "8081:81", "8053:53/udp", "8082:82"]
-
-
-@pytest.fixture
-def machine(volt_root):
-    with own_machine() as own:
-        yield own
-
-
-@pytest.fixture
-def volt(volt, monkeypatch):
-    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    return volt
 
 
 def publishing(volt, host="::", ports=PORTS):

@@ -14,9 +14,11 @@ import pytest
 
 from tests.host import front
 from tests.host.living import living, until
-from tests.host.networks import FOLDER, HOST, HOST6, SERVE, WORLD, WORLD6, ip, own_definitions, own_machine
+from tests.host.networks import FOLDER, HOST, HOST6, SERVE, WORLD, WORLD6, asked_here, ip, own_definitions, own_machine
 from tests.host.test_names import lives
 from volt.api.clearing import link_of
+
+__all__ = ["asked_here"]  # fixtures
 
 # Asks each of what a line names, all at once: KIND ADDRESS PORT …; answers with a line of what came of each.
 ASKING = """
@@ -67,12 +69,6 @@ def machine(volt_root):
     """A network namespace that stands for a machine, on which no network is defined yet."""
     with own_machine() as own, own_definitions():
         yield own
-
-
-@pytest.fixture
-def volt(volt, monkeypatch):
-    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    return volt
 
 
 def done(volt, *words):

@@ -14,9 +14,11 @@ import pytest
 
 from tests.host import front
 from tests.host.living import living, until
-from tests.host.networks import ASK, HOST, HOST6, own_machine
+from tests.host.networks import ASK, HOST, HOST6, asked_here, own_machine, own_network
 from tests.host.points import elements
 from volt.plan.published import MOST
+
+__all__ = ["asked_here", "own_network"]  # fixtures
 
 # Answers each connection and each datagram at these ports, IPv4 and IPv6, with the asker's address and the port.
 SERVE = """
@@ -40,18 +42,6 @@ while True:
             asker.close()
 """
 GATEWAY = "10.189.0.1"
-
-
-@pytest.fixture
-def machine(volt_root):
-    with own_machine() as own:
-        yield own
-
-
-@pytest.fixture
-def volt(volt, monkeypatch):
-    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    return volt
 
 
 def publishing(volt, *ports, inside=(80,), **network):

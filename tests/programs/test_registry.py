@@ -133,3 +133,15 @@ def test_a_launch_fetches_what_is_missing_and_asks_again_where_it_has_to(registr
     failed = volt("run", "--pull", "always", one)
     assert (failed.returncode, b"is not who it says it is" in failed.stderr) == (125, True)
     assert b"hint: write --pull missing, always or never" in volt("run", "--pull", "often", one).stderr
+
+
+def test_what_the_policy_forbids_is_not_fetched_first(registry, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    policy = volt.folder / "etc/policy.toml"
+    policy.write_text('[storage]\nrootfs = ["host"]\n')
+    refused = volt("run", manifest(volt, image=f"{host}/a/one:1"))
+    assert refused.returncode == 125
+    assert volt("image", "ls", "-q").stdout == b""
+    policy.write_text('[storage]\nrootfs = ["image"]\n')
+    assert volt("run", manifest(volt, image=f"{host}/a/one:1")).stdout.decode().split() == SAYS

@@ -60,8 +60,8 @@ def _published(record: Record, plan: LaunchPlan) -> tuple[Point, ...]:
     """What leads to it, in the network namespace of its supervisor."""
     if not record.ports:
         return ()
-    from volt.host.netlink import mapped
     from volt.plan.audit_ports import listings, port_points
+    from volt.runs.netlink import mapped
     from volt.runs.network import in_network, namespace
 
     def there() -> dict[bytes, bytes]:

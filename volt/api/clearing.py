@@ -12,7 +12,7 @@ from pathlib import Path
 
 from volt.api.networking import networks_folder, require_root, run_names, told, unknown
 from volt.errors import NetworkError
-from volt.host import definitions, netlink, sysctls
+from volt.host import definitions, sysctls
 from volt.host.namespaces import network_namespaces
 from volt.host.networks import probe_bridge
 from volt.host.settings import read_settings
@@ -21,6 +21,7 @@ from volt.model.run import Cleared, Rubbish
 from volt.plan import bridge_rules
 from volt.plan.links import MAC, PREFIX, remove
 from volt.plan.network import ADDRESSES
+from volt.runs import netlink
 from volt.runs.addresses import claimed, held, holders
 from volt.runs.claims import is_held
 from volt.runs.resolvers import end_resolver

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 
 from volt.errors import HostUnfit, ManifestError, NetworkError, NoSuchNetwork, StateError
-from volt.host import definitions, netlink, sysctls
+from volt.host import definitions, sysctls
 from volt.host.folders import folders
 from volt.host.networks import choose, namespace, probe_bridge
 from volt.model.facts import Bridge
@@ -28,6 +28,7 @@ from volt.model.networks import (
 )
 from volt.plan import bridge_rules
 from volt.plan.network import ADDRESSES, gateways
+from volt.runs import netlink
 from volt.runs.addresses import holders
 from volt.runs.states import look
 

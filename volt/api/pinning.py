@@ -33,7 +33,7 @@ def pin(
     if os.geteuid() != 0:
         raise HostUnfit("images are root's alone", hint="run it with sudo")
     state = facts.folders.state
-    if workload.image and pull != "never":
+    if workload.image and pull != "never" and allowed(facts):
         _fetch(workload, state, pull, watch)
     found, config = by_name(workload.image, state, watch) if workload.image else (_by_digest(written), None)
     if not found.there:
@@ -50,6 +50,11 @@ def pin(
         found = replace(found, env=config.env, architecture=config.architecture)
         pinned, _ = filled(pinned, config)
     return pinned, found
+
+
+def allowed(facts: Facts) -> bool:
+    """Whether the machine's policy allows images at all: what it refuses is not fetched first."""
+    return facts.policy is None or facts.policy.rootfs is None or "image" in facts.policy.rootfs
 
 
 def _fetch(workload: Workload, state: str, pull: PullPolicy, watch: Watch | None) -> None:

@@ -11,7 +11,8 @@ from volt.api.imaging import architecture, image_of, require_root, told
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
-from volt.host.settings import HOST, Settings, read_settings
+from volt.host.registries import HOST
+from volt.host.settings import Settings, read_settings
 from volt.images import records
 from volt.images.config import parsed
 from volt.images.manifest import INDEXES, Blob, Packed, listed, packed
@@ -19,26 +20,29 @@ from volt.images.reference import HUB, Reference, parse, registry_of
 from volt.model.values import replace
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store, make_store
-from volt.store.transaction import Transaction
+from volt.store.transaction import Transaction, write_whole
 from volt.store.tree import objects
 
 if TYPE_CHECKING:
     from volt.images.records import Image
     from volt.images.registry import Registry
 
-# Layers that are there, bytes so far of how many.
+# What is being done, and the bytes so far, of how many.
 Progress = Callable[[str, int, int], None]
 _HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
 
 
-def pull_image(written: str, *, platform: str = "", progress: Progress | None = None) -> Image:
+def pull_image(written: str, *, platform: str = "", devices: bool = False, progress: Progress | None = None) -> Image:
     """Fetch an image from its registry: `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest being that of its manifest
     there; it is called so here. Of several architectures the one of `platform`, `linux/arm64`, or this machine's. What
-    an interrupted pull has fetched is not fetched again. `progress` is called with what is being done, and the bytes
+    an interrupted pull has fetched is not fetched again. `devices` takes devices over, which are refused by name
+    otherwise. `progress` is called with what is being done, and the bytes
     of how many. Raises RegistryError, StoreError, HostUnfit without root, VoltError for settings that are not
     understood."""
-    from volt.images.download import download
+    from volt.images.download import download, opened
     from volt.images.folders import fetching
+    from volt.images.unpack import merge
+    from volt.store.intake import Intake
 
     require_root()
     named, state, wanted = parse(written), folders().state, architecture(platform)
@@ -52,8 +56,15 @@ def pull_image(written: str, *, platform: str = "", progress: Progress | None = 
                 return kept
             blobs = (image.config, *image.layers)
             download(registry, blobs, state, _telling(blobs, progress))
-            source = f"{registry.host}/{registry.repository}"
-            return _taken(named, image, state, _unpacking(progress), {"source": source, **digests})
+            with Transaction(make_store(state)) as transaction:
+                intake = Intake(transaction, devices=devices, progress=_unpacking(progress))
+                root, config = merge(image, lambda blob: opened(blob, state), intake)
+                made = image_of(named, transaction.put_tree(root), root, f"{registry.host}/{registry.repository}")
+                made = replace(made, left_out=dict(intake.left_out), config=config, **digests)
+                records.require_short(made)
+                transaction.commit()
+                records.write(state, made)
+    return made
 
 
 def has_registry(written: str) -> bool:
@@ -81,26 +92,6 @@ def _kept(named: Reference, digests: dict[str, str], state: str) -> Image | None
 def _is_whole(store: Store, tree: str) -> bool:
     """Whether `volt store verify --repair` has taken nothing of it away."""
     return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
-
-
-def _taken(
-    named: Reference, image: Packed, state: str, progress: Callable[[int, int], None] | None, more: dict[str, str]
-) -> Image:
-    """What has been fetched, in the store under its name."""
-    from volt.images.download import opened
-    from volt.images.unpack import merge
-    from volt.store.intake import Intake
-
-    with Transaction(make_store(state)) as transaction:
-        intake = Intake(transaction, progress=progress)
-        root, config = merge(image, lambda blob: opened(blob, state), intake)
-        made = image_of(named, transaction.put_tree(root), root, more["source"])
-        made = replace(made, left_out=dict(intake.left_out), config=config)
-        made = replace(made, manifest=more["manifest"], index=more["index"])
-        records.require_short(made)
-        transaction.commit()
-        records.write(state, made)
-    return made
 
 
 Found = tuple["Registry", Packed, dict[str, str]]  # and the digests: of the manifest, and of what it was chosen from
@@ -172,12 +163,14 @@ def log_in(host: str, user: str, password: str) -> None:
         raise RegistryError(f"{host!r} is no registry", hint="write HOST or HOST:PORT")
     Registry(registries.access(host, read_settings().registries), "").log_in(user, password)
     with told(f"who you are to {host} cannot be kept"):
-        registries.keep_credentials(host, user, password)
+        write_whole(registries.CREDENTIALS, registries.with_credentials(host, user, password))
 
 
 def log_out(host: str) -> None:
     """Forget it. Raises RegistryError where nothing was kept, HostUnfit without root."""
     require_root()
     with told(f"who you are to {host} cannot be forgotten"):
-        if not registries.forget_credentials(host):
+        left = registries.without_credentials(host)
+        if left is None:
             raise RegistryError(f"volt keeps nothing for {host}")
+        write_whole(registries.CREDENTIALS, left)

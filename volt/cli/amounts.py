@@ -24,44 +24,42 @@ def size(count: int) -> str:
 
 
 @contextmanager
-def progress(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """What tells how far it is, on standard error where that is a terminal; the line is gone in the end."""
+def _line(*, wanted: bool) -> Iterator[Callable[[Callable[[], str]], None] | None]:
+    """What shows a line on standard error where that is a terminal, not too often; it is gone in the end."""
     if not wanted or not sys.stderr.isatty():
         yield None
         return
     last = 0.0
 
-    def tell(count: int, amount: int) -> None:
+    def show(text: Callable[[], str]) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _EVERY:
             last = now
-            sys.stderr.write(f"{_CLEAR}{what}: {count:,}, {size(amount)}")
+            sys.stderr.write(f"{_CLEAR}{text()}")
             sys.stderr.flush()
 
     try:
-        yield tell
+        yield show
     finally:
         sys.stderr.write(_CLEAR)
         sys.stderr.flush()
 
 
 @contextmanager
+def progress(what: str, *, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """What tells how far it is: how many, and so many bytes."""
+    with _line(wanted=wanted) as show:
+        yield (lambda count, amount: show(lambda: f"{what}: {count:,}, {size(amount)}")) if show else None
+
+
+@contextmanager
 def transfer(*, wanted: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     """The same for something that has an end: what is done, and so many bytes of how many."""
-    with progress("", wanted=wanted) as tell:
-        if tell is None:
-            yield None
-            return
-        last = 0.0
 
-        def say(what: str, amount: int, whole: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last >= _EVERY:
-                last = now
-                behind = f" of {size(whole)}, {100 * amount // whole} %" if whole else ""
-                sys.stderr.write(f"{_CLEAR}{what}: {size(amount)}{behind}")
-                sys.stderr.flush()
+    def text(what: str, amount: int, whole: int) -> str:
+        behind = f" of {size(whole)}, {100 * amount // whole} %" if whole else ""
+        return f"{what}: {size(amount)}{behind}"
 
-        yield say
+    with _line(wanted=wanted) as show:
+        yield (lambda what, amount, whole: show(lambda: text(what, amount, whole))) if show else None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
 from volt import api
 from volt.cli.failure import FAILED, failing
-from volt.cli.findings import printable
+from volt.cli.naming import tell_cleared
 from volt.cli.options import Json
-from volt.cli.states import document
 from volt.errors import VoltError
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and list what would be.")]
@@ -30,15 +27,7 @@ def gc(older_than: OlderThan = None, dry_run: DryRun = False, json_: Json = Fals
     where something cannot be removed.
     """
     found = api.gc(older_than=None if older_than is None else _seconds(older_than), dry_run=dry_run)
-    if json_:
-        rubbish = [document(one) for one in found.rubbish]
-        print(json.dumps({"version": 1, "dry_run": dry_run, "rubbish": rubbish, "problems": found.problems}, indent=2))
-    else:
-        for one in found.rubbish:
-            print(printable(f"{one.kind:7} {one.path}: {one.why}"))
-        for problem in found.problems:
-            print(f"volt: {printable(problem)}", file=sys.stderr)
-    return FAILED if found.problems else 0
+    return tell_cleared(found, dry_run=dry_run, json_=json_)
 
 
 def _seconds(written: str) -> int:

@@ -120,14 +120,16 @@ def import_(
 
 
 @failing(FAILED)
-def pull(image: Remote, platform: Platform = "", quiet: Quiet = False, json_: Json = False) -> int:
+def pull(
+    image: Remote, platform: Platform = "", devices: Devices = False, quiet: Quiet = False, json_: Json = False
+) -> int:
     """Fetch an image from its registry, and print its digest here.
 
     Every byte is compared with the digest that the image's manifest says. What an interrupted pull has fetched is not
     fetched again. Without a registry in its name the one of /etc/volt/config.toml is asked, and none else.
     """
     with transfer(wanted=not (json_ or quiet)) as say:
-        found = api.pull_image(image, platform=platform, progress=say)
+        found = api.pull_image(image, platform=platform, devices=devices, progress=say)
     if json_:
         print(json.dumps({"version": 1, "image": document(found)}, indent=2))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -54,6 +55,19 @@ def tell(
         for _, problem in failed:
             report(problem)
     return FAILED if failed else 0
+
+
+def tell_cleared(found: api.Cleared, *, dry_run: bool, json_: bool) -> int:
+    """Print what gc has removed; the exit status."""
+    if json_:
+        rubbish = [document(one) for one in found.rubbish]
+        print(json.dumps({"version": 1, "dry_run": dry_run, "rubbish": rubbish, "problems": found.problems}, indent=2))
+    else:
+        for one in found.rubbish:
+            print(printable(f"{one.kind:9} {one.path}: {one.why}"))
+        for problem in found.problems:
+            print(f"volt: {printable(problem)}", file=sys.stderr)
+    return FAILED if found.problems else 0
 
 
 def each(words: Sequence[str], act: Callable[[str], One]) -> list[One]:

@@ -13,7 +13,7 @@ from volt.cli.candidates import network_name
 from volt.cli.columns import columns
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.naming import each, tell
+from volt.cli.naming import each, tell, tell_cleared
 from volt.cli.options import Json
 from volt.cli.states import document
 
@@ -140,12 +140,4 @@ def gc(dry_run: DryRun = False, json_: Json = False) -> int:
     network, what was kept for network namespaces that are gone. Ends with 1 where something cannot be removed.
     """
     found = api.collect_networks(dry_run=dry_run)
-    if json_:
-        rubbish = [document(one) for one in found.rubbish]
-        print(json.dumps({"version": 1, "dry_run": dry_run, "rubbish": rubbish, "problems": found.problems}, indent=2))
-    else:
-        for one in found.rubbish:
-            print(printable(f"{one.kind:9} {one.path}: {one.why}"))
-        for problem in found.problems:
-            print(f"volt: {printable(problem)}", file=sys.stderr)
-    return FAILED if found.problems else 0
+    return tell_cleared(found, dry_run=dry_run, json_=json_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from volt.errors import VoltError
 from volt.model.registries import Access
 
+HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?", re.ASCII)
 CREDENTIALS = "/etc/volt/credentials.json"
 # What this machine trusts, update-ca-certificates(8).
 _TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
@@ -34,6 +36,8 @@ def read_tables(written: object) -> dict[str, dict[str, Any]]:
             kind = {"ca": str, "http": bool, "mirror": str, "tokens": str}.get(key)
             if kind is None:
                 raise ValueError(f"{host} has no {key}: there are ca, http, mirror and tokens")
+            if key in ("mirror", "tokens") and not HOST.fullmatch(str(value)):
+                raise ValueError(f"{host}.{key}: {value!r} is no host")
             if not isinstance(value, kind):
                 raise ValueError(f"{host}.{key} is not {'true or false' if kind is bool else 'a string'}")
     return written
@@ -48,21 +52,19 @@ def credential_files() -> tuple[str, ...]:
     return tuple(path for path in (f"{home}/config.json", CREDENTIALS) if Path(path).exists())
 
 
-def keep_credentials(host: str, user: str, password: str) -> None:
-    """For root's eyes alone. Raises VoltError, OSError."""
+def with_credentials(host: str, user: str, password: str) -> bytes:
+    """The text of volt's own file with these. Makes its folder. Raises VoltError, OSError."""
     known = _known()
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    known.setdefault("auths", {})[host] = {"auth": token}
-    _write(known)
+    Path(CREDENTIALS).parent.mkdir(mode=0o755, exist_ok=True)
+    return _written({**known, "auths": {**known.get("auths", {}), host: {"auth": token}}})
 
 
-def forget_credentials(host: str) -> bool:
-    """Whether there were any of volt's own. Raises VoltError, OSError."""
+def without_credentials(host: str) -> bytes | None:
+    """The text of volt's own file without those for a registry, None where it has none. Raises VoltError, OSError."""
     known = _known()
-    if known.get("auths", {}).pop(host, None) is None:
-        return False
-    _write(known)
-    return True
+    left = {name: one for name, one in known.get("auths", {}).items() if name != host}
+    return _written({**known, "auths": left}) if len(left) < len(known.get("auths", {})) else None
 
 
 def _known() -> dict[str, Any]:
@@ -72,19 +74,10 @@ def _known() -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise VoltError(f"{CREDENTIALS} is no JSON: {error}", hint="remove it, and log in again") from error
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict) or not isinstance(found.get("auths", {}), dict):
+        raise VoltError(f"{CREDENTIALS} has no table of registries", hint="remove it, and log in again")
+    return found
 
 
-def _write(known: Mapping[str, Any]) -> None:
-    temporary = f"{CREDENTIALS}.{os.getpid()}"
-    Path(CREDENTIALS).parent.mkdir(mode=0o755, exist_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(known, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, CREDENTIALS)  # noqa: PTH104 (paths are text here)
-    except BaseException:
-        os.unlink(temporary)  # noqa: PTH108
-        raise
+def _written(known: Mapping[str, Any]) -> bytes:
+    return json.dumps(known, indent=1).encode() + b"\n"

@@ -21,7 +21,6 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 REGISTRIES = "registries"  # a section whose keys are hosts
 DAYS = re.compile(r"(\d{1,6})d(.*)", re.ASCII)
 DAY = 86400
-HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?", re.ASCII)
 
 
 class Settings(Value):
@@ -71,7 +70,9 @@ def _check(path: str, table: Mapping[str, Any]) -> None:
     """A key that is misspelt would be a setting that is not made."""
     for section, values in table.items():
         if section not in KNOWN or not isinstance(values, dict):
-            raise VoltError(f"{path}: there is no section {section}", hint=f"the sections are {', '.join(KNOWN)}")
+            raise VoltError(
+                f"{path}: there is no section {section}", hint=f"the sections are {', '.join((*KNOWN, REGISTRIES))}"
+            )
         for key in values:
             if key not in KNOWN[section]:
                 hint = f"the keys of {section} are {', '.join(KNOWN[section])}"
@@ -88,6 +89,8 @@ def _registries(path: str, written: object) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _host(written: object) -> str:
+    from volt.host.registries import HOST
+
     if isinstance(written, str) and HOST.fullmatch(written):
         return written
     raise ValueError(f"{written!r} is no host")

@@ -41,10 +41,16 @@ static int link_file(int file, const char *temporary, const char *path) {
     return linkat(AT_FDCWD, temporary ? temporary : link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
 
+// Whether the path is still this file's: another one of that name would be a new holder's.
+bool is_named(int file, const char *path) {
+    struct stat ours, named;
+    return fstat(file, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino &&
+           ours.st_dev == named.st_dev;
+}
+
 // The file at `path` belongs to a process that is gone: remove it. 0 done or nothing there, 1 its holder
 // lives, -1 an error. *holder gets the living holder's content.
 static int remove_dead(struct context *context, const char *path, char *holder) {
-    struct stat ours, named;
     int file = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0) return errno == ENOENT ? 0 : -1;
     int result = flock(file, LOCK_EX | LOCK_NB);
@@ -52,9 +58,7 @@ static int remove_dead(struct context *context, const char *path, char *holder) 
         ssize_t got = pread(file, holder, HOLDER_LENGTH - 1, 0);
         holder[got > 0 ? got : 0] = '\0';
         result = 1;
-    } else if (result == 0 && fstat(file, &ours) == 0 && lstat(path, &named) == 0 &&
-               ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
-        // Still the file that we have locked: another one of that name would be a new holder's.
+    } else if (result == 0 && is_named(file, path)) {
         result = retract_dead(context, file) < 0 ? -1 : unlink(path);
     }
     close_held(&file);
@@ -106,17 +110,22 @@ void holder_value(const char *content, const char *key, char *to, size_t size) {
     harmless(to, size, at ? at : "?", at ? length : 1);
 }
 
-// As claim(), and a living holder is refused by name. Whoever looks whether a claim is dead holds its lock for a moment:
-// such a holder is soon gone.
-static int claim_label(struct context *context, const char *folder, const char *label, const char *content,
-                       const char *taken) {
-    char holder[HOLDER_LENGTH], run[64], pid[32];
-    char *path = format_text("%s/%s", folder, label);
+// As claim(), but whoever looks whether a claim is dead holds its lock for a moment: such a holder is soon gone.
+static int claim_one(struct context *context, const char *path, const char *folder, const char *content, char *holder) {
     int result = claim(context, path, folder, content, holder);
     for (int attempt = 0; result == 1 && attempt < SECOND_LOOKS; attempt++) {
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
         result = claim(context, path, folder, content, holder);
     }
+    return result;
+}
+
+// A living holder is refused by name.
+static int claim_label(struct context *context, const char *folder, const char *label, const char *content,
+                       const char *taken) {
+    char holder[HOLDER_LENGTH], run[64], pid[32];
+    char *path = format_text("%s/%s", folder, label);
+    int result = claim_one(context, path, folder, content, holder);
     if (result < 0) return explain(context, "%s", path);
     if (result == 0) return 0;
     holder_value(holder, "\"run\"", run, sizeof run);
@@ -207,7 +216,8 @@ int do_claim_address(struct context *context, const struct step_claim_address *s
         uint32_t address = step->base + (uint32_t)(((uint64_t)step->first + i) % step->count);
         char *path = format_text("%s/%u.%u.%u.%u", step->folder, address >> 24, address >> 16 & 255,
                                  address >> 8 & 255, address & 255);
-        int result = claim(context, path, step->folder, own_content(context), holder);
+        // Of many addresses the next one is as good.
+        int result = (step->count == 1 ? claim_one : claim)(context, path, step->folder, own_content(context), holder);
         if (result < 0) return explain(context, "%s", path);
         if (result == 0) {
             context->slots.address = address;

@@ -80,9 +80,15 @@ static int forward(struct context *context, const char *record, const char *fami
 }
 
 int do_allow_forwarding(struct context *context, const struct step_allow_forwarding *step) {
-    const char *four = "net/ipv4/ip_forward", *six = "net/ipv6/conf/all/forwarding";
-    if (setting(four) == '0' && forward(context, step->record, "ipv4", four) < 0) return -1;
-    return step->ipv6 && setting(six) == '0' ? forward(context, step->record, "ipv6", six) : 0;
+    const char *four = "net/ipv4/ip_forward", *six = step->ipv6 ? "net/ipv6/conf/all/forwarding" : NULL;
+    if (setting(four) != '0' && (!six || setting(six) != '0')) return 0;
+    // One launch after another: what the kernel has set for the first is not what was there before.
+    int notes = open(step->record, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int result = notes < 0 || lock_whole(notes, F_WRLCK) < 0 ? explain(context, "%s", step->record) : 0;
+    if (result == 0 && setting(four) == '0') result = forward(context, step->record, "ipv4", four);
+    if (result == 0 && six && setting(six) == '0') result = forward(context, step->record, "ipv6", six);
+    close_held(&notes);
+    return result;
 }
 
 // ── the bridge, and its rules
@@ -92,17 +98,6 @@ static int ignore_advertisements(struct context *context, const char *label) {
     char *accept = format_text("net/ipv6/conf/%s/accept_ra", label);
     char value = setting(accept);
     return !value || value == '0' ? 0 : change_setting(context, accept, '0');
-}
-
-// Whether this machine has the IPv6 address, which is checked by none but itself; none is always there.
-static bool is_own(struct bytes address) {
-    struct sockaddr_in6 wanted = {.sin6_family = AF_INET6};
-    if (address.length != sizeof wanted.sin6_addr) return address.length == 0;
-    memcpy(&wanted.sin6_addr, address.start, sizeof wanted.sin6_addr);
-    int probe = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool own = probe >= 0 && bind(probe, (const struct sockaddr *)&wanted, sizeof wanted) == 0;
-    close_held(&probe);
-    return own;
 }
 
 // The bridge's index, 0 where there is none; *whole when it is up and has its addresses.
@@ -118,7 +113,7 @@ static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) 
     }
     if (ioctl(probe, SIOCGIFFLAGS, &flags) == 0 && ioctl(probe, SIOCGIFADDR, &address) == 0) {
         const struct sockaddr_in *found = (const void *)&address.ifr_addr;
-        *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address && is_own(step->address6);
+        *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address && is_own_address(step->address6);
     }
     close_held(&probe);
     return (uint32_t)index.ifr_ifindex;

@@ -162,15 +162,12 @@ static bool answers(const struct keeper *keeper) {
 // not opened to be written here: closing it would be noticed too.
 static bool is_living(const struct keeper *keeper, const char *name) {
     struct mark before = mark_memory();
-    struct stat ours, named;
     char *path = format_text("%s/%s", keeper->names, name);
     // Where there can be no more watches, its end is seen when somebody else's is.
     bool named_so = inotify_add_watch(keeper->events, path, IN_CLOSE_WRITE) >= 0 || errno != ENOENT;
     int claim = named_so ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     bool lives = claim >= 0 && flock(claim, LOCK_EX | LOCK_NB) < 0;
-    // Still the file that we have locked: another one of that name would be a new holder's.
-    if (claim >= 0 && !lives && fstat(claim, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino)
-        unlink(path);
+    if (claim >= 0 && !lives && is_named(claim, path)) unlink(path);
     close_held(&claim);
     forget_since(before);
     return lives;

@@ -104,18 +104,13 @@ static enum state find_resolver(int state, const char *mark) {
     return nobody ? NOBODY : SOON;
 }
 
-// Whether the file is there still: who takes the network away takes it too, while he has its lock.
-static bool is_named(int state, const char *path) {
-    struct stat ours, named;
-    return fstat(state, &ours) == 0 && lstat(path, &named) == 0 && ours.st_ino == named.st_ino;
-}
-
 // 0 where it answers, 1 where it does not yet.
 static int look(struct context *context, const struct step_ensure_resolver *step, const char *path, int *state,
                 bool *started) {
     enum state found = find_resolver(*state, step->mark);
     if (found == BROKEN) return explain(context, "%s", path);
     if (found != NOBODY) return found == ANSWERS ? 0 : 1;
+    // Who takes the network away takes the file too, while he has its lock.
     bool named = is_named(*state, path);
     if (named && *started) return refuse_silent(context, step);
     int result = named ? start_keeper(context, step, *state) : 0;

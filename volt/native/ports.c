@@ -18,7 +18,6 @@
 #include "relay.h"
 #include "table.h"
 
-#define NETFILTER 12          // NETLINK_NETFILTER
 #define BATCH_END 0x11        // NFNL_MSG_BATCH_END
 #define NEW_ELEMENT 0xa0c     // NFT_MSG_NEWSETELEM of NFNL_SUBSYS_NFTABLES
 #define ATTEMPTS 3            // dead runs' elements may be told again by who mends the rules
@@ -120,32 +119,25 @@ static int send_batches(struct context *context, struct bytes batches, unsigned 
     int result = 0;
     for (struct bytes batch; result == 0 && (batch = next_batch(&batches)).length;) {
         struct mark before = mark_memory();
-        int netlink = netlink_socket(context, NETFILTER);
-        result = netlink < 0 ? -1 : send_request(context, netlink, without(batch, left_out), ENOENT);
+        result = send_once(context, NETFILTER, without(batch, left_out), ENOENT);
         if (result < 0 && errno == EEXIST) result = 0;
-        close_held(&netlink);
         forget_since(before);
     }
-    return result;
-}
-
-static int send_whole(struct context *context, struct bytes batch, int tolerated) {
-    int netlink = netlink_socket(context, NETFILTER);
-    int result = netlink < 0 ? -1 : send_request(context, netlink, batch, tolerated);
-    close_held(&netlink);
     return result;
 }
 
 // All in one; where that fails since one of them is another's by now, each.
 static int take_back(struct context *context, struct bytes batches) {
     struct bytes whole = next_batch(&batches);
-    if (!whole.length || send_whole(context, whole, ENOENT) == 0) return 0;
+    if (!whole.length || send_once(context, NETFILTER, whole, ENOENT) == 0) return 0;
     return errno == EEXIST ? send_batches(context, batches, 0) : -1;
 }
 
-static bool is_own(struct bytes address) {
+// Whether this machine has the address, of either family: it is checked by none but itself. None is always there.
+bool is_own_address(struct bytes address) {
+    if (!address.length) return true;
     struct port probe = {.six = address.length == sizeof probe.address};
-    if (address.length > sizeof probe.address) return false;
+    if (!probe.six && address.length != sizeof(struct in_addr)) return false;
     memcpy(&probe.address, address.start, address.length);
     probe.socket = socket(probe.six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool own = probe.socket >= 0 && bind_port(&probe) == 0;
@@ -161,7 +153,7 @@ bool is_published(const struct context *context, struct bytes address, uint16_t 
         if (!port->datagrams || port->number != number) continue;
         bool every = port->both || IN6_IS_ADDR_UNSPECIFIED(&port->address);
         bool family = port->both || (port->six ? sizeof port->address : 4) == address.length;
-        if (family && (every || memcmp(&port->address, address.start, address.length) == 0)) return is_own(address);
+        if (family && (every || memcmp(&port->address, address.start, address.length) == 0)) return is_own_address(address);
     }
     return false;
 }
@@ -175,7 +167,7 @@ int publish_ports(struct context *context) {
     next_batch(&each); // what takes back all of it at once
     ports->published = true;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        result = send_whole(context, publication, 0);
+        result = send_once(context, NETFILTER, publication, 0);
         if (result == 0 || errno != EEXIST || send_batches(context, each, NEW_ELEMENT) < 0) break;
     }
     return result < 0 ? -1 : relay_begin(context);
@@ -183,12 +175,11 @@ int publish_ports(struct context *context) {
 
 // ── the claim, which says what is published at its address
 
-// Among those who publish or take back what a claim says: beside the lock that its holder has, which is of another kind,
-// fcntl_locking(2). It goes with the descriptor.
-static int lock_publication(int claim, short kind) {
+// Of another kind than the lock that a claim's holder has, fcntl_locking(2). It goes with the descriptor.
+int lock_whole(int file, short kind) {
     struct flock whole = {.l_type = kind, .l_whence = SEEK_SET};
     for (int waits = 0; waits < LOCK_WAITS; waits++) {
-        if (fcntl(claim, F_OFD_SETLK, &whole) == 0) return 0;
+        if (fcntl(file, F_OFD_SETLK, &whole) == 0) return 0;
         if (errno != EAGAIN && errno != EACCES) return -1;
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
@@ -212,7 +203,7 @@ static struct bytes publication_of(int claim) {
 // Its holder is dead, and whoever asks has its lock: nothing may lead to the address when it becomes another's.
 int retract_dead(struct context *context, int claim) {
     struct mark before = mark_memory();
-    int result = lock_publication(claim, F_WRLCK);
+    int result = lock_whole(claim, F_WRLCK); // among those who publish or take back what it says
     struct bytes batches = result < 0 ? (struct bytes){0} : publication_of(claim);
     next_batch(&batches);
     if (result == 0) result = take_back(context, batches);
@@ -230,7 +221,7 @@ int mend_ports(struct context *context, const char *folder, uint32_t address) {
     int claim = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result = 0;
     if (claim >= 0 && fcntl(claim, F_OFD_SETLK, &reading) == 0) {
         struct bytes batches = publication_of(claim), first = next_batch(&batches);
-        if (first.length) result = send_whole(context, first, 0);
+        if (first.length) result = send_once(context, NETFILTER, first, 0);
         if (result < 0 && errno == EEXIST) result = 0; // a dead one's, whose port another has
         if (first.length && result == 0) result = mend_loopback(context);
     }
@@ -299,7 +290,7 @@ int undo_prepare_ports(struct context *context, const struct step_prepare_ports 
                        enum ending ending) {
     (void)deed, (void)ending;
     if (!context->ports->published) return 0;
-    int locked = lock_publication(context->address_claim, F_WRLCK);
+    int locked = lock_whole(context->address_claim, F_WRLCK);
     int result = take_back(context, fill_messages(context, step->remove));
     return locked < 0 ? -1 : result;
 }

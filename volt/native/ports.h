@@ -30,8 +30,10 @@ struct ports {
 
 // ports.c
 int publish_ports(struct context *context);
+bool is_own_address(struct bytes address);
 bool is_published(const struct context *context, struct bytes address, uint16_t number);
 int mend_ports(struct context *context, const char *folder, uint32_t address);
+int lock_whole(int file, short kind);
 int retract_dead(struct context *context, int claim);
 
 // connections.c

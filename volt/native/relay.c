@@ -149,7 +149,7 @@ static void pass_on(struct connection *connection, int way) {
     }
 }
 
-static bool is_own(const struct sockaddr_in6 *from) {
+static bool is_from_here(const struct sockaddr_in6 *from) {
     return from->sin6_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&from->sin6_addr);
 }
 
@@ -167,7 +167,7 @@ static void take_connection(unsigned number) {
     while (connection->used) connection++;
     *connection = (struct connection){.ends = {client, -1}, .used = true, .port = number, .by = now() + CONNECT_LIMIT};
     relay->open++;
-    if (is_own(&from)) connect_on(connection);
+    if (is_from_here(&from)) connect_on(connection);
     else abandon(connection);
 }
 
@@ -226,7 +226,7 @@ static bool take_datagram(unsigned port) {
     ssize_t got = recvfrom(port_of(port)->socket, relay->datagram, AT_ONCE, MSG_DONTWAIT, (struct sockaddr *)&from, &size);
     if (got < 0) return false;
     relay->latest = NULL;
-    if (!is_own(&from)) return true;
+    if (!is_from_here(&from)) return true;
     struct sender *sender = sender_at(port, from.sin6_port);
     if (!sender) return true;
     sender->last = now();

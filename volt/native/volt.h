@@ -253,14 +253,12 @@ int send_once(struct context *context, unsigned protocol, struct bytes request, 
 int send_request(struct context *context, int netlink, struct bytes request, int tolerated);
 int count_answers(struct context *context, int netlink, struct bytes request, struct bytes mark);
 
-struct netlink_header;
-bool next_netlink(struct bytes request, size_t *at, struct netlink_header *header);
-
 // connect.c
 int connect_network(struct context *context, int network);
 int mend_loopback(struct context *context);
 
 // claims.c
+bool is_named(int file, const char *path);
 void holder_value(const char *content, const char *key, char *to, size_t size);
 
 // guard.c

@@ -51,7 +51,6 @@ _UDP, _ICMP6 = 17, 58
 _ADVERTISES, _NEIGHBOUR, _REDIRECTS = 134, 136, 137  # RFC 4861
 _ANSWERS = (67, 547)  # DHCP servers' ports, RFC 2131 and RFC 8415
 _KNOWN = 0x2 | 0x4  # established, related: NF_CT_STATE_BIT()
-_PUBLISHED = 0x20  # IPS_DST_NAT
 
 
 class Rules(Value):
@@ -213,13 +212,13 @@ def _inet_rules() -> Iterator[nft.Body]:
     yield ABOVE.rule("forward", *_same(), accept)
     yield ABOVE.rule("forward", *_in(_INTERNAL), drop)
     yield ABOVE.rule("forward", *_out(_INTERNAL), drop)
-    for key, bits in ((nft.CT_STATE, _KNOWN), (nft.CT_STATUS, _PUBLISHED)):
+    for key, bits in ((nft.CT_STATE, _KNOWN), (nft.CT_STATUS, nft.LED)):
         yield ABOVE.rule("forward", *_out(_BRIDGES), nft.connection(key), *nft.any_of(bits), accept)
     yield ABOVE.rule("forward", *_out(_BRIDGES), drop)
     yield ABOVE.rule("postrouting", *_in(_BRIDGES), *_same(inverted=True), nft.masquerade())
     yield from connections.rules(ABOVE, _in(_BRIDGES), _out(_BRIDGES))
     # Who answers a workload, or the host itself, must not do so past what has translated the question.
-    asked = *_out(_BRIDGES), nft.connection(nft.CT_STATUS), *nft.any_of(_PUBLISHED)
+    asked = *_out(_BRIDGES), nft.connection(nft.CT_STATUS), *nft.any_of(nft.LED)
     yield ABOVE.rule("postrouting", *_in(_BRIDGES), *asked, nft.masquerade())
     yield ABOVE.rule("postrouting", nft.meta(nft.IIFNAME), nft.compared(nft.EQUAL, bytes(16)), *asked, nft.masquerade())
 

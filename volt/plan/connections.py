@@ -30,7 +30,6 @@ _SOURCE_ALONE, _PROTOCOL_ALONE, _NOTHING = (struct.pack("<I", flags) for flags i
 _FOUR, _SIX = 2, 10  # AF_, NFPROTO_
 _POSTROUTING = 4  # NF_INET_
 _EARLY = 90  # before all who translate senders: whoever is behind one that does is not asked any more
-_PUBLISHED = 0x20  # IPS_DST_NAT
 
 
 class Kind(Value):
@@ -73,7 +72,7 @@ def places(table: nft.Table) -> Iterator[nft.Body]:
 def rules(table: nft.Table, sent: Sequence[bytes], reached: Sequence[bytes]) -> Iterator[nft.Body]:
     """`sent` and `reached` are the expressions that hold for packets from a workload, and for those to one. What is not
     translated needs no note: it reaches an address, whoever has it, by no memory."""
-    published = nft.connection(nft.CT_STATUS), *nft.any_of(_PUBLISHED)
+    published = nft.connection(nft.CT_STATUS), *nft.any_of(nft.LED)
     for kind in _KINDS:
         on = sent if kind.direction == _ORIGINAL else (*reached, *published)
         family = nft.meta(nft.NFPROTO), nft.compared(nft.EQUAL, bytes([kind.family]))

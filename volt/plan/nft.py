@@ -26,6 +26,7 @@ L4PROTO, NFPROTO, IIFNAME, OIFNAME = 16, 15, 6, 7  # NFT_META_
 VERDICT, REGISTER, WORDS = 0, 1, 8  # NFT_REG_VERDICT, NFT_REG_1, NFT_REG32_00
 EQUAL, UNEQUAL = 0, 1  # NFT_CMP_, NFT_RANGE_
 CT_STATE, CT_STATUS = 0, 2  # NFT_CT_
+LED = 0x20  # IPS_DST_NAT, of a connection's status: its destination has been translated
 LOCAL = 2  # RTN_LOCAL, linux/rtnetlink.h
 _IFNAME = 41  # nft's own number of this type, which it prints only where it is told the order of bytes:
 _HOST_ORDER = struct.pack("=BBI", 0, 4, 1)  # NFTNL_UDATA_SET_KEYBYTEORDER, libnftnl/udata.h

@@ -10,15 +10,14 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from volt.runs.netlink import NETFILTER, dump
+
 _CLONE_NEWNET = 0x4000_0000
-_NETFILTER = 12  # NETLINK_NETFILTER
 _DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP, linux/netlink.h
-_ERROR, _DONE = 2, 3  # NLMSG_
 _HEAD = struct.Struct("<IHHII")  # struct nlmsghdr
-_LISTED = (10 << 8 | 4, 10 << 8 | 7)  # NFT_MSG_GETCHAIN, NFT_MSG_GETRULE of NFNL_SUBSYS_NFTABLES
+# NFT_MSG_GETCHAIN and NFT_MSG_GETRULE of NFNL_SUBSYS_NFTABLES, and what answers each
+_LISTED = {10 << 8 | 4: 10 << 8 | 3, 10 << 8 | 7: 10 << 8 | 6}
 _ANY = struct.pack(">BBH", 1, 0, 0)  # struct nfgenmsg: NFPROTO_INET
-_RECEIVED = 1 << 16  # bytes: the kernel's dumps are no longer
-_SECONDS = 10.0
 
 Given = TypeVar("Given")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -81,18 +80,5 @@ def firewall(pid: int) -> tuple[tuple[int, bytes], ...]:
 
 
 def _listed(kind: int) -> Iterator[tuple[int, bytes]]:
-    try:
-        netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
-    except OSError:  # this kernel has no netfilter
-        return
-    with netlink:
-        netlink.settimeout(_SECONDS)
-        netlink.send(_HEAD.pack(_HEAD.size + len(_ANY), kind, _DUMP, 1, 0) + _ANY)
-        while True:
-            data, at = netlink.recv(_RECEIVED), 0
-            while at < len(data):
-                length, answer = _HEAD.unpack_from(data, at)[:2]
-                if answer in (_ERROR, _DONE):
-                    return
-                yield answer, data[at + _HEAD.size + len(_ANY) : at + length]
-                at += -(-length // 4) * 4
+    request = _HEAD.pack(_HEAD.size + len(_ANY), kind, _DUMP, 1, 0) + _ANY
+    return ((_LISTED[kind], body[len(_ANY) :]) for body in dump(NETFILTER, request))

@@ -8,24 +8,22 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from volt.runs.claims import take_dead
+from volt.runs.netlink import NETFILTER, tell
 
 _MOST = 1 << 20  # bytes of a claim
-_NETFILTER = 12  # NETLINK_NETFILTER
 _HEAD = struct.Struct("<IHHII")  # struct nlmsghdr
-_ERROR = struct.Struct("<i")  # the error of a struct nlmsgerr
-_FAILED, _BATCH_END = 2, 0x11  # NLMSG_ERROR, NFNL_MSG_BATCH_END
-_RECEIVED = 1 << 16
+_BATCH_END = 0x11  # NFNL_MSG_BATCH_END
 _LOCK = struct.Struct("hhqqi4x")  # struct flock, fcntl_locking(2), where long has 64 bits
 _SECONDS, _PAUSE = 1.0, 0.002
 # Gone already, or another's by now: then the batch changes nothing.
-_NOT_OURS = (0, errno.ENOENT, errno.EEXIST)
+_GONE = (errno.ENOENT,)
+_NOT_OURS = (errno.ENOENT, errno.EEXIST)
 
 
 def remove_dead_address(folder: str, name: str) -> bool:
@@ -106,22 +104,8 @@ def _path_of(namespace: str) -> str | None:
 
 def _send(batches: Sequence[bytes]) -> None:
     """The first is for all of them; where one is another's by now it has changed nothing, and each is sent."""
-    if _answered(batches[0]) == errno.EEXIST:
+    try:
+        tell(NETFILTER, batches[0], _GONE)
+    except FileExistsError:
         for batch in batches[1:]:
-            _answered(batch)
-
-
-def _answered(batch: bytes) -> int:
-    """An error that some of it met, 0 without: then it has changed nothing. Raises OSError for one that it must not."""
-    found = 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER) as netlink:
-        netlink.send(batch)
-        with suppress(BlockingIOError):  # it has been worked through when send(2) returns
-            while True:
-                answer = netlink.recv(_RECEIVED, socket.MSG_DONTWAIT)
-                failed = _HEAD.unpack_from(answer)[1] == _FAILED
-                error = -_ERROR.unpack_from(answer, _HEAD.size)[0] if failed else 0
-                if error not in _NOT_OURS:
-                    raise OSError(error, os.strerror(error), "nftables")
-                found = errno.EEXIST if errno.EEXIST in (found, error) else error or found
-    return found
+            tell(NETFILTER, batch, _NOT_OURS)
