@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.attack.walls import learning_bridge, open_bridge
+from tests.attack.walls import learning_bridge, open_bridge, unknown_bridge
 from tests.host.networks import ip, own_network
 from volt.host.networks import probe_bridge
 
@@ -195,7 +195,7 @@ def test_services_on_the_hosts_loopback_are_not_reached(wire, attack, machine):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
         service.bind(("127.0.0.1", 9))
         service.settimeout(1)
-        for walls, reached in (((), False), ((open_bridge,), True)):
+        for walls, reached in (((), False), ((unknown_bridge,), False), ((open_bridge,), True)):
             assert attack("python3", "-c", SEND, frame.hex(), without=walls, **SECTIONS).words == ["sent"]
             try:
                 assert service.recv(100) == b"hello"

@@ -236,6 +236,11 @@ def open_loopback(plan: LaunchPlan) -> LaunchPlan:
     return changed(plan, EnsureRules, lambda step: {"mark": b"none has it", "make": step.make.replace(closed, other)})
 
 
+def unknown_bridge(plan: LaunchPlan) -> LaunchPlan:
+    """The rules have not been told the bridge yet."""
+    return changed(plan, PrepareLink, join=nft.batch([*places()][:1]))
+
+
 def learning_bridge(plan: LaunchPlan) -> LaunchPlan:
     """The bridge learns which MACs are behind a workload's link."""
 

@@ -286,14 +286,6 @@ def test_a_supervisor_that_is_killed_leaves_its_address_free(volt, machine):
     nothing_left(machine)
 
 
-def test_many_at_once_have_an_address_each_and_leave_nothing(volt, machine):
-    words = ("--", "sh", "-c", "hostname -i; sleep 1")
-    all_of_them = [volt.start("run", volt.manifest(network=BRIDGE), *words, stdout=subprocess.PIPE) for _ in range(12)]
-    had = [process.communicate(timeout=120)[0].decode().split()[0] for process in all_of_them]
-    assert len({*had}) == 12
-    nothing_left(machine)
-
-
 def nothing_left(machine):
     assert [*(NETWORKS / str(machine.number) / "addresses").iterdir()] == []
     until(lambda: "volt-" not in ip("link"), "an end of the links")

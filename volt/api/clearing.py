@@ -151,7 +151,11 @@ def end_last(names: Mapping[str, str]) -> tuple[bool, sysctls.PutBack]:
     if holders(folder, names):
         netlink.tell(netlink.NETFILTER, bridge_rules.host_rules().make)
         return False, nothing
-    return True, sysctls.put_back(networks_folder())
+    put_back = sysctls.put_back(networks_folder())
+    if holders(folder, names):
+        sysctls.give_again(networks_folder(), put_back)
+        return False, nothing
+    return True, put_back
 
 
 # ── what crashes have left

@@ -64,6 +64,17 @@ def put_back(folder: str, root: str = _SYS) -> PutBack:
     return PutBack(tuple(done), tuple(kept))
 
 
+def give_again(folder: str, taken: PutBack, root: str = _SYS) -> None:
+    """What was put back is as volt had it, and noted, once more. Raises OSError."""
+    oldest_first = taken.done[::-1]
+    with open(os.open(f"{folder}/{NOTES}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as notes:
+        notes.writelines(f"{one.path} {one.before}\n" for one in oldest_first)
+    for one in oldest_first:
+        if given := _made(one.path):
+            with open(f"{root}/{one.path}", "w", encoding="ascii") as setting:
+                setting.write(given)
+
+
 def _begin(folder: str) -> None:
     numbers = [int(name.removeprefix(_BEGUN)) for name in _files(folder) if name != NOTES]
     with suppress(FileNotFoundError):
@@ -94,16 +105,19 @@ def _parsed(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_volts(path: str) -> bool:
-    """Whether volt changes it, or has noted it for what the kernel does with others."""
+    """Whether volt changes it, and has not only noted it for what the kernel does with others."""
     return path in _FORWARDING or path.endswith((f"/{_LAST}", f"/{_LOOPBACK}"))
 
 
 def _given(root: str, path: str) -> str:
     """What volt has made a setting, or the kernel where forwarding has ended: "" where it has not."""
-    if path.endswith((f"/{_LAST}", f"/{_LOOPBACK}")):
-        return "2" if path.endswith(_LAST) else "1"
     forwarding = next(one for one in _FORWARDING if one.startswith(path[: len("net/ipv4/")]))
-    return "1" if path == forwarding else _now(root, path) if _now(root, forwarding) == "0" else ""
+    return _made(path) or (_now(root, path) if _now(root, forwarding) == "0" else "")
+
+
+def _made(path: str) -> str:
+    """What volt itself makes a setting, "" where the kernel alone changes it."""
+    return ("2" if path.endswith(f"/{_LAST}") else "1") if _is_volts(path) else ""
 
 
 def _now(root: str, path: str) -> str:

@@ -162,6 +162,7 @@ def _bridge_rules() -> Iterator[nft.Body]:
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
     foreign = nft.meta(nft.IIFNAME), nft.compared(nft.UNEQUAL, PREFIX.encode())
     sender = *_source(12, 4), nft.found_in(_FOUR)
+    loopback = nft.load(nft.HEADER, 16, 1), nft.compared(nft.EQUAL, b"\x7f")
     icmp = (*_ether(_IPV6), nft.meta(nft.L4PROTO), nft.compared(nft.EQUAL, bytes([_ICMP6])))
     for expressions in (
         (*foreign, accept),
@@ -169,6 +170,8 @@ def _bridge_rules() -> Iterator[nft.Body]:
         (*_ether(_ARP), *_source(14, 4, mac=(nft.HEADER, 8)), nft.found_in(_FOUR, inverted=True), drop),
         (*_ether(_ARP), *_source(14, 4), nft.found_in(_FOUR), accept),
         *((*_ether(kind), *_from_port(number), drop) for kind, number in zip((_IPV4, _IPV6), _ANSWERS, strict=True)),
+        # The host's own services, whatever route_localnet says, and before the other table knows the bridge.
+        (*_ether(_IPV4), *loopback, drop),
         (*_ether(_IPV4), *sender, accept),
         *((*icmp, *_type(kind), drop) for kind in (_ADVERTISES, _REDIRECTS)),
         # A neighbour's address is told by who has it.
@@ -207,8 +210,6 @@ def _inet_rules() -> Iterator[nft.Body]:
     """Between the links of one network nothing is forwarded but by a bridge that hands its frames to these chains:
     bridge-nf-call-iptables, Documentation/networking/ip-sysctl.rst."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
-    loopback = nft.load(nft.HEADER, 16, 1), nft.compared(nft.EQUAL, b"\x7f")
-    yield ABOVE.rule("prerouting", *_in(_BRIDGES), *_version(4), *loopback, drop)
     yield ABOVE.rule("forward", *_same(), accept)
     yield ABOVE.rule("forward", *_in(_INTERNAL), drop)
     yield ABOVE.rule("forward", *_out(_INTERNAL), drop)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from volt.host.sysctls import changed, put_back
+from volt.host.sysctls import changed, give_again, put_back
 from volt.model.networks import Changed
 
 OWN, REDIRECTS = "net/ipv4/conf/wan/forwarding", "net/ipv4/conf/all/accept_redirects"
@@ -68,6 +68,16 @@ def test_all_of_it_is_put_back_the_newest_first(machine):
     assert done.kept == ()
     assert os.listdir(machine.notes) == []
     assert machine.put_back().done == ()
+
+
+def test_what_was_put_back_is_given_again_to_a_launch_that_came_in_between(machine):
+    before = changed(machine.notes, machine.root)
+    machine.set(OWN=1)
+    machine.note(f"{OWN} 0\n")  # of the kernel's own
+    give_again(machine.notes, machine.put_back(), machine.root)
+    assert [machine.now(path) for path in (FORWARD, RA, SIX)] == ["1", "2", "1"]
+    assert changed(machine.notes, machine.root) == before, "noted, and in this order"
+    assert len(machine.put_back().done) == len(before)
 
 
 def test_what_somebody_has_changed_since_stays(machine):
