@@ -145,3 +145,27 @@ def test_what_the_policy_forbids_is_not_fetched_first(registry, volt):
     assert volt("image", "ls", "-q").stdout == b""
     policy.write_text('[storage]\nrootfs = ["image"]\n')
     assert volt("run", manifest(volt, image=f"{host}/a/one:1")).stdout.decode().split() == SAYS
+
+
+def test_from_a_registry_that_the_policy_does_not_list_nothing_is_had_and_nothing_starts_that_was(registry, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    policy, log, name = volt.folder / "etc/policy.toml", folder / "log", f"{host}/a/one:1"
+    policy.write_text(f'[images]\nregistries = ["{host}/b"]\n')
+    asked, named = log.stat().st_size, manifest(volt, image=name)
+    pulled = volt("image", "pull", name)
+    assert (pulled.returncode, f"images from {host}/a/one may not be used" in pulled.stderr.decode()) == (1, True)
+    for words in (("run", named), ("run", "--pull", "always", named)):
+        refused = volt(*words)
+        assert (refused.returncode, b"policy.toml:2:14: " in refused.stderr) == (125, True), refused.stderr
+    assert log.stat().st_size == asked
+
+    policy.write_text(f'[images]\nregistries = ["{host}/a"]\n')
+    assert volt("run", named).stdout.decode().split() == SAYS
+    assert volt("image", "tag", name, "mine").returncode == 0
+    locked = volt.folder / "locked.toml"
+    locked.write_bytes(volt("lock", named).stdout)
+    ways = [named, manifest(volt, image="mine"), locked]
+    assert [volt("run", way).stdout.decode().split() for way in ways] == [SAYS] * 3
+    policy.write_text("[images]\nregistries = []\n")
+    assert [b"[beyond-policy]" in volt("run", way).stderr for way in ways] == [True] * 3

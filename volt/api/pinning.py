@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from volt.api.trusting import come_from, trees_from, wanted_from
 from volt.errors import HostUnfit, NoSuchImage, StoreError
 from volt.images import records
 from volt.images.defaults import filled
 from volt.images.reference import URL, parse
 from volt.model.facts import Facts, ImageFact, PullPolicy
 from volt.model.values import replace
+from volt.plan.bounds import allows
 from volt.store.place import PREFIX, Store, is_digest, open_store
 
 if TYPE_CHECKING:
@@ -33,14 +35,18 @@ def pin(
     if os.geteuid() != 0:
         raise HostUnfit("images are root's alone", hint="run it with sudo")
     state = facts.folders.state
-    if workload.image and pull != "never" and allowed(facts):
-        _fetch(workload, state, pull, watch)
+    if workload.image and pull != "never" and allowed(facts) and (refused := _fetch(workload, facts, pull, watch)):
+        return workload, refused
     found, config = by_name(workload.image, state, watch) if workload.image else (_by_digest(written), None)
     if not found.there:
         return workload, found
     store = open_store(state)
     if watch:
         watch.place(f"{state}/store")
+    if not workload.image and bounded(facts) is not None:  # from wherever it has a name
+        found = replace(found, origins=trees_from(state, found.digest))
+        if watch:
+            watch.file(records.folder(state))
     found = _image(found, store, facts, watch) if store else replace(found, state="absent")
     root = f"{URL}{PREFIX}{found.digest}"
     if not found.there:
@@ -57,18 +63,27 @@ def allowed(facts: Facts) -> bool:
     return facts.policy is None or facts.policy.rootfs is None or "image" in facts.policy.rootfs
 
 
-def _fetch(workload: Workload, state: str, pull: PullPolicy, watch: Watch | None) -> None:
+def bounded(facts: Facts) -> tuple[str, ...] | None:
+    """The registries that images may come from, None where the policy says nothing of them."""
+    return facts.policy.image_registries if facts.policy else None
+
+
+def _fetch(workload: Workload, facts: Facts, pull: PullPolicy, watch: Watch | None) -> ImageFact | None:
     """Have the image here, as `pull` says; a name without a registry is one of this machine's, unless the settings name
-    one. Raises RegistryError, StoreError."""
+    one. From where the policy lets none come nothing is fetched, and planning is told of it. Raises RegistryError,
+    StoreError."""
     from volt.api.pulling import has_registry, pull_image
 
-    written = workload.image or ""
+    written, state, most = workload.image or "", facts.folders.state, bounded(facts)
     if pull == "always":
         if watch:
             watch.certain = False  # who asks the registry each time has no plan for later
     elif by_name(written, state, None)[0].there or not has_registry(written):
-        return
+        return None
+    if most is not None and not all(allows(most, one) for one in wanted_from(written)):
+        return ImageFact(BY_NAME, state="absent", origins=wanted_from(written))
     pull_image(written, platform=workload.platform or "")
+    return None
 
 
 def _by_digest(written: str) -> ImageFact:
@@ -90,7 +105,9 @@ def by_name(written: str, state: str, watch: Watch | None) -> tuple[ImageFact, I
         image = records.exact(state, named)
     except NoSuchImage as error:
         return ImageFact(BY_NAME, state="absent", problem=error.message), None
-    return (ImageFact(BY_NAME, image.digest), image.config) if image else (ImageFact(BY_NAME, state="absent"), None)
+    if not image:
+        return ImageFact(BY_NAME, state="absent"), None
+    return ImageFact(BY_NAME, image.digest, origins=(come_from(image),)), image.config
 
 
 def _image(found: ImageFact, store: Store, facts: Facts, watch: Watch | None) -> ImageFact:

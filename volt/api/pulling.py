@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from volt.api.imaging import architecture, image_of, require_root, told
+from volt.api.trusting import place_of, require_allowed
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
@@ -16,7 +17,7 @@ from volt.host.settings import Settings, read_settings
 from volt.images import records
 from volt.images.config import parsed
 from volt.images.manifest import INDEXES, Blob, Packed, listed, packed
-from volt.images.reference import HUB, Reference, parse, registry_of
+from volt.images.reference import Reference, parse, registry_of
 from volt.model.values import replace
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store, make_store
@@ -59,7 +60,7 @@ def pull_image(written: str, *, platform: str = "", devices: bool = False, progr
             with Transaction(make_store(state)) as transaction:
                 intake = Intake(transaction, devices=devices, progress=_unpacking(progress))
                 root, config = merge(image, lambda blob: opened(blob, state), intake)
-                made = image_of(named, transaction.put_tree(root), root, f"{registry.host}/{registry.repository}")
+                made = image_of(named, transaction.put_tree(root), root, digests["source"])
                 made = replace(made, left_out=dict(intake.left_out), config=config, **digests)
                 records.require_short(made)
                 transaction.commit()
@@ -94,20 +95,17 @@ def _is_whole(store: Store, tree: str) -> bool:
     return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
 
 
-Found = tuple["Registry", Packed, dict[str, str]]  # and the digests: of the manifest, and of what it was chosen from
+Found = tuple["Registry", Packed, dict[str, str]]  # and `manifest`, `index` and `source` of its record
 
 
 def _found(named: Reference, wanted: str) -> Found:
     """The repository that has the image, and what its manifest says, with the digest of that. A mirror is asked first,
     and where it fails the registry itself."""
     settings = read_settings()
-    host, repository = registry_of(named.name)
-    host = host or settings.registry
+    host, mirror, repository = place_of(named, settings)
     if not host:
         raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
-    mirror = registries.access(host, settings.registries).mirror
-    if host == HUB and "/" not in repository:
-        repository = f"library/{repository}"
+    require_allowed(host, mirror, repository)
     if mirror:
         try:
             return _at(mirror, repository, named, wanted, settings)
@@ -131,7 +129,8 @@ def _at(host: str, repository: str, named: Reference, wanted: str, settings: Set
             raise RegistryError(f"{host} has {named.name}:{named.version} for no {wanted}")
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
     manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
-    digests = {"manifest": manifest, "index": index if first is not data else ""}
+    source = f"{registry.host}/{registry.repository}"
+    digests = {"manifest": manifest, "index": index if first is not data else "", "source": source}
     return registry, packed(parsed(data, "the manifest")), digests
 
 

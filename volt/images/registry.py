@@ -21,13 +21,13 @@ from urllib3.exceptions import HTTPError
 from volt.errors import RegistryError
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
-from volt.images.reference import HUB
+from volt.images.reference import HUB, HUB_HOST
 
 if TYPE_CHECKING:
     from volt.images.reference import Reference
     from volt.model.registries import Access
 
-HUB_HOST, HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
+HUB_TOKENS = "auth.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # as docker login has it
 _DEADLINES = (10, 30)  # seconds: until it is connected, between two pieces
 _PIECE = 1 << 20

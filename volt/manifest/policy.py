@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from volt.model.policy import Policy
 from volt.model.sizes import Size
 from volt.model.values import Value, replace
 
+_HOST = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?", re.ASCII)
+_PATH = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*", re.ASCII)
 MOST_PIDS = 4194304  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -132,6 +135,16 @@ def a_name(written: str) -> str:
     return written
 
 
+def a_registry(written: str) -> str:
+    """HOST[:PORT], or a part of one, HOST[:PORT]/PATH: as in the name of an image, where a host without a dot or a port
+    would be a part of a short name."""
+    host, _, path = written.partition("/")
+    known = host == "localhost" or "." in host or ":" in host
+    if not known or not _HOST.fullmatch(host) or ("/" in written and not _PATH.fullmatch(path)):
+        raise ValueError(f"{quote(written)} is no registry")
+    return written
+
+
 def most_size(reader: Reader, key: str, node: Node) -> Size:
     """A size that is none is a mistake here, and not an absent bound."""
     try:
@@ -161,7 +174,7 @@ def _profiles(*words: str) -> Parser:
 FOLDERS = listed("bad-bound", folder, "write the absolute path of a folder, as it is without links")
 WORDS_OR_FOLDERS = "list of words and folders"
 
-# Each key has the name of what it bounds in a manifest.
+# Each key has the name of what it bounds in a manifest; but for `images`, which bounds `volt image pull` too.
 BOUNDS: Mapping[str, BoundField] = {
     "allow_unenforced": BoundField(
         "allow_unenforced",
@@ -216,6 +229,13 @@ BOUNDS: Mapping[str, BoundField] = {
         ),
         WORDS_OR_FOLDERS,
         "The roots that may be used: host, image (any of this machine's), or a folder below which they lie.",
+    ),
+    "images.registries": BoundField(
+        "image_registries",
+        listed("bad-bound", a_registry, 'write "registry.example", or a part of one: "registry.example/team"'),
+        "list of registries",
+        "The registries, or parts of one (HOST/PATH), that images may be pulled from, mirrors too: nothing is asked of "
+        "another, and no image starts that was pulled there before. What `volt image import` brought in is from none.",
     ),
     "storage.volumes.host": BoundField(
         "volume_host", FOLDERS, "list of folders", "Below which folders every volume lies, read-only ones too."

@@ -49,7 +49,8 @@ class ImageFact(Value):
     """The image that a workload names at `key` of its manifest: the `digest` of its tree; where the `file` lies that
     is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where it is not
     `there`, `problem` says more than the state does, or is empty. `env` are the variables, NAME=value, and
-    `architecture` the one, as Go calls it, that the image itself names."""
+    `architecture` the one, as Go calls it, that the image itself names. `origins` are the repositories, HOST/PATH, that
+    it has been pulled from, or would be; "" among them where it was imported; none where nobody knows."""
 
     key: str
     digest: str = ""
@@ -61,6 +62,7 @@ class ImageFact(Value):
     problem: str = ""
     env: tuple[str, ...] = ()
     architecture: str = ""
+    origins: tuple[str, ...] = ()
 
     @property
     def there(self) -> bool:

@@ -23,6 +23,7 @@ class Policy(Value):
     network_mode: tuple[str, ...] | None = None
     network_name: tuple[str, ...] | None = None
     rootfs: tuple[str, ...] | None = None
+    image_registries: tuple[str, ...] | None = None
     volume_host: tuple[str, ...] | None = None
     volume_writable: tuple[str, ...] | None = None
     volume_owner: tuple[str, ...] | None = None

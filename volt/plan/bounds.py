@@ -42,6 +42,7 @@ def check_policy(workload: Workload, facts: Facts, call: Call) -> Iterator[Findi
     yield from check_resources(workload.resources, facts.memory, policy)
     yield from _network(workload, policy)
     yield from _root(workload, facts, policy)
+    yield from _image(facts, policy)
     for number, volume in enumerate(workload.storage.volumes):
         yield from _volume(f"storage.volumes[{number}]", volume, facts, policy)
 
@@ -143,6 +144,28 @@ def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]
     elif root:
         asked = Asked("storage.rootfs", "storage.rootfs", root)
         yield from _place(asked, policy.rootfs, _opened_at(root, facts), policy)
+
+
+def _image(facts: Facts, policy: Policy) -> Iterator[Finding]:
+    """An image that is not there, and is looked for nowhere, is refused for that alone."""
+    image, most = facts.image, policy.image_registries
+    if image is None or most is None or not (image.there or image.origins):
+        return
+    if any(allows(most, one) for one in image.origins):
+        return
+    known = f"images from {' or '.join(image.origins)}" if image.origins else "an image from nobody knows where"
+    yield _beyond(policy, image.key, "images.registries", f"{known} may not be used on this machine", ways(most))
+
+
+def allows(registries: Iterable[str], origin: str) -> bool:
+    """Whether a repository, HOST/PATH, lies in a registry, or a part of one, that a policy lists. What was imported,
+    "", is from none, and not bounded."""
+    return not origin or any(f"{origin}/".startswith(f"{one}/") for one in registries)
+
+
+def ways(registries: Sequence[str]) -> str:
+    """What to do instead, where a registry is not allowed."""
+    return f"take one from {_list(registries, 'or')}" if registries else "import it: no registry is allowed"
 
 
 def _volume(key: str, volume: Volume, facts: Facts, policy: Policy) -> Iterator[Finding]:

@@ -35,6 +35,9 @@ name = ["lan"]
 [storage]
 rootfs = ["host", "/var/lib//roots/."]
 
+[images]
+registries = ["registry.example", "localhost:5000/team/base"]
+
 [storage.volumes]
 host = ["/srv"]
 writable = []
@@ -64,6 +67,7 @@ def test_every_key_is_read():
         network_mode=("none", "bridge"),
         network_name=("lan",),
         rootfs=("host", "/var/lib/roots"),
+        image_registries=("registry.example", "localhost:5000/team/base"),
         volume_host=("/srv",),
         volume_writable=(),
         volume_owner=("root",),
@@ -96,6 +100,9 @@ def test_what_is_absent_bounds_nothing():
         ('[network]\nmode = [""]', "bad-bound", "network.mode[0]"),
         ('[network]\nname = ["Lan"]', "bad-bound", "network.name[0]"),
         ('[storage]\nrootfs = ["srv"]', "bad-bound", "storage.rootfs[0]"),
+        ('[images]\nregistries = ["team"]', "bad-bound", "images.registries[0]"),
+        ('[images]\nregistries = ["https://a.example"]', "bad-bound", "images.registries[0]"),
+        ('[images]\nregistries = ["a.example/"]', "bad-bound", "images.registries[0]"),
         ('[storage]\nrootfs = ["/srv/../etc"]', "bad-bound", "storage.rootfs[0]"),
         ('[storage.volumes]\nhost = ["${HOME}"]', "bad-bound", "storage.volumes.host[0]"),
         ('[storage.volumes]\nowner = ["ada"]', "bad-bound", "storage.volumes.owner[0]"),

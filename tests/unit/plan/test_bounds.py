@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.plan.test_check import FACTS, GOOD
 from volt.manifest.policy import BOUNDS
-from volt.model.facts import Call, PathFact, ProfileText
+from volt.model.facts import Call, ImageFact, PathFact, ProfileText
 from volt.model.modes import NetworkMode
 from volt.model.policy import Policy
 from volt.model.sizes import Size
@@ -31,7 +31,8 @@ FOUND = leading(srv_link="/etc", srv_inner="/srv/data")
 
 
 def findings(workload, policy, call=None, facts=FOUND):
-    return tuple(check_policy(workload, replace(facts, policy=policy), call or Call()))
+    facts = replace(facts, policy=policy, image=image_of(workload))
+    return tuple(check_policy(workload, facts, call or Call()))
 
 
 def beyond(workload, policy, call=None, facts=FOUND):
@@ -59,6 +60,18 @@ def rooted(root):
 
 def joined(mode, name=None):
     return replace(GOOD, network=Network(mode=mode, name=name))
+
+
+def pulled(*origins):
+    """A workload with an image from there."""
+    return replace(GOOD, image=f"from {' '.join(map(repr, origins))}")
+
+
+def image_of(workload):
+    """The fact of an image that `pulled` has named."""
+    if not (workload.image or "").startswith("from"):
+        return None
+    return ImageFact("workload.image", origins=tuple(one.strip("'") for one in workload.image.split(" ")[1:] if one))
 
 
 def env(path):
@@ -130,6 +143,20 @@ CASES = {
         [rooted("host"), rooted("/srv/data"), rooted("/srv/data/deep"), rooted(None)],
         [(rooted(root), "storage.rootfs") for root in ("/", "/etc", "/srv", "/srv/link", "cas://sha256:0")]
         + [(replace(rooted(None), image="debian"), "workload.image")],
+    ),
+    "images.registries": (
+        Policy(image_registries=("registry.example/team", "localhost:5000")),
+        [GOOD, pulled("registry.example/team"), pulled("localhost:5000/a/b"), pulled("evil.example/a", ""), pulled("")],
+        [
+            (pulled(*origins), "workload.image")
+            for origins in (
+                ("registry.example/teams/a",),
+                ("registry.example/other",),
+                ("localhost:50001/a",),
+                ("localhost/a",),
+                (),
+            )
+        ],
     ),
     "storage.volumes.host": (
         Policy(volume_host=("/srv",)),
@@ -257,6 +284,7 @@ PLACES = st.sampled_from([*FOUND.paths, "/srv/elsewhere"])
 CAPS = st.sampled_from(["CHOWN", "KILL", "SYS_ADMIN"])
 PROFILES = st.sampled_from(["strict", "default", "permissive", "unconfined"]) | PLACES
 ROOTS = st.just("host") | PLACES
+REGISTRIES = st.sampled_from(["registry.example", "registry.example/team", "localhost:5000"])
 NAMES = ("lan", "vault")
 SIZES = st.integers(1, 5).map(Size)
 ELEMENTS = {
@@ -267,6 +295,7 @@ ELEMENTS = {
     "network_mode": st.sampled_from(NetworkMode),
     "network_name": st.sampled_from(NAMES),
     "rootfs": ROOTS,
+    "image_registries": REGISTRIES,
     "volume_host": PLACES,
     "volume_writable": PLACES,
     "volume_owner": st.just("root"),
@@ -282,6 +311,7 @@ WORKLOADS = st.builds(
     Workload,
     name=st.just("web"),
     mode=st.just(GOOD.mode),
+    image=st.none() | REGISTRIES.map(lambda one: pulled(f"{one}/a").image),
     env_file=st.none() | PLACES,
     security=st.builds(
         Security,
