@@ -10,6 +10,7 @@ VoltError                what went wrong, and what to do next
 ├── StoreError           the store cannot take, give or trust something: which, and why
 │   └── NoSuchImage      no image of this machine is called so
 ├── RegistryError        a registry cannot be reached, refuses, or gives what it should not
+│   └── NoSuchManifest   it has no image, and no signatures, under this tag or digest
 ├── NetworkError         a network cannot be made, shown or taken away: why
 │   └── NoSuchNetwork    no network of this machine is called so
 └── SomeFailed           of several workloads that were named: what was done, and what failed
@@ -85,6 +86,10 @@ class StoreError(VoltError):
 
 class RegistryError(VoltError):
     """A registry cannot be reached, refuses, or gives what it should not."""
+
+
+class NoSuchManifest(RegistryError):
+    """A registry has nothing under a tag or a digest."""
 
 
 class NoSuchImage(StoreError):

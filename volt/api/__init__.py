@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from volt.api.pulling import log_in, log_out, pull_image
     from volt.api.reading_logs import logs
     from volt.api.showing import lock, show
+    from volt.api.trusting import image_signers
     from volt.api.updating import update
     from volt.api.watching import stats, top
     from volt.host.settings import span
@@ -165,6 +166,7 @@ __all__ = [
     "gc",
     "image",
     "image_changes",
+    "image_signers",
     "image_users",
     "images",
     "import_image",

@@ -55,6 +55,7 @@ LAZY: Mapping[str, str] = {
         ),
         "volt.api.imaging",
     ),
+    "image_signers": "volt.api.trusting",
     "Image": "volt.images.records",
     **dict.fromkeys(("log_in", "log_out", "pull_image"), "volt.api.pulling"),
     **dict.fromkeys(("ImageConfig", "Layer"), "volt.images.config"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from volt.api.trusting import come_from, trees_from, wanted_from
 from volt.errors import HostUnfit, NoSuchImage, StoreError
 from volt.images import records
 from volt.images.defaults import filled
@@ -18,6 +17,7 @@ from volt.store.place import PREFIX, Store, is_digest, open_store
 if TYPE_CHECKING:
     from volt.host.watch import Watch
     from volt.images.config import ImageConfig
+    from volt.images.records import Image
     from volt.model.workload import Workload
 
 BY_DIGEST, BY_NAME = "storage.rootfs", "workload.image"
@@ -43,10 +43,7 @@ def pin(
     store = open_store(state)
     if watch:
         watch.place(f"{state}/store")
-    if not workload.image and bounded(facts) is not None:  # from wherever it has a name
-        found = replace(found, origins=trees_from(state, found.digest))
-        if watch:
-            watch.file(records.folder(state))
+    found = _judged(found, workload, facts, watch)
     found = _image(found, store, facts, watch) if store else replace(found, state="absent")
     root = f"{URL}{PREFIX}{found.digest}"
     if not found.there:
@@ -61,6 +58,24 @@ def pin(
 def allowed(facts: Facts) -> bool:
     """Whether the machine's policy allows images at all: what it refuses is not fetched first."""
     return facts.policy is None or facts.policy.rootfs is None or "image" in facts.policy.rootfs
+
+
+def _judged(found: ImageFact, workload: Workload, facts: Facts, watch: Watch | None) -> ImageFact:
+    """With where it comes from, and who has not signed it; of a tree by digest the name counts that does best. A name
+    that means another tree by now says nothing of this one. Raises StoreError."""
+    policy, state = facts.policy, facts.folders.state
+    if policy is None or (policy.image_registries is None and policy.image_signers is None):
+        return found
+    from volt.api.trusting import best
+
+    if workload.image:
+        known: tuple[Image | None, ...] = (records.exact(state, parse(workload.image)),)
+    else:
+        if watch:
+            watch.file(records.folder(state))
+        known = records.images(state)
+    origins, unsigned = best((one for one in known if one and one.digest == found.digest), policy)
+    return replace(found, origins=origins, unsigned=unsigned)
 
 
 def bounded(facts: Facts) -> tuple[str, ...] | None:
@@ -80,8 +95,12 @@ def _fetch(workload: Workload, facts: Facts, pull: PullPolicy, watch: Watch | No
             watch.certain = False  # who asks the registry each time has no plan for later
     elif by_name(written, state, None)[0].there or not has_registry(written):
         return None
-    if most is not None and not all(allows(most, one) for one in wanted_from(written)):
-        return ImageFact(BY_NAME, state="absent", origins=wanted_from(written))
+    if most is not None:
+        from volt.api.trusting import wanted_from
+
+        origins = wanted_from(written)
+        if not all(allows(most, one) for one in origins):
+            return ImageFact(BY_NAME, state="absent", origins=origins)
     pull_image(written, platform=workload.platform or "")
     return None
 
@@ -107,7 +126,7 @@ def by_name(written: str, state: str, watch: Watch | None) -> tuple[ImageFact, I
         return ImageFact(BY_NAME, state="absent", problem=error.message), None
     if not image:
         return ImageFact(BY_NAME, state="absent"), None
-    return ImageFact(BY_NAME, image.digest, origins=(come_from(image),)), image.config
+    return ImageFact(BY_NAME, image.digest), image.config
 
 
 def _image(found: ImageFact, store: Store, facts: Facts, watch: Watch | None) -> ImageFact:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volt.api.imaging import architecture, image_of, require_root, told
-from volt.api.trusting import place_of, require_allowed
+from volt.api.trusting import Origin, origin_of, require_allowed, require_signed
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
@@ -78,7 +78,7 @@ def has_registry(written: str) -> bool:
     return bool(registry_of(named.name)[0] or read_settings().registry)
 
 
-def _kept(named: Reference, digests: dict[str, str], state: str) -> Image | None:
+def _kept(named: Reference, digests: dict[str, Any], state: str) -> Image | None:
     """An image that is the same in its registry, and whole here, by its new name too."""
     store = make_store(state)
     with adding(store.path):
@@ -95,29 +95,29 @@ def _is_whole(store: Store, tree: str) -> bool:
     return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
 
 
-Found = tuple["Registry", Packed, dict[str, str]]  # and `manifest`, `index` and `source` of its record
+Found = tuple["Registry", Packed, dict[str, Any]]  # and of its record `manifest`, `index`, `source`, `signatures`
 
 
 def _found(named: Reference, wanted: str) -> Found:
     """The repository that has the image, and what its manifest says, with the digest of that. A mirror is asked first,
     and where it fails the registry itself."""
     settings = read_settings()
-    host, mirror, repository = place_of(named, settings)
-    if not host:
+    origin = origin_of(named, settings)
+    if not origin:
         raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
-    require_allowed(host, mirror, repository)
-    if mirror:
+    require_allowed(origin)
+    if origin.mirror:
         try:
-            return _at(mirror, repository, named, wanted, settings)
+            return _at(origin.mirror, origin, named, wanted, settings)
         except (RegistryError, StoreError):
             pass  # what it does not have is no mistake
-    return _at(host, repository, named, wanted, settings)
+    return _at(origin.host, origin, named, wanted, settings)
 
 
-def _at(host: str, repository: str, named: Reference, wanted: str, settings: Settings) -> Found:
+def _at(host: str, origin: Origin, named: Reference, wanted: str, settings: Settings) -> Found:
     from volt.images.registry import Registry
 
-    registry = Registry(registries.access(host, settings.registries), repository)
+    registry = Registry(registries.access(host, settings.registries), origin.repository)
     data, kind = registry.manifest(named)
     first = data
     for _ in range(4):  # indexes in indexes
@@ -129,8 +129,8 @@ def _at(host: str, repository: str, named: Reference, wanted: str, settings: Set
             raise RegistryError(f"{host} has {named.name}:{named.version} for no {wanted}")
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
     manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
-    source = f"{registry.host}/{registry.repository}"
-    digests = {"manifest": manifest, "index": index if first is not data else "", "source": source}
+    digests: dict[str, Any] = {"manifest": manifest, "index": index if first is not data else "", "source": str(origin)}
+    digests["signatures"] = require_signed(registry, origin, (digests["index"], manifest))
     return registry, packed(parsed(data, "the manifest")), digests
 
 

@@ -130,6 +130,10 @@ def pull(
     """
     with transfer(wanted=not (json_ or quiet)) as say:
         found = api.pull_image(image, platform=platform, devices=devices, progress=say)
+    if not found.signatures and not quiet:
+        print(
+            f"volt: {printable(found.reference)} is unsigned: the policy asks for no signature of it", file=sys.stderr
+        )
     if json_:
         print(json.dumps({"version": 1, "image": document(found)}, indent=2))
     else:
@@ -163,6 +167,8 @@ def inspect(images: Several, json_: Json = False) -> int:
 
     def lines(one: api.Image) -> str:
         known = {**document(one), "used_by": api.image_users(one)}
+        del known["signatures"]
+        known["signed_by"] = api.image_signers(one) or "unsigned: no signature that the policy asks for"
         said = known.pop("config") or {}
         known |= {f"config.{key}": value for key, value in said.items() if key != "history"}
         shown = {key: value for key, value in known.items() if value not in ("", (), [], {})}

@@ -22,13 +22,20 @@ HINT = "volt image ls lists what there is; volt image import DIR|TAR NAME brings
 _SHORTEST = 6  # digits of a digest that are enough
 
 
+class Signature(Value):
+    """A payload, and the signature over it, both base64: volt/images/signatures.py."""
+
+    payload: str
+    signature: str
+
+
 class Image(Value):
     """One image of this machine. `name` and `version` are "" where it was imported without a name; `tree` is
     `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
     those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
     with the number of files that had them. `config` is what an image of layers says about itself, None of a tree;
     `manifest` is the digest, `sha256:…`, that it has in the registry that it is from, and `index` that of what was
-    chosen from there, "" where there was no choice."""
+    chosen from there, "" where there was no choice; `signatures` are those of it that a key of the policy has made."""
 
     name: str
     version: str
@@ -41,6 +48,7 @@ class Image(Value):
     config: ImageConfig | None = None
     manifest: str = ""
     index: str = ""
+    signatures: tuple[Signature, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -83,8 +91,9 @@ def _read(where: str) -> Image:
         version = known["record"]
         config = of_document(known["config"]) if known.get("config") else None
         later = {name: str(known.get(name, "")) for name in ("manifest", "index")}
-        given = {name: known[name] for name in kinds(Image) if name not in ("config", *later)}
-        image = replace(Image(**given), config=config, **later)
+        signatures = tuple(Signature(str(one), str(other)) for one, other in known.get("signatures", ()))
+        given = {name: known[name] for name in kinds(Image) if name not in ("config", "signatures", *later)}
+        image = replace(Image(**given), config=config, signatures=signatures, **later)
         sound = is_digest(image.digest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{where} is damaged", hint="remove it and import the image again") from error
@@ -118,6 +127,7 @@ def require_short(image: Image) -> None:
 def _encoded(image: Image) -> bytes:
     known = {"record": VERSION, **{name: getattr(image, name) for name in kinds(Image)}}
     known["config"] = document(image.config) if image.config else None
+    known["signatures"] = [(one.payload, one.signature) for one in image.signatures]
     data = json.dumps(known, ensure_ascii=False).encode() + b"\n"
     if len(data) > _MOST:
         raise StoreError(f"what the image says about itself has more than {_MOST} bytes")

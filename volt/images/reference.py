@@ -10,7 +10,6 @@ from volt.store.place import PREFIX, is_digest
 
 LATEST = "latest"
 HUB = "docker.io"  # what other tools mean where a name has no registry
-HUB_HOST = "registry-1.docker.io"  # which answers for it
 URL = "cas://"
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*(?::\d+)?/)?{_PART}(?:/{_PART})*", re.ASCII)

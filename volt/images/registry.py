@@ -18,16 +18,16 @@ from oras.provider import Registry as Oras
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from volt.errors import RegistryError
+from volt.errors import NoSuchManifest, RegistryError
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
-from volt.images.reference import HUB, HUB_HOST
+from volt.images.reference import HUB
 
 if TYPE_CHECKING:
     from volt.images.reference import Reference
     from volt.model.registries import Access
 
-HUB_TOKENS = "auth.docker.io"
+HUB_HOST, HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # as docker login has it
 _DEADLINES = (10, 30)  # seconds: until it is connected, between two pieces
 _PIECE = 1 << 20
@@ -83,7 +83,7 @@ class Registry:
         asked = f"sha256:{reference.digest}" if reference.digest else reference.version
         with self._ask(f"manifests/{asked}", _ACCEPT) as answer:
             if answer.status_code == _NOT_FOUND:
-                raise RegistryError(f"{self.host} has no {self.repository}:{asked}")
+                raise NoSuchManifest(f"{self.host} has no {self.repository}:{asked}")
             self._require(answer, _OK)
             try:
                 data = b"".join(_pieces(answer, CONFIG_MOST))

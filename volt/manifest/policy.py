@@ -20,6 +20,9 @@ from volt.model.values import Value, replace
 
 _HOST = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::\d+)?", re.ASCII)
 _PATH = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*", re.ASCII)
+_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----", re.ASCII)
+_REGISTRY = 'write "registry.example", or a part of one: "registry.example/team"'
+_KEY = "write the text of the file in three quotation marks, from -----BEGIN PUBLIC KEY----- on"
 MOST_PIDS = 4194304  # PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -145,6 +148,27 @@ def a_registry(written: str) -> str:
     return written
 
 
+def a_key(written: str) -> str:
+    """A public key as `cosign public-key` and openssl(1) write it; whether it is one its first use says."""
+    if not _PEM.fullmatch(written.strip()):
+        raise ValueError("it is no public key in PEM")
+    return written.strip()
+
+
+def signers(reader: Reader, key: str, node: Node) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A table of lists of keys; a registry of which nothing is right is left out, and told."""
+    keys, found = listed("bad-bound", a_key, _KEY), []
+    for name, child in reader.typed(key, node, dict, f"a table: [{key}]").items():
+        one = below(key, name)
+        try:
+            found.append((a_registry(name), keys(reader, one, child)))
+        except WrongError:
+            continue
+        except ValueError as error:
+            reader.wrong("bad-bound", one, child, str(error), _REGISTRY)
+    return tuple(found)
+
+
 def most_size(reader: Reader, key: str, node: Node) -> Size:
     """A size that is none is a mistake here, and not an absent bound."""
     try:
@@ -232,10 +256,18 @@ BOUNDS: Mapping[str, BoundField] = {
     ),
     "images.registries": BoundField(
         "image_registries",
-        listed("bad-bound", a_registry, 'write "registry.example", or a part of one: "registry.example/team"'),
+        listed("bad-bound", a_registry, _REGISTRY),
         "list of registries",
         "The registries, or parts of one (HOST/PATH), that images may be pulled from, mirrors too: nothing is asked of "
         "another, and no image starts that was pulled there before. What `volt image import` brought in is from none.",
+    ),
+    "images.signers": BoundField(
+        "image_signers",
+        signers,
+        "table of lists of keys",
+        "By registry, or part of one (HOST/PATH), the public keys, PEM, of which one has to have signed what comes "
+        "from there. That is asked before anything is pulled, and again when a launch is planned; where several parts "
+        "hold an image, for each of them. What comes from elsewhere is used unsigned.",
     ),
     "storage.volumes.host": BoundField(
         "volume_host", FOLDERS, "list of folders", "Below which folders every volume lies, read-only ones too."

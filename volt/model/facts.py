@@ -50,7 +50,8 @@ class ImageFact(Value):
     is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where it is not
     `there`, `problem` says more than the state does, or is empty. `env` are the variables, NAME=value, and
     `architecture` the one, as Go calls it, that the image itself names. `origins` are the repositories, HOST/PATH, that
-    it has been pulled from, or would be; "" among them where it was imported; none where nobody knows."""
+    it has been pulled from, or would be; "" among them where it was imported; none where nobody knows. `unsigned`
+    are the registries, or parts of one, of whose keys in the policy none has signed it."""
 
     key: str
     digest: str = ""
@@ -63,6 +64,7 @@ class ImageFact(Value):
     env: tuple[str, ...] = ()
     architecture: str = ""
     origins: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
 
     @property
     def there(self) -> bool:

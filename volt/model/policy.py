@@ -13,7 +13,8 @@ class Policy(Value):
     """Each field is None where nothing is bounded; () allows nothing.
 
     Lists of places hold absolute folders without links of their own, those of a root and of profiles words too
-    (`host`, `strict`). `quotable` says whether the caller may be told what it says.
+    (`host`, `strict`). `image_signers` are pairs of a registry, or a part of one, and the public keys, PEM, of which
+    one has to have signed what comes from there. `quotable` says whether the caller may be told what it says.
     """
 
     env_file: tuple[str, ...] | None = None
@@ -24,6 +25,7 @@ class Policy(Value):
     network_name: tuple[str, ...] | None = None
     rootfs: tuple[str, ...] | None = None
     image_registries: tuple[str, ...] | None = None
+    image_signers: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     volume_host: tuple[str, ...] | None = None
     volume_writable: tuple[str, ...] | None = None
     volume_owner: tuple[str, ...] | None = None

@@ -149,9 +149,13 @@ def _root(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]
 def _image(facts: Facts, policy: Policy) -> Iterator[Finding]:
     """An image that is not there, and is looked for nowhere, is refused for that alone."""
     image, most = facts.image, policy.image_registries
-    if image is None or most is None or not (image.there or image.origins):
+    if image is None:
         return
-    if any(allows(most, one) for one in image.origins):
+    for place in image.unsigned:
+        message = f"no key that the policy has for {place} has signed this image"
+        hint = "pull it again, or have it signed as cosign does"
+        yield _beyond(policy, image.key, "images.signers", message, hint)
+    if most is None or not (image.there or image.origins) or any(allows(most, one) for one in image.origins):
         return
     known = f"images from {' or '.join(image.origins)}" if image.origins else "an image from nobody knows where"
     yield _beyond(policy, image.key, "images.registries", f"{known} may not be used on this machine", ways(most))

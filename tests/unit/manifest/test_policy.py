@@ -13,6 +13,7 @@ from volt.model.sizes import Size
 
 TOP = Path(__file__).parents[3]
 FILE = "/etc/volt/policy.toml"
+KEY = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
 WHOLE = """
 allow_unenforced = ["resources"]
 
@@ -37,6 +38,14 @@ rootfs = ["host", "/var/lib//roots/."]
 
 [images]
 registries = ["registry.example", "localhost:5000/team/base"]
+
+[images.signers]
+"registry.example/team" = ['''
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA
+-----END PUBLIC KEY-----
+''']
+"localhost:5000" = []
 
 [storage.volumes]
 host = ["/srv"]
@@ -68,6 +77,7 @@ def test_every_key_is_read():
         network_name=("lan",),
         rootfs=("host", "/var/lib/roots"),
         image_registries=("registry.example", "localhost:5000/team/base"),
+        image_signers=(("registry.example/team", (KEY,)), ("localhost:5000", ())),
         volume_host=("/srv",),
         volume_writable=(),
         volume_owner=("root",),
@@ -103,6 +113,9 @@ def test_what_is_absent_bounds_nothing():
         ('[images]\nregistries = ["team"]', "bad-bound", "images.registries[0]"),
         ('[images]\nregistries = ["https://a.example"]', "bad-bound", "images.registries[0]"),
         ('[images]\nregistries = ["a.example/"]', "bad-bound", "images.registries[0]"),
+        ('[images.signers]\n"a.example" = ["/key.pem"]', "bad-bound", 'images.signers."a.example"[0]'),
+        ("[images.signers]\nteam = []", "bad-bound", "images.signers.team"),
+        ('[images]\nsigners = ["a.example"]', "wrong-type", "images.signers"),
         ('[storage]\nrootfs = ["/srv/../etc"]', "bad-bound", "storage.rootfs[0]"),
         ('[storage.volumes]\nhost = ["${HOME}"]', "bad-bound", "storage.volumes.host[0]"),
         ('[storage.volumes]\nowner = ["ada"]', "bad-bound", "storage.volumes.owner[0]"),

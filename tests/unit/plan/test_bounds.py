@@ -31,7 +31,7 @@ FOUND = leading(srv_link="/etc", srv_inner="/srv/data")
 
 
 def findings(workload, policy, call=None, facts=FOUND):
-    facts = replace(facts, policy=policy, image=image_of(workload))
+    facts = replace(facts, policy=policy, image=image_of(workload, policy))
     return tuple(check_policy(workload, facts, call or Call()))
 
 
@@ -67,9 +67,12 @@ def pulled(*origins):
     return replace(GOOD, image=f"from {' '.join(map(repr, origins))}")
 
 
-def image_of(workload):
-    """The fact of an image that `pulled` has named."""
-    if not (workload.image or "").startswith("from"):
+def image_of(workload, policy):
+    """The fact of an image that `pulled` has named, or of one that none of the keys for a registry has signed."""
+    kind, _, where = (workload.image or "").partition(" ")
+    if kind == "unsigned" and policy and policy.image_signers is not None:
+        return ImageFact("workload.image", origins=("",), unsigned=(where,))
+    if kind != "from":
         return None
     return ImageFact("workload.image", origins=tuple(one.strip("'") for one in workload.image.split(" ")[1:] if one))
 
@@ -157,6 +160,11 @@ CASES = {
                 (),
             )
         ],
+    ),
+    "images.signers": (
+        Policy(image_signers=(("registry.example", ("KEY",)),)),
+        [GOOD, pulled("registry.example/a"), pulled("")],
+        [(replace(pulled("registry.example/a"), image="unsigned registry.example"), "workload.image")],
     ),
     "storage.volumes.host": (
         Policy(volume_host=("/srv",)),
@@ -334,7 +342,7 @@ WORKLOADS = st.builds(
 def wider(draw, policy):
     """The policy with more allowed by each key, or with keys less."""
     changed = {}
-    for name in (one.name for one in fields(Policy) if one.name != "quotable"):
+    for name in (one.name for one in fields(Policy) if one.name not in ("quotable", "image_signers")):
         value = getattr(policy, name)
         if value is None or draw(st.booleans()):
             changed[name] = None
