@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from volt.api.attaching import Attachment, attach
     from volt.api.auditing import audit
     from volt.api.clearing import collect_networks, remove_network
+    from volt.api.committing import commit
     from volt.api.comparing import Diff, diff
     from volt.api.copying import copy_in, copy_out
     from volt.api.detaching import detach
@@ -152,6 +153,7 @@ __all__ = [
     "become",
     "collect_networks",
     "collect_store",
+    "commit",
     "copy_in",
     "copy_out",
     "create_network",

@@ -60,7 +60,7 @@ def diff(name: str) -> Diff:
     try:
         found = looked(where, name)
     except StateError:
-        if _is_kept(where, name):  # a run in the foreground leaves its layer, and no record
+        if is_kept(where, name):  # a run in the foreground leaves its layer, and no record
             return _kept(where, name)
         raise
     return _living(found.record) if found.lives else _kept(where, found.record.name)
@@ -87,12 +87,13 @@ def _living(record: Record) -> Diff:
         raise
 
 
-def _is_kept(where: Folders, name: str) -> bool:
+def is_kept(where: Folders, name: str) -> bool:
+    """Whether the layer of a workload so called is on disk."""
     return "/" not in name and not name.startswith(".") and Path(where.state, "layers", name, "upper").is_dir()
 
 
 def _kept(where: Folders, name: str) -> Diff:
-    if not _is_kept(where, name):
+    if not is_kept(where, name):
         hint = 'storage.writable_layer = "overlay" keeps one'
         raise StateError(f"of {name} no writable layer is left: it had none, or one in memory", hint=hint)
     folder = Path(where.state, "layers", name)

@@ -21,6 +21,7 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("Cleared", "Outcome", "Removed", "Rubbish", "RunState", "Runs"), "volt.model.run"),
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Diff": "volt.api.comparing",
+    "commit": "volt.api.committing",
     "diff": "volt.api.comparing",
     **dict.fromkeys(("Copied", "LeftOut"), "volt.model.copied"),
     **dict.fromkeys(("copy_in", "copy_out"), "volt.api.copying"),

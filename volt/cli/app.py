@@ -11,6 +11,7 @@ from volt import __version__
 from volt.cli import image, net, store
 from volt.cli.attach import attach
 from volt.cli.audit import audit
+from volt.cli.commit import commit
 from volt.cli.completion import completion
 from volt.cli.cp import cp
 from volt.cli.diff import diff
@@ -81,7 +82,7 @@ def volt(version: Version = False) -> None:
 
 OF_MANIFESTS = (run, plan, explain, learn, validate, show, lock, schema, doctor)
 OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update)
-INSIDE = (exec_, attach, cp, logs, top, stats, diff, audit)
+INSIDE = (exec_, attach, cp, logs, top, stats, diff, commit, audit)
 
 OF_REGISTRIES = (login, logout)
 

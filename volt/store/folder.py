@@ -14,9 +14,9 @@ from volt.store.intake import CHUNK, SMALL, Intake, attributes_of, refused
 from volt.store.transaction import ZEROS
 from volt.store.tree import DEEPEST, Node
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_Files = dict[tuple[int, int], Node]
+Files = dict[tuple[int, int], Node]  # by device and inode: names of one file
 
 
 class _Level(Value):
@@ -36,7 +36,7 @@ def read_folder(path: str, intake: Intake) -> Node:
     try:
         status = os.fstat(descriptor)
         levels.append(_level(descriptor, status, b"", intake))
-        root, files = levels[0].node, _Files()
+        root, files = levels[0].node, Files()
         while levels:
             name = next(levels[-1].names, None)
             if name is None:
@@ -51,19 +51,20 @@ def read_folder(path: str, intake: Intake) -> Node:
 
 
 def _level(descriptor: int, status: os.stat_result, path: bytes, intake: Intake) -> _Level:
-    node = _node(status)
+    node = node_of(status)
     intake.entry(path, node)
     node.xattrs = intake.attributes(path, attributes_of(descriptor))
     return _Level(descriptor, node, path, iter(sorted(os.listdir(descriptor))))
 
 
-def _node(status: os.stat_result) -> Node:
+def node_of(status: os.stat_result) -> Node:
+    """What a status says."""
     node = Node(status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns // 10**9)
     node.device = status.st_rdev
     return node
 
 
-def _entry(level: _Level, name: str, device: int, files: _Files, intake: Intake) -> _Level | None:
+def _entry(level: _Level, name: str, device: int, files: Files, intake: Intake) -> _Level | None:
     """Put one name into the tree; a folder is what comes next."""
     encoded = os.fsencode(name)
     path = level.path + b"/" + encoded if level.path else encoded
@@ -76,7 +77,7 @@ def _entry(level: _Level, name: str, device: int, files: _Files, intake: Intake)
         return below
     known = files.get((status.st_dev, status.st_ino)) if status.st_nlink > 1 else None
     if known is None:
-        known = _file(level, name, path, status, intake)
+        known = read_file(level.descriptor, name, path, status, intake)
         if status.st_nlink > 1:
             files[status.st_dev, status.st_ino] = known
     children[encoded] = known
@@ -86,7 +87,7 @@ def _entry(level: _Level, name: str, device: int, files: _Files, intake: Intake)
 def _open_folder(level: _Level, name: str, path: bytes, device: int, intake: Intake) -> _Level:
     if path.count(b"/") >= DEEPEST:
         raise refused(path, f"it lies in more than {DEEPEST} folders")
-    descriptor = os.open(name, _FOLDER, dir_fd=level.descriptor)
+    descriptor = os.open(name, FOLDER, dir_fd=level.descriptor)
     try:
         status = os.fstat(descriptor)
         _require_same(status, device, path)
@@ -102,24 +103,25 @@ def _require_same(status: os.stat_result, device: int, path: bytes) -> None:
         raise refused(path, "another file system is mounted there", "unmount it, or import a copy without it")
 
 
-def _file(level: _Level, name: str, path: bytes, status: os.stat_result, intake: Intake) -> Node:
+def read_file(folder: int, name: str, path: bytes, status: os.stat_result, intake: Intake) -> Node:
+    """What is no folder, by its name in an open one. Raises StoreError, OSError."""
     if stat.S_ISREG(status.st_mode):
-        return _regular(level, name, path, intake)
-    node = _node(status)
+        return _regular(folder, name, path, intake)
+    node = node_of(status)
     if stat.S_ISLNK(node.mode):
-        node.target = os.fsencode(os.readlink(name, dir_fd=level.descriptor))
+        node.target = os.fsencode(os.readlink(name, dir_fd=folder))
     intake.entry(path, node)
-    node.xattrs = intake.attributes(path, attributes_of(f"/proc/self/fd/{level.descriptor}/{name}"))
+    node.xattrs = intake.attributes(path, attributes_of(f"/proc/self/fd/{folder}/{name}"))
     return node
 
 
-def _regular(level: _Level, name: str, path: bytes, intake: Intake) -> Node:
-    descriptor = os.open(name, _FILE, dir_fd=level.descriptor)
+def _regular(folder: int, name: str, path: bytes, intake: Intake) -> Node:
+    descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise _changed(path)
-        node = _node(before)
+        node = node_of(before)
         node.device = 0
         intake.entry(path, node)
         intake.size(path, before.st_size)
