@@ -21,7 +21,8 @@ from volt.model.values import replace
 # moved, a file of which only the status was copied up, hard links, owners, attributes.
 CHANGES = """
 cd /srv && echo n > new && echo m >> changed && rm gone && rm -r replaced && mkdir replaced && echo z > replaced/z &&
-mv before after && echo 2 > after/y2 && rm -r after/out && chmod 600 status && mv status moved && ln new again &&
+mv before after && echo 2 > after/y2 && rm -r after/out && mv far after/far && echo f > after/far/f &&
+chmod 600 status && mv status moved && chown 5:5 owned && mv owned after/far/owned && ln new again &&
 ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after && touch -d @1000 new
 """
 
@@ -30,7 +31,7 @@ ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after &&
 def root(tmp_path_factory, busybox):
     """A root file system with something to change."""
     root = Path(shutil.copytree(busybox, tmp_path_factory.mktemp("commit") / "root", symlinks=True))
-    for name in ("gone", "changed", "status", "replaced/inner/x", "before/y", "before/out/in", "still"):
+    for name in ("gone", "changed", "status", "replaced/inner/x", "before/y", "before/out/in", "still", "far/x", "owned"):
         (root / "srv" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "srv" / name).write_text(f"old {name}\n")
     return root
