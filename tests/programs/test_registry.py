@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
@@ -92,6 +93,37 @@ def test_what_is_there_is_pulled_and_is_the_tree_that_its_layers_come_to(registr
     assert [*(volt.state / "state/downloads").iterdir()] == []
     done = volt("run", manifest(volt, image=f"{host}/a/one:1"))
     assert done.stdout.decode().split() == SAYS, done.stderr
+
+
+def test_what_is_pushed_is_pulled_again_as_the_same_and_read_by_others(registry, layout, volt, tmp_path):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    tree = volt("image", "import", layout, "mine:1").stdout
+    first = json.loads(volt("image", "push", "mine:1", f"{host}/b/two:2", "--json").stdout)["pushed"]
+    assert (first["image"], first["sent"] > 1000) == (f"{host}/b/two:2", True)
+    again = json.loads(volt("image", "push", "mine:1", f"{host}/b/two:3", "--json").stdout)["pushed"]
+    assert again == {"image": f"{host}/b/two:3", "manifest": first["manifest"], "sent": 0}
+    pulled = volt("image", "pull", f"{host}/b/two@{first['manifest']}")
+    assert pulled.stdout == tree, pulled.stderr
+    done = volt("run", manifest(volt, image=f"{host}/b/two:2"))
+    assert done.stdout.decode().split() == SAYS, done.stderr
+    given = ("--src-cert-dir", folder / "trusted", "--src-creds", "me:secret")
+    do("skopeo", "copy", *given, f"docker://{host}/b/two:2", f"oci:{tmp_path}/copied:two")
+    do("umoci", "unpack", "--image", f"{tmp_path}/copied:two", tmp_path / "bundle")
+    assert volt("image", "import", tmp_path / "copied").stdout == tree
+    assert (tmp_path / "bundle/rootfs/opaque/new").read_text() == "new"
+
+
+def test_nothing_is_pushed_without_a_name_a_registry_and_leave(registry, layout, volt):
+    host, folder = registry
+    tree = volt("image", "import", layout).stdout.decode().strip()
+    assert b"has no name to be pushed by" in volt("image", "push", tree).stderr
+    assert b"mine names no registry, and none is set" in volt("image", "push", tree, "mine:1").stderr
+    assert b"is not who it says it is" in volt("image", "push", tree, f"{host}/b/three").stderr
+    (volt.folder / "etc/config.toml").write_text(f'[registries."{host}"]\nca = "{folder}/ca.pem"\n')
+    refused = volt("image", "push", tree, f"{host}/b/three")
+    assert (refused.returncode, f"hint: volt login {host}" in refused.stderr.decode()) == (1, True)
+    assert [*(volt.state / "state/downloads").iterdir()] == []
 
 
 def test_nothing_is_had_from_who_is_not_trusted_or_does_not_know_us(registry, volt):

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from volt.api.networking import create_network, network, networks
     from volt.api.planning import Source, Stream
     from volt.api.pulling import log_in, log_out, pull_image
+    from volt.api.pushing import Pushed, push_image
     from volt.api.reading_logs import logs
     from volt.api.showing import lock, show
     from volt.api.trusting import image_signers
@@ -129,6 +130,7 @@ __all__ = [
     "NoSuchRun",
     "Outcome",
     "PolicyError",
+    "Pushed",
     "RegistryError",
     "Removed",
     "RemovedNetwork",
@@ -188,6 +190,7 @@ __all__ = [
     "plan",
     "ps",
     "pull_image",
+    "push_image",
     "remove_image",
     "remove_network",
     "resolve",

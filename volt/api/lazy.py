@@ -59,6 +59,7 @@ LAZY: Mapping[str, str] = {
     "image_signers": "volt.api.trusting",
     "Image": "volt.images.records",
     **dict.fromkeys(("log_in", "log_out", "pull_image"), "volt.api.pulling"),
+    **dict.fromkeys(("Pushed", "push_image"), "volt.api.pushing"),
     **dict.fromkeys(("ImageConfig", "Layer"), "volt.images.config"),
     "Collected": "volt.store.collect",
     **dict.fromkeys(("StoreUsage", "TreeUsage"), "volt.store.usage"),

@@ -92,7 +92,7 @@ for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, *OF_REGISTRIES, completion):
     app.command(verb.__name__.rstrip("_"), context_settings=settings)(verb)
 
 # Nouns, whose verbs are words of their own.
-COMING = (image.import_, image.pull)
+COMING = (image.import_, image.pull, image.push)
 OF_IMAGES = (*COMING, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
 OF_NETWORKS = (net.create, net.ls, net.show, net.rm, net.gc)
 OF_THE_STORE = (store.df, store.verify, store.gc)

@@ -65,6 +65,15 @@ Remote = Annotated[
         autocompletion=image_name,
     ),
 ]
+There = Annotated[
+    str,
+    typer.Argument(
+        metavar="[[REGISTRY/]NAME[:VERSION]]",
+        help="What to call it there; its own name by default.",
+        show_default=False,
+        autocompletion=image_name,
+    ),
+]
 Several = Annotated[
     list[str],
     typer.Argument(
@@ -138,6 +147,23 @@ def pull(
         print(json.dumps({"version": 1, "image": document(found)}, indent=2))
     else:
         print(found.tree)
+    return 0
+
+
+@failing(FAILED)
+def push(image: Which, target: There = "", quiet: Quiet = False, json_: Json = False) -> int:
+    """Send an image to a registry, and print the digest of its manifest there.
+
+    It goes by its own name, or as the second one says; without a registry in that to the one of
+    /etc/volt/config.toml. It is one layer there, whatever number it came in, and keeps what it says about itself. What
+    the registry has already is not sent again.
+    """
+    with transfer(wanted=not (json_ or quiet)) as say:
+        found = api.push_image(image, target, progress=say)
+    if json_:
+        print(json.dumps({"version": 1, "pushed": document(found)}, indent=2))
+    else:
+        print(found.manifest)
     return 0
 
 

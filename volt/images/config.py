@@ -4,7 +4,7 @@ config.md; docker save writes the same."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from volt.errors import StoreError
@@ -66,6 +66,38 @@ def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
         **found, system=_of(known, "os", str), labels={key: str(labels[key]) for key in labels}, history=history
     )
     return config, _strings(_of(known, "rootfs", dict), "diff_ids")
+
+
+def write_config(config: ImageConfig, plain: str) -> bytes:
+    """An image's config as OCI has it, for one layer whose plain bytes have that digest; the same for the
+    same."""
+    inner: dict[str, Any] = {key: getattr(config, name) for name, key in (_WORDS | _LISTS).items()}
+    inner |= {key: {one: {} for one in getattr(config, name)} for name, key in _SETS.items()}
+    inner["Labels"] = dict(config.labels)
+    known = {
+        "created": config.created,
+        "architecture": config.architecture,
+        "variant": config.variant,
+        "os": config.system or "linux",
+        "config": {key: value for key, value in inner.items() if value},
+        "rootfs": {"type": "layers", "diff_ids": [plain]},
+        "history": _of_one_layer(config.history),
+    }
+    empty = {key for key, value in known.items() if value == ""}
+    return json.dumps({key: known[key] for key in sorted({*known} - empty)}, separators=(",", ":")).encode()
+
+
+def _of_one_layer(history: Sequence[Layer]) -> list[dict[str, Any]]:
+    """What was done, step by step; of those that changed files the last one counts, as what made the layer: readers
+    refuse an image with more of them than it has layers, and with less."""
+    made = [number for number, one in enumerate(history) if not one.empty]
+    steps = [*history] if made else [*history, Layer(created_by="volt image")]
+    last = made[-1] if made else len(history)
+    said = [
+        {"created": one.created, "created_by": one.created_by, "empty_layer": number != last}
+        for number, one in enumerate(steps)
+    ]
+    return [{key: value for key, value in one.items() if value} for one in said]
 
 
 def document(config: ImageConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@ image-index.md; Docker's schema 2 says the same in other words."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,17 @@ def packed(manifest: Mapping[str, Any]) -> Packed:
     if found.config.size > CONFIG_MOST or sum(one.size for one in found.layers) > ALL_MOST:
         raise StoreError(f"the image is larger than {ALL_MOST} bytes, or its config than {CONFIG_MOST}")
     return found
+
+
+def write_manifest(image: Packed) -> bytes:
+    """The manifest of an image whose layers are packed with gzip; the same for the same image."""
+    layers = [_descriptor(_LAYERS[1], one) for one in image.layers]
+    known = {"schemaVersion": 2, "mediaType": MANIFESTS[0], "config": _descriptor(_CONFIGS[0], image.config)}
+    return json.dumps({**known, "layers": layers}, separators=(",", ":")).encode()
+
+
+def _descriptor(kind: str, blob: Blob) -> dict[str, Any]:
+    return {"mediaType": kind, "digest": str(blob), "size": blob.size}
 
 
 def blob(descriptor: Mapping[str, Any]) -> Blob:

@@ -10,8 +10,8 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from threading import local
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from oras.provider import Registry as Oras
@@ -22,6 +22,7 @@ from volt.errors import NoSuchManifest, RegistryError
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
 from volt.images.reference import HUB
+from volt.store.place import PREFIX
 
 if TYPE_CHECKING:
     from volt.images.reference import Reference
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 HUB_HOST, HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # as docker login has it
 _DEADLINES = (10, 30)  # seconds: until it is connected, between two pieces
+_STORED = (10, 300)  # the same, where the registry puts away what it has been sent before it answers
 _PIECE = 1 << 20
 _SLOW, _PATIENCE = 1 << 10, 60  # bytes a second at least, after so many seconds
-_OK, _PARTIAL, _NOT_FOUND = 200, 206, 404
+_OK, _CREATED, _ACCEPTED, _PARTIAL, _NOT_FOUND = 200, 201, 202, 206, 404
 _UNKNOWN, _REFUSED = 401, (401, 403)
 # Without oras's five attempts, which take four minutes to say what the first one said.
 _request: Any = Oras.do_request.__wrapped__
@@ -110,6 +112,48 @@ class Registry:
             self._require(answer, _PARTIAL if begun else _OK)
             yield from self._pieces(answer, blob, begun)
 
+    def has(self, blob: Blob) -> bool:
+        """Whether the repository has a blob. Raises RegistryError."""
+        with self._get(self._of(f"blobs/{blob}"), {}, method="HEAD") as answer:
+            if answer.status_code != _NOT_FOUND:
+                self._require(answer, _OK)
+            return answer.status_code == _OK
+
+    def put(self, blob: Blob, body: Body) -> None:
+        """Send a blob, in one piece: the registry says where to. Raises RegistryError."""
+        with self._get(self._of("blobs/uploads/"), {}, method="POST") as answer:
+            self._require(answer, _ACCEPTED)
+            where = urljoin(answer.url, answer.headers.get("Location", ""))
+        url = f"{where}{'&' if urlsplit(where).query else '?'}digest={blob}"
+        # Not as oras asks, which sends everything twice where it is asked who we are, the second time nothing of it.
+        headers = {"Content-Type": "application/octet-stream", **self._identity(url)}
+        session, verify = self._oras.session, self._access.ca or True
+        try:
+            answer = session.put(url, data=body, headers=headers, verify=verify, allow_redirects=False, stream=True)
+        except requests.RequestException as error:
+            self._guard.give_up()
+            raise self._unreachable(error) from error
+        with answer:
+            if answer.status_code in _REFUSED:
+                raise self._denied("PUT")
+            self._require(answer, _CREATED)
+
+    def put_manifest(self, version: str, data: bytes, kind: str) -> None:
+        """What names an image: the last of it that is sent. Raises RegistryError, also for one that the registry calls
+        by another digest."""
+        headers, digest = {"Content-Type": kind}, f"{PREFIX}{hashlib.sha256(data).hexdigest()}"
+        with self._get(self._of(f"manifests/{version}"), headers, method="PUT", data=data) as answer:
+            self._require(answer, _CREATED)
+            said = answer.headers.get("Docker-Content-Digest", digest)
+        if said != digest:
+            raise RegistryError(f"{self.host} has {said} for {self.repository}:{version}, which is {digest}")
+
+    def _identity(self, url: str) -> dict[str, str]:
+        """Who we are, for the registry itself; where it has us send things to is told nothing."""
+        there, known = str(urlsplit(url).netloc), self._oras.auth
+        knows = getattr(known, "token", None) or getattr(known, "_basic_auth", None)
+        return known.get_auth_header() if knows and self._guard.belongs(there) else {}
+
     def _pieces(self, answer: requests.Response, blob: Blob, begun: int) -> Iterator[bytes]:
         try:
             yield from _pieces(answer, blob.size - begun)
@@ -119,40 +163,54 @@ class Registry:
             raise self._unreachable(error) from error
 
     def _ask(self, path: str, headers: Mapping[str, str]) -> requests.Response:
-        return self._get(f"{self._base}/{self.repository}/{path}", headers)
+        return self._get(self._of(path), headers)
 
-    def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+    def _of(self, path: str) -> str:
+        return f"{self._base}/{self.repository}/{path}"
+
+    def _get(
+        self, url: str, headers: Mapping[str, str], *, method: str = "GET", data: bytes | None = None
+    ) -> requests.Response:
         kept = getattr(self._oras.auth, "token", None)
         try:
-            answer: requests.Response = _request(self._oras, url, headers=dict(headers), stream=True)
+            answer: requests.Response = _request(self._oras, url, method, data=data, headers=dict(headers), stream=True)
         except requests.RequestException as error:
             self._guard.give_up()
             raise self._unreachable(error) from error
         except (ValueError, AttributeError) as error:  # oras: it was asked who we are, and had no answer
             self._guard.give_up()
-            raise self._denied() from error
+            raise self._denied(method) from error
         if answer.status_code == _UNKNOWN and kept:
             answer.close()
             self._oras.auth.token = None  # it may have come to its end, which oras does not think of
-            return self._get(url, headers)
+            return self._get(url, headers, method=method, data=data)
         if answer.status_code in _REFUSED:
             answer.close()
-            raise self._denied()
+            raise self._denied(method)
         return answer
 
     def _require(self, answer: requests.Response, status: int) -> None:
         if answer.status_code != status:
             raise RegistryError(f"{self.host} answers {answer.status_code} for {urlsplit(answer.url).path}")
 
-    def _denied(self) -> RegistryError:
+    def _denied(self, method: str) -> RegistryError:
         hint = f"volt login {self.host}, if the name is right"
-        return RegistryError(f"{self.host} does not let us have {self.repository or 'anything'}", hint=hint)
+        what = "have" if method in ("GET", "HEAD") else "write to"
+        return RegistryError(f"{self.host} does not let us {what} {self.repository or 'anything'}", hint=hint)
 
     def _unreachable(self, error: Exception) -> RegistryError:
         if isinstance(error, requests.exceptions.SSLError):
             hint = f'write [registries."{self.host}"] ca = "/path/of/ca.pem" into /etc/volt/config.toml'
             return RegistryError(f"{self.host} is not who it says it is: {_cause(error)}", hint=hint)
         return RegistryError(f"{self.host} cannot be reached: {_cause(error)}")
+
+
+class Body(Protocol):
+    """A file on its way out."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+    def read(self, most: int = -1, /) -> bytes: ...
 
 
 class ResumeError(Exception):
@@ -172,9 +230,9 @@ class _Guard(HTTPAdapter):
         there = str(url.netloc).rpartition("@")[2]
         if url.scheme != "https" and not (self._http and there in self._own):
             raise requests.RequestException(f"{there} would be asked in the clear")
-        if "Authorization" in request.headers and not self._belongs(there):
+        if "Authorization" in request.headers and not self.belongs(there):
             raise requests.RequestException(f"{there} wants the credentials, and is another's")
-        options["timeout"] = _DEADLINES
+        options["timeout"] = _STORED if request.method == "PUT" else _DEADLINES
         answer = self._last.answer = super().send(request, *args, **{**options, "stream": True})
         if not options.get("stream"):  # what oras asks for tokens
             answer._content = b"".join(_pieces(answer, CONFIG_MOST, decode=True))  # noqa: SLF001 (as it reads itself)
@@ -187,7 +245,7 @@ class _Guard(HTTPAdapter):
         if answer is not None:
             answer.close()
 
-    def _belongs(self, host: str) -> bool:
+    def belongs(self, host: str) -> bool:
         """The registry, and what the settings name; Docker's own has a host for tokens that everybody knows."""
         return host in self._own or (HUB_HOST in self._own and host == HUB_TOKENS)
 

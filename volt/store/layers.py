@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from volt.store.intake import Intake
     from volt.store.tree import Node
 
-_WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
+WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
 _OF_AUFS = b".wh..wh."  # what else begins so is a file of its own bookkeeping
 
 
@@ -46,7 +46,7 @@ class Layered(Growing):
         read_members(file, self, known)
 
     def put(self, path: bytes, parts: list[bytes], node: Node) -> None:
-        if parts and parts[-1].startswith(_WHITEOUT):
+        if parts and parts[-1].startswith(WHITEOUT):
             self._white_out(path, parts)
             return
         if parts and node.children is None:
@@ -55,7 +55,7 @@ class Layered(Growing):
         self._note(parts)
 
     def link(self, path: bytes, parts: list[bytes], target: list[bytes]) -> None:
-        if parts and parts[-1].startswith(_WHITEOUT):  # aufs made them so
+        if parts and parts[-1].startswith(WHITEOUT):  # aufs made them so
             self._white_out(path, parts)
             return
         if parts:
@@ -79,7 +79,7 @@ class Layered(Growing):
 
     def _white_out(self, path: bytes, parts: list[bytes]) -> None:
         names = self._found(parts[:-1])
-        hidden = parts[-1].removeprefix(_WHITEOUT)
+        hidden = parts[-1].removeprefix(WHITEOUT)
         if names is not None:
             if (id(names), parts[-1]) in self._hidden:
                 return

@@ -3,6 +3,7 @@
 import base64
 import gc
 import hashlib
+import io
 import json
 import threading
 import time
@@ -51,6 +52,13 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(OSError):
             self.end_headers()
             self.wfile.write(body)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.do_GET()
+
+    def do_PUT(self):
+        self.do_POST()
 
     def finish(self):
         with suppress(OSError):  # who asked has gone: that is what some of these tests are about
@@ -268,8 +276,8 @@ def test_what_is_asked_for_tokens_is_bounded(server, known):
 @pytest.mark.parametrize("host", ["evil.co.uk", "other.example.co.uk", "auth.docker.io"])
 def test_a_name_that_is_like_the_registrys_is_anothers(host):
     guard = module._Guard("registry.example.co.uk", Access("registry.example.co.uk"))
-    assert not guard._belongs(host)
-    assert module._Guard(module.HUB_HOST, Access("docker.io"))._belongs("auth.docker.io")
+    assert not guard.belongs(host)
+    assert module._Guard(module.HUB_HOST, Access("docker.io")).belongs("auth.docker.io")
 
 
 def test_another_host_gets_the_credentials_only_where_the_settings_name_it(server, known):
@@ -320,3 +328,46 @@ def test_a_registry_is_told_from_a_folder_of_names(name, found):
 
 def test_downloads_lie_beside_the_store():
     assert downloads("/var/lib/volt") == "/var/lib/volt/downloads"
+
+
+# ── what is sent
+
+
+class Sent(io.BytesIO):
+    def __len__(self):
+        return len(self.getvalue())
+
+
+def test_a_blob_goes_where_the_registry_says_and_to_no_stranger_in_the_clear(server, known):
+    ask = {"Www-Authenticate": 'Basic realm="r"'}
+    with serving() as other:
+        where = {"Location": f"http://{other.host}/there?state=1"}
+        other.answers["/there"] = (201, {}, b"")
+        server.answers["/v2/"] = (401, ask, b"")
+        server.answers["/v2/a/b/blobs/uploads/"] = lambda handler: (
+            (202, where, b"") if handler.headers.get("Authorization") == ME else (401, ask, b"")
+        )
+        with pytest.raises(RegistryError, match="would be asked in the clear"):
+            reached(server, files=known).put(BLOB, Sent(DATA))
+        assert other.asked == []
+        reached(server, files=known, tokens=other.host).put(BLOB, Sent(DATA))
+        where["Location"] = "/own?state=1"
+        server.answers["/own"] = (201, {}, b"")
+        reached(server, files=known).put(BLOB, Sent(DATA))
+    path, headers = server.asked[-1]
+    assert (path, headers["Authorization"]) == (f"/own?state=1&digest={BLOB}", ME)
+    assert headers["Content-Length"] == str(len(DATA))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((403, {}, b""), "does not let us write to a/b"),
+        ((500, {}, b""), "answers 500 for /v2/a/b/manifests/1"),
+        ((201, {"Docker-Content-Digest": str(BLOB)}, b""), f"has {BLOB} for a/b:1, which is sha256:"),
+    ],
+)
+def test_a_manifest_that_the_registry_did_not_take_as_it_is_is_told(server, answer, message):
+    server.answers["/v2/a/b/manifests/1"] = answer
+    with pytest.raises(RegistryError, match=message):
+        reached(server).put_manifest("1", MANIFEST, "application/vnd.oci.image.manifest.v1+json")

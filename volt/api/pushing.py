@@ -1,0 +1,126 @@
+"""Images on their way to registries: packed, and sent where the registry has not got them."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from volt.api.imaging import architecture, require_root, told
+from volt.errors import NoSuchImage, RegistryError
+from volt.host import registries
+from volt.host.folders import folders
+from volt.host.settings import read_settings
+from volt.images import records
+from volt.images.config import ImageConfig
+from volt.images.reference import HUB, Reference, name, registry_of
+from volt.model.values import Value, replace
+from volt.store.locks import adding
+from volt.store.place import make_store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from volt.images.pack import Made
+    from volt.images.records import Image
+    from volt.images.registry import Registry
+
+# What is being done, and the bytes so far, of how many; 0 where that is not known.
+Progress = Callable[[str, int, int], None]
+_HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
+
+
+class Pushed(Value):
+    """What a registry has now: `image` is what it is called there, HOST/PATH:VERSION, `manifest` its digest there,
+    `sha256:…`, and `sent` the bytes of it that the registry did not have."""
+
+    image: str
+    manifest: str
+    sent: int
+
+
+def push_image(word: str, target: str = "", *, progress: Progress | None = None) -> Pushed:
+    """Send an image to a registry, as `target`, `[REGISTRY/]NAME[:VERSION]`, or by its own name. It goes there as one
+    layer, the same for the same tree, with what the image says about itself; what the repository has already is not
+    sent. Its name is given last, so that nobody finds half of it. Raises NoSuchImage, RegistryError, StoreError,
+    HostUnfit without root, VoltError for settings that are not understood."""
+    from volt.images.folders import downloads, fetching
+    from volt.images.registry import Registry
+
+    require_root()
+    state = folders().state
+    found = records.find(state, word)
+    named = _named(found, target)
+    settings = read_settings()
+    host, repository = _place(named, settings.registry)
+    with told(f"{word} cannot be pushed"):
+        make_store(state)
+        registry = Registry(registries.access(host, settings.registries), repository)
+        # A file without a name, which is gone with whoever has it.
+        with fetching(state), tempfile.TemporaryFile(dir=downloads(state)) as layer:
+            made = _packed(found, state, layer, progress)
+            sent = _send(registry, made, layer, progress)
+            registry.put_manifest(named.version, made.manifest, made.kind)
+    return Pushed(f"{host}/{repository}:{named.version}", made.digest, sent)
+
+
+def _named(found: Image, target: str) -> Reference:
+    if target:
+        return name(target)
+    if not found.name:
+        raise NoSuchImage(f"{found.tree} has no name to be pushed by", hint="volt image push IMAGE REGISTRY/NAME")
+    return Reference(found.name, found.version)
+
+
+def _place(named: Reference, standard: str) -> tuple[str, str]:
+    """The registry, never its mirror, and the repository there."""
+    host, repository = registry_of(named.name)
+    host = host or standard
+    if not host:
+        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
+    return host, f"library/{repository}" if host == HUB and "/" not in repository else repository
+
+
+def _packed(found: Image, state: str, layer: BinaryIO, progress: Progress | None) -> Made:
+    from volt.images.pack import pack
+
+    store = open_store(state)
+    if store is None:
+        raise NoSuchImage(f"there is no image {found.reference}")
+    tell = (lambda size: progress("packing", size, 0)) if progress else None
+    about = found.config or ImageConfig()
+    about = replace(about, architecture=about.architecture or architecture(""))
+    with adding(store.path):
+        return pack(store.tree(found.digest), store, about, layer, tell)
+
+
+def _send(registry: Registry, made: Made, layer: BinaryIO, progress: Progress | None) -> int:
+    """The bytes of what the registry did not have."""
+    sent = 0
+    for blob, file in ((made.image.layers[0], layer), (made.image.config, io.BytesIO(made.config))):
+        if not registry.has(blob):
+            file.seek(0)
+            registry.put(blob, _Outgoing(file, blob.size, progress))
+            sent += blob.size
+    return sent
+
+
+class _Outgoing:
+    """A file as requests sends it: so many bytes, and how far it is."""
+
+    def __init__(self, file: BinaryIO, size: int, progress: Progress | None) -> None:
+        self._file, self._size, self._progress = file, size, progress
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(1 << 20):
+            yield piece
+
+    def read(self, most: int = -1, /) -> bytes:
+        piece = self._file.read(most)
+        if self._progress:
+            self._progress("sending", self._file.tell(), self._size)
+        return piece
