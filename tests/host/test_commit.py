@@ -31,7 +31,17 @@ ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after &&
 def root(tmp_path_factory, busybox):
     """A root file system with something to change."""
     root = Path(shutil.copytree(busybox, tmp_path_factory.mktemp("commit") / "root", symlinks=True))
-    for name in ("gone", "changed", "status", "replaced/inner/x", "before/y", "before/out/in", "still", "far/x", "owned"):
+    for name in (
+        "gone",
+        "changed",
+        "status",
+        "replaced/inner/x",
+        "before/y",
+        "before/out/in",
+        "still",
+        "far/x",
+        "owned",
+    ):
         (root / "srv" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "srv" / name).write_text(f"old {name}\n")
     return root
