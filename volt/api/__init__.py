@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from volt.api.lazy import LAZY
 from volt.errors import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from volt.api.attaching import Attachment, attach
     from volt.api.auditing import audit
+    from volt.api.becoming import become
     from volt.api.clearing import collect_networks, remove_network
     from volt.api.committing import commit
     from volt.api.comparing import Diff, diff
@@ -215,7 +216,6 @@ __all__ = [
 ]
 
 VOLT_FAILED = 125
-STDIN = "-"
 
 # subprocess.PIPE and subprocess.DEVNULL, whose import a launch can do without.
 PIPE = -1
@@ -352,49 +352,6 @@ def run(manifest: Source, **options: Any) -> Outcome:
     if outcome.by == "volt" and outcome.status == VOLT_FAILED:
         raise LaunchError(outcome.message, hint=outcome.hint, outcome=outcome)
     return outcome
-
-
-def become(
-    manifest: Source,
-    *,
-    variables: Mapping[str, str] | None = None,
-    base: str | Path | None = None,
-    call: Call | None = None,
-    words: Sequence[str] | None = None,
-) -> NoReturn:
-    """Launch in the place of this process, on its standard streams: what `volt run` does.
-
-    `words` is the whole command line that asks for this launch, the program first: the plan is kept for it, and
-    the same words are answered without Python as long as nothing has changed that the plan was made from. Raises
-    ManifestError, HostUnfit, LaunchError; does not return.
-    """
-    from volt.api.planning import planned, question_of, require, shown_terminal
-    from volt.host.facts import folders
-    from volt.host.watch import Watch, watch_code
-    from volt.launch import handover
-    from volt.launch.cache import open_cache
-    from volt.model.binary import encode
-    from volt.model.facts import Call
-    from volt.model.values import replace
-
-    sweep()
-    wanted = call or Call()
-    notified = "NOTIFY_SOCKET" in os.environ
-    wanted = replace(wanted, terminal=shown_terminal(wanted), term=os.environ.get("TERM", ""), notified=notified)
-    cache = open_cache(folders()) if words and manifest != STDIN else None
-    keeping = (Watch(cache.key), cache) if cache else None
-    made, facts = planned(manifest, variables, base, wanted, keeping)
-    require(facts)
-    plan = encode(made)
-    if keeping:
-        watch, cache = keeping
-        watch_code(watch)
-        if watch.certain:
-            cache.keep(question_of(words or (), facts.program), watch.dependencies(), plan)
-    try:
-        handover.become(facts.program, plan)
-    except OSError as error:
-        raise LaunchError(f"the static program cannot be started: {error}") from error
 
 
 def sweep() -> tuple[str, ...]:

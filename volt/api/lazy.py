@@ -35,6 +35,7 @@ LAZY: Mapping[str, str] = {
     "span": "volt.host.settings",
     "detach": "volt.api.detaching",
     **dict.fromkeys(("lock", "show"), "volt.api.showing"),
+    "become": "volt.api.becoming",
     "doctor": "volt.api.examining",
     **dict.fromkeys(("create_network", "network", "networks"), "volt.api.networking"),
     **dict.fromkeys(("collect_networks", "remove_network"), "volt.api.clearing"),
