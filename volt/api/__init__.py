@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from volt.host.settings import span
     from volt.images.records import Image
     from volt.launch.running import Run
-    from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, to_json
+    from volt.manifest import Resolved, Shown, encode, from_json, load_file, parse, schema, to_json
     from volt.model.audit import Audit
     from volt.model.copied import Copied, LeftOut
     from volt.model.diff import Change
@@ -244,13 +244,6 @@ def resolve(
 def validate(manifests: Sequence[Source], *, variables: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Every finding of every manifest, errors and notes, in the order given."""
     return tuple(finding for one in manifests for finding in resolve(one, variables=variables).findings)
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the manifest, complete from the start."""
-    from volt.manifest import schema as manifest_schema
-
-    return manifest_schema()
 
 
 def plan(

@@ -66,5 +66,7 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("StoreUsage", "TreeUsage"), "volt.store.usage"),
     **dict.fromkeys(("Damage", "Verified"), "volt.store.verify"),
     "Manifest": "volt.model.manifest",
-    **dict.fromkeys(("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "to_json"), "volt.manifest"),
+    **dict.fromkeys(
+        ("Resolved", "Shown", "encode", "from_json", "load_file", "parse", "schema", "to_json"), "volt.manifest"
+    ),
 }
