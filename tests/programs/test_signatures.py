@@ -6,10 +6,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 
 import pytest
 import requests
 
+from tests.host.front import OLD
 from tests.programs.test_layers import SAYS, do, layout, manifest
 from tests.programs.test_registry import known, registry, volt
 
@@ -69,6 +71,20 @@ def signer(registry, tmp_path):
 
 def asks(volt, place, *keys):
     (volt.folder / "etc/policy.toml").write_text(f"[images.signers]\n{json.dumps(place)} = {json.dumps(keys)}\n")
+
+
+def test_a_plan_that_was_kept_is_good_as_long_as_the_name_is_there_that_was_signed(registry, volt, signer):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public)
+    signer.sign(f"{host}/a/one", signer.digest("1"))
+    assert volt("image", "pull", f"{host}/a/one:1").returncode == 0
+    locked = volt.folder / "locked.toml"
+    locked.write_bytes(volt("lock", manifest(volt, image=f"{host}/a/one:1")).stdout)
+    time.sleep(OLD)
+    assert [volt("run", locked).stdout.decode().split() for _ in range(2)] == [SAYS] * 2
+    assert volt("image", "rm", f"{host}/a/one:1").returncode == 0
+    assert b"[beyond-policy]" in volt("run", locked).stderr
 
 
 def test_without_a_signature_that_counts_nothing_is_pulled_and_what_was_pulled_before_does_not_start(
