@@ -34,10 +34,17 @@ class Signer:
         do("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", folder / "key")
         self.public = do("openssl", "pkey", "-in", folder / "key", "-pubout").stdout
 
-    def digest(self, version):
-        answer = self.session.get(f"{self.url}/manifests/{version}", headers={"Accept": MANIFEST})
-        assert answer.status_code == 200, answer.text
-        return f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+    def image(self):
+        """An image that nobody has signed: its version, and the digest of its manifest."""
+        found = self.session.get(f"{self.url}/manifests/1", headers={"Accept": MANIFEST}).json()
+        version = hashlib.sha256(str(self.folder).encode()).hexdigest()
+        data = json.dumps({**found, "annotations": {"for": version}})
+        self.name(version, data)
+        return version, f"sha256:{hashlib.sha256(data.encode()).hexdigest()}"
+
+    def name(self, tag, data):
+        answer = self.session.put(f"{self.url}/manifests/{tag}", data, headers={"Content-Type": MANIFEST})
+        assert answer.status_code == 201, answer.text
 
     def put(self, data):
         begun = self.session.post(f"{self.url}/blobs/uploads/")
@@ -57,11 +64,7 @@ class Signer:
         layer = {"mediaType": PAYLOAD, **self.put(payload.read_bytes()), "annotations": notes}
         config = {"mediaType": "application/vnd.oci.image.config.v1+json", **self.put(b"{}")}
         document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
-        tag = f"{digest.replace(':', '-')}.sig"
-        answer = self.session.put(
-            f"{self.url}/manifests/{tag}", json.dumps(document), headers={"Content-Type": MANIFEST}
-        )
-        assert answer.status_code == 201, answer.text
+        self.name(f"{digest.replace(':', '-')}.sig", json.dumps(document))
 
 
 @pytest.fixture
@@ -77,14 +80,34 @@ def test_a_plan_that_was_kept_is_good_as_long_as_the_name_is_there_that_was_sign
     host, folder = registry
     assert known(volt, host, folder).returncode == 0
     asks(volt, f"{host}/a", signer.public)
-    signer.sign(f"{host}/a/one", signer.digest("1"))
-    assert volt("image", "pull", f"{host}/a/one:1").returncode == 0
+    version, digest = signer.image()
+    signer.sign(f"{host}/a/one", digest)
+    assert volt("image", "pull", f"{host}/a/one:{version}").returncode == 0
     locked = volt.folder / "locked.toml"
-    locked.write_bytes(volt("lock", manifest(volt, image=f"{host}/a/one:1")).stdout)
+    locked.write_bytes(volt("lock", manifest(volt, image=f"{host}/a/one:{version}")).stdout)
     time.sleep(OLD)
     assert [volt("run", locked).stdout.decode().split() for _ in range(2)] == [SAYS] * 2
-    assert volt("image", "rm", f"{host}/a/one:1").returncode == 0
+    assert volt("image", "rm", f"{host}/a/one:{version}").returncode == 0
     assert b"[beyond-policy]" in volt("run", locked).stderr
+
+
+def test_from_a_mirror_comes_what_is_signed_for_the_registry_and_the_policy_lists_both(registry, volt, signer):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    with (volt.folder / "etc/config.toml").open("a") as settings:
+        settings.write(f'[registries."registry.example"]\nmirror = "{host}"\n')
+    asks(volt, "registry.example/a", signer.public)
+    version, digest = signer.image()
+    name = f"registry.example/a/one:{version}"
+    signer.sign(f"{host}/a/one", digest)
+    assert volt("image", "pull", name).returncode == 1, "signed for the mirror"
+    signer.sign("registry.example/a/one", digest)
+    done = volt("image", "pull", "--json", name)
+    image = json.loads(done.stdout)["image"]
+    assert (image["source"], len(image["signatures"])) == ("registry.example/a/one", 1)
+    assert volt("run", manifest(volt, image=name)).stdout.decode().split() == SAYS
+    (volt.folder / "etc/policy.toml").write_text('[images]\nregistries = ["registry.example"]\n')
+    assert f"images from {host}/a/one may not be used" in volt("image", "pull", name).stderr.decode()
 
 
 def test_without_a_signature_that_counts_nothing_is_pulled_and_what_was_pulled_before_does_not_start(
@@ -92,7 +115,8 @@ def test_without_a_signature_that_counts_nothing_is_pulled_and_what_was_pulled_b
 ):
     host, folder = registry
     assert known(volt, host, folder).returncode == 0
-    name, digest, other = f"{host}/a/one:1", signer.digest("1"), Signer(tmp_path / "other", host, folder)
+    (version, digest), other = signer.image(), Signer(tmp_path / "other", host, folder)
+    name = f"{host}/a/one:{version}"
     before = volt("image", "pull", name)
     assert f"{name} is unsigned" in before.stderr.decode()
     assert b'signed_by = "unsigned' in volt("image", "inspect", name).stdout

@@ -96,7 +96,9 @@ def _has_signed(key: str, one: Signature) -> bool:
         elif isinstance(loaded, rsa.RSAPublicKey):
             loaded.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
         else:
-            raise StoreError(f"a key of another kind than ECDSA, Ed25519 and RSA: {type(loaded).__name__}")
+            raise StoreError(
+                f"the policy has a key of another kind than ECDSA, Ed25519 and RSA: {type(loaded).__name__}"
+            )
     except (InvalidSignature, binascii.Error):
         return False
     return True
@@ -109,4 +111,6 @@ def _loaded(key: str) -> Any:
     try:
         return load_pem_public_key(key.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise StoreError(f"a public key is not understood: {error}", hint="take it from the policy again") from error
+        raise StoreError(
+            f"a public key of the policy is not understood: {error}", hint="mend it in the policy"
+        ) from error
