@@ -311,6 +311,10 @@ def test_doctor_tells_a_policy_and_its_absence(machine):
     assert found() == ("ok", "none: nothing is bounded")
     machine.says("")
     assert found() == ("ok", "/etc/volt/policy.toml")
+    none = "-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----"
+    machine.says(f'[images.signers]\n"registry.example" = ["{none}"]\n')
+    state, said = found()
+    assert (state, "a public key of the policy is not understood" in said) == ("missing", True)
 
 
 # ── nothing loosens it

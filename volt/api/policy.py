@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volt.errors import PolicyError
+from volt.errors import PolicyError, StoreError
 
 if TYPE_CHECKING:
     from volt.manifest.policy import ReadPolicy
@@ -42,4 +42,23 @@ def policy_check() -> Check:
             f", and {len(error.findings) - 1} more" * (len(error.findings) > 1)
         )
         return Check(name, "missing", "every launch: a policy that is not understood stops it", found, first.hint)
+    if problem := _bad_key(read):
+        stops = "every image that has to be signed by it"
+        return Check(name, "missing", stops, f"{POLICY}: images.signers: {problem.message}", problem.hint)
     return Check(name, "ok", needed, POLICY if read else "none: nothing is bounded")
+
+
+def _bad_key(read: ReadPolicy | None) -> StoreError | None:
+    """What is wrong with the first key that is none: no launch looks at keys that it does not need."""
+    signers = read.policy.image_signers if read and read.policy else None
+    if not signers:
+        return None
+    from volt.images.signatures import fingerprint
+
+    for _, keys in signers:
+        for key in keys:
+            try:
+                fingerprint(key)
+            except StoreError as error:
+                return error
+    return None
