@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -125,6 +126,26 @@ def test_however_it_is_packed_it_is_one_tree(layout, volt, tmp_path):
     do("gzip", "-k", tmp_path / "docker.tar")
     sources = (layout, *(tmp_path / name for name in ("docker.tar", "oci.tar", "docker.tar.gz")))
     assert len({volt("image", "import", source).stdout for source in sources}) == 1
+
+
+def test_exported_as_a_layout_it_is_one_tree_and_says_the_same_to_others(layout, volt, tmp_path):
+    tree = volt("image", "import", layout, "one:1").stdout
+    archive, folder = tmp_path / "exported.tar", tmp_path / "exported"
+    done = volt("image", "export", "--format", "oci", "one:1", archive)
+    assert done.returncode == 0, done.stderr
+    assert volt("image", "export", "--format", "oci", "one:1").stdout == archive.read_bytes()
+    assert volt("image", "import", archive, "two:1").stdout == tree
+    said, own = (
+        json.loads(do("skopeo", "inspect", "--config", one).stdout)
+        for one in (f"oci-archive:{archive}:1", f"oci:{layout}:one")
+    )
+    assert (said["config"], said["architecture"]) == (own["config"], own["architecture"])
+    folder.mkdir()
+    do("tar", "-C", folder, "-xf", archive)
+    do("umoci", "unpack", "--image", f"{layout}:one", tmp_path / "theirs")
+    do("umoci", "unpack", "--image", f"{folder}:1", tmp_path / "ours")
+    assert listing(tmp_path / "ours/rootfs") == listing(tmp_path / "theirs/rootfs")
+    assert [*(volt.state / "state/downloads").iterdir()] == []
 
 
 def manifest(volt, **more):

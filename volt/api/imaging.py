@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from volt.errors import HostUnfit, NoSuchImage, StoreError, VoltError
 from volt.host.folders import folders
 from volt.images import records
 from volt.images.records import Image, sweep
-from volt.images.reference import URL, Reference, name
+from volt.images.reference import LATEST, URL, Reference, name
 from volt.model.diff import Change
 from volt.model.values import replace
 from volt.store.collect import Collected, collect, leased, leases
@@ -30,6 +30,7 @@ from volt.store.verify import Verified, verify
 
 Progress = Callable[[int, int], None]
 Source = str | Path | BinaryIO
+Form = Literal["tar", "oci"]
 _STDIO = "-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -158,25 +159,43 @@ def remove_image(word: str) -> Image:
     return found
 
 
-def export_image(word: str, target: Source) -> Image:
-    """Write an image as a tar archive in the pax format, to a path, `-` for standard output, or an open binary file.
-    Importing that gives the same digest. Raises NoSuchImage, StoreError, HostUnfit without root."""
-    from volt.store.export import write_archive
-    from volt.store.locks import adding
-
+def export_image(word: str, target: Source, *, form: Form = "tar") -> Image:
+    """Write an image to a path, `-` for standard output, or an open binary file: as a tar archive of its files in the
+    pax format, or, by the form `oci`, as an archive of an OCI layout of one layer, with what the image says about
+    itself. Importing either gives the same digest. Raises NoSuchImage, StoreError, HostUnfit without root."""
     require_root()
     state = folders().state
-    found, store = records.find(state, word), _store(state)
-    with told(f"{word} cannot be exported"), adding(store.path):
-        root = store.tree(found.digest)
+    found = records.find(state, word)
+    with told(f"{word} cannot be exported"), _written(found, state, form) as write:
         if not isinstance(target, (str, Path)):
-            write_archive(root, store, target)
+            write(target)
         elif str(target) == _STDIO:
-            write_archive(root, store, sys.stdout.buffer)
+            write(sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            _write_whole(Path(target), lambda file: write_archive(root, store, file))
+            _write_whole(Path(target), write)
     return found
+
+
+@contextmanager
+def _written(found: Image, state: str, form: Form) -> Iterator[Callable[[BinaryIO], None]]:
+    """What writes an image in a form. Raises StoreError, OSError."""
+    if form == "oci":
+        from volt.api.packing import packed
+        from volt.images.pack import write_layout
+
+        with packed(found, state) as (made, layer):
+            yield lambda file: write_layout(made, layer, found.version or LATEST, file)
+    elif form == "tar":
+        from volt.store.export import write_archive
+        from volt.store.locks import adding
+
+        store = _store(state)
+        with adding(store.path):
+            root = store.tree(found.digest)
+            yield lambda file: write_archive(root, store, file)
+    else:
+        raise StoreError(f"{form!r} is no form of an archive", hint="write tar or oci")
 
 
 def _write_whole(target: Path, write: Callable[[BinaryIO], None]) -> None:

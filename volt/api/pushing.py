@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from volt.api.imaging import architecture, require_root, told
+from volt.api.imaging import require_root, told
+from volt.api.packing import packed
 from volt.errors import NoSuchImage, RegistryError
 from volt.host import registries
 from volt.host.folders import folders
 from volt.host.settings import read_settings
 from volt.images import records
-from volt.images.config import ImageConfig
 from volt.images.reference import HUB, Reference, name, registry_of
-from volt.model.values import Value, replace
-from volt.store.locks import adding
-from volt.store.place import make_store, open_store
+from volt.model.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +42,6 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
     layer, the same for the same tree, with what the image says about itself; what the repository has already is not
     sent. Its name is given last, so that nobody finds half of it. Raises NoSuchImage, RegistryError, StoreError,
     HostUnfit without root, VoltError for settings that are not understood."""
-    from volt.images.folders import downloads, fetching
     from volt.images.registry import Registry
 
     require_root()
@@ -55,11 +51,9 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
     settings = read_settings()
     host, repository = _place(named, settings.registry)
     with told(f"{word} cannot be pushed"):
-        make_store(state)
         registry = Registry(registries.access(host, settings.registries), repository)
-        # A file without a name, which is gone with whoever has it.
-        with fetching(state), tempfile.TemporaryFile(dir=downloads(state)) as layer:
-            made = _packed(found, state, layer, progress)
+        tell = (lambda size: progress("packing", size, 0)) if progress else None
+        with packed(found, state, tell) as (made, layer):
             sent = _send(registry, made, layer, progress)
             registry.put_manifest(named.version, made.manifest, made.kind)
     return Pushed(f"{host}/{repository}:{named.version}", made.digest, sent)
@@ -80,19 +74,6 @@ def _place(named: Reference, standard: str) -> tuple[str, str]:
     if not host:
         raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
     return host, f"library/{repository}" if host == HUB and "/" not in repository else repository
-
-
-def _packed(found: Image, state: str, layer: BinaryIO, progress: Progress | None) -> Made:
-    from volt.images.pack import pack
-
-    store = open_store(state)
-    if store is None:
-        raise NoSuchImage(f"there is no image {found.reference}")
-    tell = (lambda size: progress("packing", size, 0)) if progress else None
-    about = found.config or ImageConfig()
-    about = replace(about, architecture=about.architecture or architecture(""))
-    with adding(store.path):
-        return pack(store.tree(found.digest), store, about, layer, tell)
 
 
 def _send(registry: Registry, made: Made, layer: BinaryIO, progress: Progress | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -91,6 +91,7 @@ Target = Annotated[
     str,
     typer.Argument(metavar="FILE", help="Where the archive goes; - for standard output.", autocompletion=any_file),
 ]
+Form = Annotated[Literal["tar", "oci"], typer.Option("--format", metavar="tar|oci", help="What the archive holds.")]
 Devices = Annotated[bool, typer.Option("--allow-devices", help="Take over devices and sockets, which are refused.")]
 Inner = Annotated[str, typer.Option("--image", metavar="NAME", help="Which of the images in a layout.")]
 Platform = Annotated[
@@ -219,11 +220,15 @@ def tag(image: Which, name: Alias, json_: Json = False) -> int:
 
 
 @failing(FAILED)
-def export(image: Which, file: Target = "-") -> int:
-    """Write an image as a tar archive, which imports as the same digest."""
+def export(image: Which, file: Target = "-", form: Form = "tar") -> int:
+    """Write an image as a tar archive, which imports as the same digest.
+
+    By the format tar it holds the files themselves, by oci an OCI layout with one layer and what the image says about
+    itself, as other tools read it.
+    """
     if file == "-" and sys.stdout.isatty():
         raise VoltError("an archive is nothing for a terminal", hint="give a FILE, or redirect standard output")
-    api.export_image(image, file)
+    api.export_image(image, file, form=form)
     return 0
 
 

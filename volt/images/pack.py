@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import json
+import tarfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from volt.errors import StoreError
 from volt.images.config import ImageConfig, write_config
-from volt.images.manifest import MANIFESTS, Blob, Packed, write_manifest
+from volt.images.manifest import INDEXES, MANIFESTS, Blob, Packed, write_manifest
 from volt.model.values import Value
 from volt.store.export import write_archive
 from volt.store.layers import WHITEOUT
@@ -57,6 +60,36 @@ def pack(
     layer = Blob(outer.known.hexdigest(), outer.size)
     image = Packed(Blob(hashlib.sha256(config).hexdigest(), len(config)), (layer,))
     return Made(write_manifest(image), config, image)
+
+
+def write_layout(made: Made, layer: BinaryIO, version: str, file: BinaryIO) -> None:
+    """Write an image as an OCI layout, image-layout.md, in a tar archive: what other tools call an OCI archive, and
+    unpacked read as a folder. It has the name `version` there. Raises OSError."""
+    notes = {"org.opencontainers.image.ref.name": version}
+    one = {"mediaType": made.kind, "digest": made.digest, "size": len(made.manifest), "annotations": notes}
+    index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": [one]}
+    texts = {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": json.dumps(index, separators=(",", ":")).encode(),
+        _place(made.digest): made.manifest,
+        _place(str(made.image.config)): made.config,
+    }
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+        for path, data in texts.items():
+            archive.addfile(_member(path, len(data)), io.BytesIO(data))
+        for blob in made.image.layers:
+            archive.addfile(_member(_place(str(blob)), blob.size), layer)
+
+
+def _place(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _member(path: str, size: int) -> tarfile.TarInfo:
+    """Of nobody and no hour: the same image is the same archive."""
+    member = tarfile.TarInfo(path)
+    member.size, member.mode = size, 0o644
+    return member
 
 
 def _require_names(root: Node) -> None:
