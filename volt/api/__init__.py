@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         tag_image,
         verify_store,
     )
+    from volt.api.keeping import add_manifest, remove_manifest
     from volt.api.learning import learn
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.networking import create_network, network, networks
@@ -151,6 +152,7 @@ __all__ = [
     "Usage",
     "Verified",
     "VoltError",
+    "add_manifest",
     "attach",
     "audit",
     "become",
@@ -193,6 +195,7 @@ __all__ = [
     "pull_image",
     "push_image",
     "remove_image",
+    "remove_manifest",
     "remove_network",
     "resolve",
     "restart",

@@ -19,6 +19,7 @@ from volt.images.records import Image, sweep
 from volt.images.reference import LATEST, URL, Reference, name
 from volt.model.diff import Change
 from volt.model.values import replace
+from volt.store import manifests
 from volt.store.collect import Collected, collect, leased, leases
 from volt.store.intake import Intake
 from volt.store.locks import collecting
@@ -284,8 +285,9 @@ def _store(state: str) -> Store:
 
 
 def _held(state: str) -> set[str]:
-    """The trees of images, and those that kept layers were made on: over another one they would show nonsense."""
-    return records.trees(state) | {tree for _, tree in _layers(state)}
+    """The trees of images, those that kept layers were made on, since over another one they would show nonsense, and
+    manifests that were added."""
+    return records.trees(state) | {tree for _, tree in _layers(state)} | manifests.digests(state)
 
 
 def _layers(state: str) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("inspect", "kill", "pause", "ps", "stop", "unpause", "wait"), "volt.api.life"),
     "Diff": "volt.api.comparing",
     "commit": "volt.api.committing",
+    **dict.fromkeys(("add_manifest", "remove_manifest"), "volt.api.keeping"),
     "diff": "volt.api.comparing",
     **dict.fromkeys(("Copied", "LeftOut"), "volt.model.copied"),
     **dict.fromkeys(("copy_in", "copy_out"), "volt.api.copying"),

@@ -40,7 +40,14 @@ def resolved(
 
     source = str(manifest) if isinstance(manifest, Path) else manifest
     folder = None if base is None else str(base)
-    return resolve_manifest(source, FileSources(watch), variables=variables or {}, base=folder)
+    return resolve_manifest(source, FileSources(watch, _stored), variables=variables or {}, base=folder)
+
+
+def _stored(url: str) -> str:
+    """The file of a manifest in the store. Raises OSError."""
+    from volt.api.keeping import stored
+
+    return stored(url)
 
 
 def planned(

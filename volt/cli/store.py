@@ -12,7 +12,7 @@ from volt.cli.amounts import progress, size
 from volt.cli.columns import columns
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.options import Json
+from volt.cli.options import File, Json
 from volt.cli.states import document
 
 SHORT = 12  # digits of a digest in a table
@@ -23,6 +23,7 @@ Repair = Annotated[
         "--repair", help="Take damaged content out, so that importing the same again brings it back; mend the rest."
     ),
 ]
+Url = Annotated[str, typer.Argument(metavar="cas://sha256:DIGEST", help="As it was printed.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and say what would be.")]
 
 
@@ -74,4 +75,24 @@ def df(json_: Json = False) -> int:
     print(columns([("DIGEST", "SIZE", "OWN", "IMAGE"), *rows], (0, 3)), end="")
     taken = f"{found.objects} objects: {size(found.bytes)}, and {size(found.images)} to mount them by"
     print(f"{taken}; unused: {size(found.unused)}; free on the disk: {size(found.free)}")
+    return 0
+
+
+@failing(FAILED)
+def add(file: File, json_: Json = False) -> int:
+    """Put a manifest into the store, and print what others write to extend it: `extends = "cas://sha256:DIGEST"`.
+
+    It may be a part of a manifest; what it extends itself is in the store, or has an absolute path. It stays until
+    `volt store rm`.
+    """
+    url = api.add_manifest(file)
+    print(json.dumps({"version": 1, "url": url}, indent=2) if json_ else url)
+    return 0
+
+
+@failing(FAILED)
+def rm(url: Url, json_: Json = False) -> int:
+    """Let a manifest go that was added: `volt store gc` frees it."""
+    digest = api.remove_manifest(url)
+    print(json.dumps({"version": 1, "removed": f"sha256:{digest}"}, indent=2) if json_ else f"sha256:{digest}")
     return 0

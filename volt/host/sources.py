@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from volt.errors import VoltError
@@ -20,7 +22,9 @@ SEARCH, READ = 1, 4  # permission bits of one class, inode(7)
 class FileSources:
     """The world as volt.manifest.Sources asks for it."""
 
-    def __init__(self, watch: Watch | None = None) -> None:
+    def __init__(self, watch: Watch | None = None, place: Callable[[str], str] | None = None) -> None:
+        """`place` gives the file of what `cas://sha256:…` names, or raises OSError."""
+        self._place = place
         self._withheld: set[str] = set()
         self._real: dict[str, str] = {}
         self._watch = watch
@@ -32,12 +36,24 @@ class FileSources:
             if self._watch:
                 self._watch.certain = False
             return sys.stdin.buffer.read(MOST + 1) if sys.stdin else b""
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return self._opened(path, path)
+
+    def stored(self, url: str) -> bytes:
+        """The manifest of the store that `cas://sha256:…` names, checked against that. Raises OSError."""
+        if self._place is None:
+            raise OSError(0, "no store is at hand here")
+        data = self._opened(self._place(url), url)
+        if hashlib.sha256(data).hexdigest() != url.rpartition(":")[2]:
+            raise OSError(0, "it is damaged in the store: volt store verify lists what is")
+        return data
+
+    def _opened(self, file: str, path: str) -> bytes:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(0, "it is no regular file", path)
             if self._watch:
-                self._watch.opened(str(Path(path).absolute()), descriptor)
+                self._watch.opened(str(Path(file).absolute()), descriptor)
             self._real[path] = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 (for each manifest)
             if not may_quote(descriptor):
                 self._withheld.add(path)

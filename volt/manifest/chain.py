@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os.path
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +15,13 @@ from volt.manifest.nodes import Node, TooDeepError, node_of
 from volt.manifest.sources import FILE_LIMIT, Sources
 from volt.manifest.toml import read_toml
 from volt.model.findings import Finding, Place, quote
+from volt.model.manifest import CAS
 from volt.model.values import replace
 
 LONGEST_CHAIN = 16
 STDIN = "-"
 VALUE = "<value>"
+IN_STORE = re.compile(f"{CAS}sha256:[0-9a-f]{{64}}")
 WITHHELD = "what is wrong is not shown: the user who called sudo cannot read this file"
 
 
@@ -116,9 +119,10 @@ def _first(source: str | bytes | Mapping[str, Any], sources: Sources, base: str 
 
 def _read(path: str, number: int, sources: Sources) -> Document:
     name = "<stdin>" if path == STDIN else path
-    document = Document(name, os.path.dirname(os.path.join(sources.folder(), path)))
+    stored = number > 0 and IN_STORE.fullmatch(path)
+    document = Document(name, None if stored else os.path.dirname(os.path.join(sources.folder(), path)))
     try:
-        document.data = sources.read(path)
+        document.data = sources.stored(path) if stored else sources.read(path)
         document.quotable = sources.quotable(path)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -176,9 +180,11 @@ def _extends(chain: Chain, sources: Sources) -> tuple[Node, str] | None:
     if not isinstance(node.value, str):
         _complain(chain, node, "wrong-type", "expected a string as extends", 'write extends = "base.toml"')
         return None
-    if node.value.startswith("cas://"):
-        message = "extends from the store: not in this version"
-        _complain(chain, node, "not-in-this-version", message, "write the path of a file")
+    if node.value.startswith(CAS):
+        if IN_STORE.fullmatch(node.value):
+            return node, node.value
+        message = f"{quote(node.value)} is no digest of the store"
+        _complain(chain, node, "bad-digest", message, "write cas://sha256: and 64 hex digits: volt store add prints it")
         return None
     if "\0" in node.value:
         _complain(chain, node, "bad-path", "a path cannot hold a NUL byte", "write the path of a file")

@@ -14,6 +14,9 @@ class Sources(Protocol):
         """The bytes of a regular file of at most FILE_LIMIT, opened once; `-` is standard input.
         Raises OSError, with a message for people."""
 
+    def stored(self, url: str) -> bytes:
+        """The bytes of what `cas://sha256:…` names in the store. Raises OSError, with a message for people."""
+
     def quotable(self, path: str) -> bool:
         """Whether a line of this file may be shown to the caller."""
 

@@ -69,8 +69,27 @@ def test_a_missing_manifest_is_a_finding_about_it():
     assert found(resolve("a\0b", FileSources())) == [("unreadable", "a\0b")]
 
 
-def test_a_base_from_the_store_is_refused_by_name():
-    assert found(resolved('extends = "cas://sha256:00"')) == [("not-in-this-version", "a.toml:1:11")]
+STORED = f"cas://sha256:{'0' * 64}"
+
+
+def test_a_base_may_be_in_the_store_and_extend_one_that_is_there_too():
+    other = f"cas://sha256:{'1' * 64}"
+    world = World({"a.toml": f'extends = "{STORED}"', STORED: f'extends = "{other}"', other: COMPLETE})
+    assert resolve("a.toml", world).workload.name == "web"
+
+
+def test_what_lies_in_the_store_has_no_folder_that_a_relative_path_could_belong_to():
+    world = World({"a.toml": f'extends = "{STORED}"', STORED: f'extends = "b.toml"\n{COMPLETE}', "b.toml": ""})
+    assert found(resolve("a.toml", world)) == [("relative-path", f"{STORED}:1:11")]
+
+
+@pytest.mark.parametrize("written", ["cas://sha256:00", "cas://", STORED + "0", STORED.replace("0", "A")])
+def test_a_base_in_the_store_is_named_by_a_digest(written):
+    assert found(resolved(f'extends = "{written}"')) == [("bad-digest", "a.toml:1:11")]
+
+
+def test_a_base_that_is_not_in_the_store_is_a_finding_where_it_is_named():
+    assert found(resolved(f'extends = "{STORED}"')) == [("unreadable", "a.toml:1:11")]
 
 
 @pytest.mark.parametrize(

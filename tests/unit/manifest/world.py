@@ -28,6 +28,9 @@ class World:
         text = self.files[path]
         return text if isinstance(text, bytes) else text.encode()
 
+    def stored(self, url: str) -> bytes:
+        return self.read(url)
+
     def quotable(self, path: str) -> bool:
         return path not in self.secret
 

@@ -1,0 +1,59 @@
+"""volt store add: a manifest in the store as the base of others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from volt import api
+from volt.errors import ManifestError, StoreError
+
+BASE = '[workload]\nmode = "container"\ncommand = ["echo", "of the base"]\n[storage]\nrootfs = "host"\n'
+
+
+@pytest.fixture
+def added(volt, tmp_path, monkeypatch):
+    """A base in the store, its file gone, and a manifest that extends it."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    (tmp_path / "base.toml").write_text(BASE)
+    done = volt("store", "add", tmp_path / "base.toml")
+    assert (done.returncode, done.stderr) == (0, b"")
+    (tmp_path / "base.toml").unlink()
+    url = done.stdout.decode().strip()
+    manifest = tmp_path / "web.toml"
+    manifest.write_text(f'extends = "{url}"\n[workload]\nname = "stored{os.getpid()}"\n[network]\nmode = "none"\n')
+    return url, manifest
+
+
+def test_a_manifest_extends_it_until_it_is_let_go(volt, added):
+    url, manifest = added
+    api.collect_store()
+    for _ in range(2):  # the second time without Python
+        assert volt("run", manifest).stdout == b"of the base\n"
+    assert volt("store", "rm", url).returncode == 0
+    assert volt("run", manifest).stdout == b"of the base\n"  # nothing has been collected yet
+    api.collect_store()
+    done = volt("run", manifest)
+    assert done.returncode == 125
+    assert b"is not in the store: volt store add FILE" in done.stderr
+    with pytest.raises(StoreError, match="no manifest that was added"):
+        api.remove_manifest(url)
+
+
+def test_what_is_damaged_or_no_manifest_is_a_finding_at_its_line(volt, added, tmp_path):
+    url, manifest = added
+    (file,) = (path for path in (volt.state / "state/store/objects").glob("*/*") if path.is_file())
+    file.chmod(0o600)
+    file.write_text(BASE.replace("base", "devil"))
+    (found,) = api.validate([manifest])
+    assert (found.code, found.place.line) == ("unreadable", 1)
+    assert "it is damaged in the store" in found.message
+    (tmp_path / "tree").mkdir()
+    tree = api.import_image(tmp_path / "tree", "empty").tree
+    manifest.write_text(f'extends = "cas://{tree}"\n')
+    assert "it is a tree of files, no manifest" in api.validate([manifest])[0].message
+    Path(tmp_path / "no.toml").write_text("[[")
+    with pytest.raises(ManifestError):
+        api.add_manifest(tmp_path / "no.toml")

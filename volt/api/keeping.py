@@ -1,0 +1,38 @@
+"""Manifests in the store: putting one in, and letting it go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from volt.api.imaging import require_root, told
+from volt.errors import ManifestError
+from volt.host.folders import folders
+from volt.host.sources import FileSources
+from volt.manifest.chain import parse_document
+from volt.store import manifests
+
+
+def add_manifest(file: str | Path) -> str:
+    """Put a manifest into the store, for others to extend by the digest of its bytes; its `cas://sha256:…`. It may be a
+    part of one. Raises ManifestError for what is no TOML, StoreError, HostUnfit without root."""
+    require_root()
+    name = str(file)
+    with told(f"{name} cannot be added"):
+        sources = FileSources()
+        data = sources.read(name)
+        document = parse_document(name, data, quotable=sources.quotable(name))
+        if document.finding:
+            raise ManifestError((document.told(document.finding),))
+        return manifests.add(folders().state, data, str(Path(name).absolute()))
+
+
+def stored(url: str) -> str:
+    """The file of a manifest in the store. Raises OSError, with a message for people."""
+    return manifests.place(folders().state, url)
+
+
+def remove_manifest(url: str) -> str:
+    """Let a manifest go with the next `collect_store`; its digest. Raises StoreError, HostUnfit without root."""
+    require_root()
+    with told(f"{url} cannot be removed"):
+        return manifests.remove(folders().state, url)
