@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,18 @@ from volt.images import records
 from volt.images.config import ImageConfig, Layer
 from volt.model.values import replace
 
+NOBODY = 0xFFFFFFFF
+
 # Each way in which an overlay's upper layer says something: a file, a whiteout, an opaque folder, a folder that was
 # moved, a file of which only the status was copied up, hard links, owners, attributes.
 CHANGES = """
 cd /srv && echo n > new && echo m >> changed && rm gone && rm -r replaced && mkdir replaced && echo z > replaced/z &&
 mv before after && echo 2 > after/y2 && rm -r after/out && mv far after/far && echo f > after/far/f &&
 chmod 600 status && mv status moved && chown 5:5 owned && mv owned after/far/owned && ln new again &&
-ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after && touch -d @1000 new
+ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after && touch -d @1000 new && touch -d @1000 still
 """
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+ACL = struct.pack("<I" + "HHI" * 5, 2, 1, 6, NOBODY, 2, 4, 1000, 4, 4, NOBODY, 16, 4, NOBODY, 32, 4, NOBODY)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,8 @@ def root(tmp_path_factory, busybox):
     ):
         (root / "srv" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "srv" / name).write_text(f"old {name}\n")
+    os.setxattr(root / "srv/still", "security.capability", CAPABILITY)
+    os.setxattr(root / "srv/still", "system.posix_acl_access", ACL)
     return root
 
 
@@ -89,12 +96,13 @@ def test_a_workload_from_the_new_image_finds_what_the_old_one_left(volt, root):
 
 @pytest.mark.parametrize("layer", ["overlay", "tmpfs"])
 def test_of_one_that_lives_it_is_the_same_whatever_its_root_is_and_where_its_layer_lies(volt, root, layer):
-    """The owners of its files are shifted there."""
+    """The owners of its files are shifted there, and those in their attributes."""
     api.import_image(root, "web:1")
     for name, where in {"a": {"image": "web:1"}, "b": {"rootfs": root}}.items():
         with living(volt, **sections(name, layer=layer, **where)):
             assert volt("exec", name, "--", "sh", "-c", CHANGES).returncode == 0
             api.commit(name, f"{name}:2")
+        assert "/srv/still" not in [one.path for one in api.image_changes("web:1", f"{name}:2")]
     assert [one.path for one in api.image_changes("a:2", "b:2") if one.path.startswith("/srv")] == []
     found = listed(volt, **sections("c", "a:2", layer="none"))
     assert "./new 81a4 1000 55\n2 2\nn\n" in found

@@ -43,7 +43,7 @@ def test_a_manifest_extends_it_until_it_is_let_go(volt, added):
 
 
 def test_what_is_damaged_or_no_manifest_is_a_finding_at_its_line(volt, added, tmp_path):
-    url, manifest = added
+    _, manifest = added
     (file,) = (path for path in (volt.state / "state/store/objects").glob("*/*") if path.is_file())
     file.chmod(0o600)
     file.write_text(BASE.replace("base", "devil"))
