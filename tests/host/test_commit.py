@@ -26,7 +26,8 @@ CHANGES = """
 cd /srv && echo n > new && echo m >> changed && rm gone && rm -r replaced && mkdir replaced && echo z > replaced/z &&
 mv before after && echo 2 > after/y2 && rm -r after/out && mv far after/far && echo f > after/far/f &&
 chmod 600 status && mv status moved && chown 5:5 owned && mv owned after/far/owned && ln new again &&
-ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after && touch -d @1000 new && touch -d @1000 still
+ln -s /etc/passwd link && mkfifo pipe && chown 1000:55 new && chown 7:8 after &&
+touch -d @1000 new && touch -d @1000 still
 """
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 ACL = struct.pack("<I" + "HHI" * 5, 2, 1, 6, NOBODY, 2, 4, 1000, 4, 4, NOBODY, 16, 4, NOBODY, 32, 4, NOBODY)
@@ -133,3 +134,17 @@ def test_what_cannot_be_committed_is_refused_by_name_and_leaves_nothing(volt, ro
     with pytest.raises(StoreError, match="srv/device: it is a device"):
         api.commit("web", "new")
     assert api.images() == ()
+
+
+def test_a_payload_that_swaps_folders_for_links_leads_nowhere(volt, root):
+    """It replaces a folder by a link to the host's /etc and back, as fast as it can: that is refused, or is a link."""
+    swap = "cd /srv; mkdir a; : > a/inside; ln -s /etc b; while :; do mv a c; mv b a; mv a b; mv c a; done"
+    api.import_image(root, "web:1")
+    with living(volt, "sh", "-c", swap, **sections("web", "web:1")):
+        for number in range(10):
+            try:
+                api.commit("web", f"web:n{number}")
+            except StoreError:
+                continue
+            came = {one.path for one in api.image_changes("web:1", f"web:n{number}")}
+            assert all(path == "/srv" or path.count("/") < 3 or path.endswith("/inside") for path in came), came

@@ -50,6 +50,8 @@ def test_what_is_damaged_or_no_manifest_is_a_finding_at_its_line(volt, added, tm
     (found,) = api.validate([manifest])
     assert (found.code, found.place.line) == ("unreadable", 1)
     assert "it is damaged in the store" in found.message
+    assert [one.mended for one in api.verify_store(repair=True).damage] == [True, False]
+    assert [one.problem for one in api.verify_store().damage] == ["it is missing, and was added as a manifest"]
     (tmp_path / "tree").mkdir()
     tree = api.import_image(tmp_path / "tree", "empty").tree
     manifest.write_text(f'extends = "cas://{tree}"\n')

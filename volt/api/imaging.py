@@ -27,7 +27,7 @@ from volt.store.place import PREFIX, Store, make_store, open_store
 from volt.store.transaction import Transaction
 from volt.store.tree import Node, entries, text
 from volt.store.usage import StoreUsage, usage
-from volt.store.verify import Verified, verify
+from volt.store.verify import Damage, Verified, verify
 
 Progress = Callable[[int, int], None]
 Source = str | Path | BinaryIO
@@ -234,7 +234,10 @@ def verify_store(*, repair: bool = False, progress: Progress | None = None) -> V
     if store is None:
         return Verified()
     with told("the store cannot be looked at"):
-        return verify(store, records.trees(state), repair=repair, progress=progress)
+        found = verify(store, records.trees(state), repair=repair, progress=progress)
+        gone = sorted(digest for digest in manifests.digests(state) if not store.has(digest))
+        missing = (Damage("object", digest, "it is missing, and was added as a manifest") for digest in gone)
+        return replace(found, damage=(*found.damage, *missing))
 
 
 def collect_store(*, dry_run: bool = False) -> Collected:
