@@ -15,12 +15,12 @@ from volt.manifest.nodes import Node, TooDeepError, node_of
 from volt.manifest.sources import FILE_LIMIT, Sources
 from volt.manifest.toml import read_toml
 from volt.model.findings import Finding, Place, quote
-from volt.model.manifest import CAS
 from volt.model.values import replace
 
 LONGEST_CHAIN = 16
 STDIN = "-"
 VALUE = "<value>"
+CAS = "cas://"
 IN_STORE = re.compile(f"{CAS}sha256:[0-9a-f]{{64}}")
 WITHHELD = "what is wrong is not shown: the user who called sudo cannot read this file"
 
