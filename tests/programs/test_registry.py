@@ -114,6 +114,26 @@ def test_what_is_pushed_is_pulled_again_as_the_same_and_read_by_others(registry,
     assert (tmp_path / "bundle/rootfs/opaque/new").read_text() == "new"
 
 
+def test_a_digest_without_a_version_moves_no_name(registry, layout, volt, tmp_path):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    (tmp_path / "other").mkdir()
+    for source, name in ((layout, "one"), (tmp_path / "other", "other")):
+        assert volt("image", "import", source, name).returncode == 0
+    first = volt("image", "push", "one", f"{host}/c/one").stdout.decode().strip()
+    assert volt("image", "push", "other", f"{host}/c/one").returncode == 0
+    latest = volt("image", "pull", f"{host}/c/one").stdout
+    old = f"{host}/c/one@{first}"
+    assert volt("run", manifest(volt, image=old)).stdout.decode().split() == SAYS
+    assert f'tree = "{latest.decode().strip()}"' in volt("image", "inspect", f"{host}/c/one").stdout.decode()
+    assert f"{host}/c/one@{first} has no name" in volt("image", "push", old).stderr.decode()
+    assert volt("image", "tag", old, f"{host}/c/one:1").returncode == 0
+    assert volt("image", "rm", old).returncode == 0
+    assert volt("run", "--pull", "never", manifest(volt, image=old)).stdout.decode().split() == SAYS
+    assert volt("image", "rm", f"{host}/c/one:1").returncode == 0
+    assert b"[no-image]" in volt("run", "--pull", "never", manifest(volt, image=old)).stderr
+
+
 def test_nothing_is_pushed_without_a_name_a_registry_and_leave(registry, layout, volt):
     host, folder = registry
     tree = volt("image", "import", layout).stdout.decode().strip()

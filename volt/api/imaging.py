@@ -186,7 +186,9 @@ def _written(found: Image, state: str, form: Form) -> Iterator[Callable[[BinaryI
         from volt.images.pack import write_layout
 
         with packed(found, state) as (made, layer):
-            yield lambda file: write_layout(made, layer, found.version or LATEST, file)
+            pinned = Reference(found.name, found.version).pinned
+            version = LATEST if pinned or not found.version else found.version
+            yield lambda file: write_layout(made, layer, version, file)
     elif form == "tar":
         from volt.store.export import write_archive
         from volt.store.locks import adding

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from volt.errors import HostUnfit, NoSuchImage, StoreError
 from volt.images import records
 from volt.images.defaults import filled
-from volt.images.reference import URL, parse
+from volt.images.reference import URL, Reference, parse
 from volt.model.facts import Facts, ImageFact, PullPolicy
 from volt.model.values import replace
 from volt.plan.bounds import allows
@@ -126,6 +126,8 @@ def by_name(written: str, state: str, watch: Watch | None) -> tuple[ImageFact, I
         return ImageFact(BY_NAME, state="absent", problem=error.message), None
     if not image:
         return ImageFact(BY_NAME, state="absent"), None
+    if watch:  # found by a digest, it may be called otherwise
+        watch.link(records.path(state, Reference(image.name, image.version)))
     return ImageFact(BY_NAME, image.digest), image.config
 
 

@@ -35,11 +35,11 @@ _HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry =
 
 def pull_image(written: str, *, platform: str = "", devices: bool = False, progress: Progress | None = None) -> Image:
     """Fetch an image from its registry: `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest being that of its manifest
-    there; it is called so here. Of several architectures the one of `platform`, `linux/arm64`, or this machine's. What
-    an interrupted pull has fetched is not fetched again. `devices` takes devices over, which are refused by name
-    otherwise. `progress` is called with what is being done, and the bytes
-    of how many. Raises RegistryError, StoreError, HostUnfit without root, VoltError for settings that are not
-    understood."""
+    there; it is called so here, and by a digest without a version no other name moves. Of several architectures the
+    one of `platform`, `linux/arm64`, or this machine's. What an interrupted pull has fetched is not fetched again.
+    `devices` takes devices over, which are refused by name otherwise. `progress` is called with what is being done,
+    and the bytes of how many. Raises RegistryError, StoreError, HostUnfit without root, VoltError for settings that are
+    not understood."""
     from volt.images.download import download, opened
     from volt.images.folders import fetching
     from volt.images.unpack import merge
@@ -126,7 +126,7 @@ def _at(host: str, origin: Origin, named: Reference, wanted: str, settings: Sett
         found = [one for one in listed(parsed(data, "the index")) if one.architecture in ("", wanted)]
         found.sort(key=lambda one: one.architecture != wanted)
         if not found:
-            raise RegistryError(f"{host} has {named.name}:{named.version} for no {wanted}")
+            raise RegistryError(f"{host} has {named} for no {wanted}")
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
     manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
     digests: dict[str, Any] = {"manifest": manifest, "index": index if first is not data else "", "source": str(origin)}

@@ -62,9 +62,10 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
 def _named(found: Image, target: str) -> Reference:
     if target:
         return name(target)
-    if not found.name:
-        raise NoSuchImage(f"{found.tree} has no name to be pushed by", hint="volt image push IMAGE REGISTRY/NAME")
-    return Reference(found.name, found.version)
+    named = Reference(found.name, found.version)
+    if not found.name or named.pinned:
+        raise NoSuchImage(f"{found.reference} has no name to be pushed by", hint="volt image push IMAGE REGISTRY/NAME")
+    return named
 
 
 def _place(named: Reference, standard: str) -> tuple[str, str]:

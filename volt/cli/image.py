@@ -185,7 +185,8 @@ def ls(quiet: Quiet = False, json_: Json = False) -> int:
 
 def _row(one: api.Image) -> tuple[str, ...]:
     when = f"{age(time.time() - one.created)} ago"
-    return one.name or "-", one.version or "-", one.digest[:SHORT], when, str(one.files), size(one.bytes)
+    version = one.version[: len("sha256:") + SHORT] if one.version.startswith("sha256:") else one.version
+    return one.name or "-", version or "-", one.digest[:SHORT], when, str(one.files), size(one.bytes)
 
 
 @failing(FAILED)

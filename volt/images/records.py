@@ -30,7 +30,8 @@ class Signature(Value):
 
 
 class Image(Value):
-    """One image of this machine. `name` and `version` are "" where it was imported without a name; `tree` is
+    """One image of this machine. `name` and `version` are "" where it was imported without a name; the version is
+    `sha256:…` where it was pulled by a digest alone, which is that of its manifest or its index; `tree` is
     `sha256:…`. `created` is when it was imported, in seconds since 1970, `source` from what; `files` and `bytes` are
     those of the tree, each file counted as often as it has names. `left_out` are attributes that were not taken over,
     with the number of files that had them. `config` is what an image of layers says about itself, None of a tree;
@@ -57,7 +58,7 @@ class Image(Value):
     @property
     def reference(self) -> str:
         """What it is called."""
-        return f"{self.name}:{self.version}" if self.name else self.tree
+        return str(Reference(self.name, self.version, self.digest))
 
 
 def folder(state: str) -> str:
@@ -150,15 +151,20 @@ def find(state: str, word: str) -> Image:
 
 
 def exact(state: str, wanted: Reference) -> Image | None:
-    """The image of this name and version, None without one. Raises NoSuchImage where it is another tree than the
-    reference says, StoreError."""
+    """The image of this name and version, None without one; by a digest alone any version of the name that has it.
+    Raises NoSuchImage where it is another tree than the reference says, StoreError."""
     try:
         image = _read(path(state, wanted))
     except FileNotFoundError:
-        return None
-    if wanted.digest and f"{PREFIX}{wanted.digest}" not in (image.tree, image.manifest, image.index):
+        same = (one for one in images(state) if wanted.pinned and one.name == wanted.name and _is(one, wanted))
+        return next(same, None)
+    if wanted.digest and not _is(image, wanted):
         raise NoSuchImage(f"{wanted} is {image.tree} here, not {PREFIX}{wanted.digest}", hint=HINT)
     return image
+
+
+def _is(image: Image, wanted: Reference) -> bool:
+    return f"{PREFIX}{wanted.digest}" in (image.tree, image.manifest, image.index)
 
 
 def _begun(word: str, known: tuple[Image, ...]) -> Image | None:

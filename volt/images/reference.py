@@ -19,7 +19,8 @@ _HINT = "write [REGISTRY/]NAME[:VERSION] in lower-case letters, digits and -._/"
 
 
 class Reference(Value):
-    """A name with its version, both "" for none; the digest that it was pinned to, "" for none."""
+    """A name with its version, both "" for none; the digest that it was pinned to, "" for none. One that is written
+    with a digest and no version has `sha256:…` for its version: it is called by that, and moves no other name."""
 
     name: str = ""
     version: str = ""
@@ -27,7 +28,13 @@ class Reference(Value):
 
     def __str__(self) -> str:
         """As it is written; an image without a name is its digest."""
-        return f"{self.name}:{self.version}" if self.name else f"{PREFIX}{self.digest}"
+        between = "@" if self.pinned else ":"
+        return f"{self.name}{between}{self.version}" if self.name else f"{PREFIX}{self.digest}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether its digest is all the version that it has."""
+        return self.version.startswith(PREFIX)
 
 
 def parse(written: str) -> Reference:
@@ -40,7 +47,10 @@ def parse(written: str) -> Reference:
         if not front:
             return Reference(digest=digest)
         named = name(front.removesuffix("@"))
-        return Reference(named.name, named.version, digest)
+        pinned = named.name == front.removesuffix("@")
+        if pinned:
+            _require_short(written, named.name, f"{PREFIX}{digest}")
+        return Reference(named.name, f"{PREFIX}{digest}" if pinned else named.version, digest)
     return name(written)
 
 
@@ -49,11 +59,16 @@ def name(written: str) -> Reference:
     head, colon, version = written.rpartition(":")
     if not colon or "/" in version:  # a port is before a slash
         head, version = written, LATEST
-    # Its record is a file of that name, with %2F for a slash, and behind it a process id while it is written.
-    long = len(head) + 2 * head.count("/") + 1 + len(version) > _MOST - _BEHIND
-    if long or not _NAME.fullmatch(head) or not _VERSION.fullmatch(version):
+    _require_short(written, head, version)
+    if not _NAME.fullmatch(head) or not _VERSION.fullmatch(version):
         raise StoreError(f"{written!r} is no name of an image", hint=_HINT)
     return Reference(head, version)
+
+
+def _require_short(written: str, head: str, version: str) -> None:
+    """Its record is a file of that name, with %2F for a slash, and behind it a process id while it is written."""
+    if len(head) + 2 * head.count("/") + 1 + len(version) > _MOST - _BEHIND:
+        raise StoreError(f"{written!r} is no name of an image", hint=_HINT)
 
 
 def registry_of(name: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@ GOOD = {
     "host.example:5000/a/b": Reference("host.example:5000/a/b", "latest"),
     "host.example:5000/a/b:3": Reference("host.example:5000/a/b", "3"),
     f"debian:12@sha256:{DIGEST}": Reference("debian", "12", DIGEST),
+    f"debian@sha256:{DIGEST}": Reference("debian", f"sha256:{DIGEST}", DIGEST),
+    f"host.example:5000/a@sha256:{DIGEST}": Reference("host.example:5000/a", f"sha256:{DIGEST}", DIGEST),
     f"sha256:{DIGEST}": Reference(digest=DIGEST),
     f"cas://sha256:{DIGEST}": Reference(digest=DIGEST),
 }
@@ -32,7 +34,7 @@ def test_a_reference_is_written_as_it_is_understood():
     "written",
     ["", ":", "Debian", "a:", ":b", "../a", "a/../b", "/a", "a//", "a b", "a\n", "a:b:c/", "sha256:",
      f"sha256:{DIGEST[1:]}", f"sha256:{DIGEST.upper()}", f"a@sha256:{DIGEST}0", "a" * 300, "a:" + "b" * 129, "a%2Fb", "cas://",
-     "a/" * 100 + "a"],
+     "a/" * 100 + "a", f"{'a' * 170}@sha256:{DIGEST}"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(written):
     with pytest.raises(StoreError):
