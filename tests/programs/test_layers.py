@@ -63,7 +63,7 @@ def second(root):
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
-    """An OCI layout with one image of two layers."""
+    """An OCI layout with one image of three layers."""
     folder = tmp_path_factory.mktemp("layout")
     image = f"{folder}/layout:one"
     do("umoci", "init", "--layout", folder / "layout")
@@ -73,6 +73,9 @@ def layout(tmp_path_factory):
         do("umoci", "unpack", "--image", image, bundle)
         change(bundle / "rootfs")
         do("umoci", "repack", "--image", image, bundle)
+    (folder / "inserted").mkdir()
+    (folder / "inserted/file").write_text("no whole block")
+    do("umoci", "insert", "--image", image, folder / "inserted", "/opt/inserted")  # without the end of an archive
     said = ["--config.user", "app", "--config.workingdir", "/srv/app", "--config.env", "GREETING=hello world"]
     said += ["--config.entrypoint", "/bin/sh", "--config.entrypoint", "-c"]
     do("umoci", "config", "--image", image, *said, "--config.cmd", "id -un; pwd; echo $GREETING; ls /opaque /usr/lib")
@@ -187,7 +190,7 @@ def test_a_locked_manifest_means_the_same_when_the_name_means_another_image(layo
 def test_how_an_image_was_made_and_what_has_changed_is_told(layout, volt, tmp_path):
     assert volt("image", "import", layout, "one:1").returncode == 0
     told = volt("image", "history", "one:1").stdout.decode().splitlines()
-    assert len(told) == 4, "a heading, and a line for each step"
+    assert len(told) == 5, "a heading, and a line for each step"
     (tmp_path / "opaque").mkdir()
     assert volt("image", "import", tmp_path / "opaque", "empty:1").returncode == 0
     assert "D /bin/busybox" in volt("image", "diff", "one:1", "empty:1").stdout.decode().splitlines()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from volt.api.imaging import require_root, told
 from volt.api.packing import packed
+from volt.api.trusting import origin_of
 from volt.errors import NoSuchImage, RegistryError
 from volt.host import registries
 from volt.host.folders import folders
 from volt.host.settings import read_settings
 from volt.images import records
-from volt.images.reference import HUB, Reference, name, registry_of
+from volt.images.reference import Reference, name
 from volt.model.values import Value
 
 if TYPE_CHECKING:
@@ -49,14 +50,16 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
     found = records.find(state, word)
     named = _named(found, target)
     settings = read_settings()
-    host, repository = _place(named, settings.registry)
+    origin = origin_of(named, settings)
+    if origin is None:
+        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
     with told(f"{word} cannot be pushed"):
-        registry = Registry(registries.access(host, settings.registries), repository)
+        registry = Registry(registries.access(origin.host, settings.registries), origin.repository)
         tell = (lambda size: progress("packing", size, 0)) if progress else None
         with packed(found, state, tell) as (made, layer):
             sent = _send(registry, made, layer, progress)
             registry.put_manifest(named.version, made.manifest, made.kind)
-    return Pushed(f"{host}/{repository}:{named.version}", made.digest, sent)
+    return Pushed(f"{origin}:{named.version}", made.digest, sent)
 
 
 def _named(found: Image, target: str) -> Reference:
@@ -66,15 +69,6 @@ def _named(found: Image, target: str) -> Reference:
     if not found.name or named.pinned:
         raise NoSuchImage(f"{found.reference} has no name to be pushed by", hint="volt image push IMAGE REGISTRY/NAME")
     return named
-
-
-def _place(named: Reference, standard: str) -> tuple[str, str]:
-    """The registry, never its mirror, and the repository there."""
-    host, repository = registry_of(named.name)
-    host = host or standard
-    if not host:
-        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
-    return host, f"library/{repository}" if host == HUB and "/" not in repository else repository
 
 
 def _send(registry: Registry, made: Made, layer: BinaryIO, progress: Progress | None) -> int:

@@ -47,9 +47,11 @@ def read_archive(file: BinaryIO, intake: Intake) -> Node:
 
 
 def read_members(file: BinaryIO, tree: Growing, known: _Hash | None = None) -> None:
-    """Everything in an archive into a tree; `known` is updated with the plain bytes. Raises StoreError, OSError."""
+    """Everything in an archive into a tree; `known` is updated with the plain bytes, and whoever gives it compares
+    them: so it may lack its end, and what fills up its last block, as what umoci inserts does. Raises StoreError,
+    OSError."""
     stream = Forwards(file, known)
-    for archive, member in _members(stream):
+    for archive, member in _members(stream, compared=known is not None):
         path = member.name.encode("utf-8", "surrogateescape")
         try:
             _add(tree, path, archive, member)
@@ -60,7 +62,7 @@ def read_members(file: BinaryIO, tree: Growing, known: _Hash | None = None) -> N
     stream.drain()
 
 
-def _members(stream: Forwards) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def _members(stream: Forwards, *, compared: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """One after the other. Driven by hand: tarfile itself takes a damaged header for the end."""
     stream.allowance = HEADERS_MOST
     try:
@@ -68,6 +70,8 @@ def _members(stream: Forwards) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInf
         archive: Any = tarfile.TarFile(fileobj=_Nothing(), mode="w", encoding="utf-8", errors="surrogateescape")  # type: ignore[arg-type]
         archive.fileobj, archive.mode, archive.offset = stream, "r", 0
         while True:
+            if compared and archive.offset - stream.reach(archive.offset) < tarfile.BLOCKSIZE and stream.has_ended():
+                return
             stream.seek(archive.offset)
             try:
                 member = tarfile.TarInfo.fromtarfile(archive)

@@ -45,11 +45,18 @@ class Forwards:
     def seek(self, to: int) -> int:
         if to < self._at:
             raise StoreError("the archive is damaged: it points back into itself")
-        while self._at < to and self._more():
-            self._take(to - self._at)
-        if self._at < to:
+        if self.reach(to) < to:
             raise cut_short()
         return to
+
+    def reach(self, to: int) -> int:
+        """Read on as far as that, or to the end where it comes before: where that is."""
+        while self._at < to and self._more():
+            self._take(to - self._at)
+        return self._at
+
+    def has_ended(self) -> bool:
+        return not self._more()
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, fewer only at the end."""

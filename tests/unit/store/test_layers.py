@@ -134,3 +134,18 @@ def test_hiding_the_same_again_and_again_costs_nothing(store):
     """A second time nothing of the layers below is there: the names are not gone through once more."""
     names = [file(f"d/{number}", "") for number in range(3000)]
     assert len(merged(store, BELOW, [*names, *[file("d/.wh..wh..opq", "")] * 3000])) == 3002
+
+
+def test_a_layer_may_lack_its_end_and_what_fills_up_its_last_block_and_nothing_else(store):
+    """Whether it is whole its digest says."""
+    whole = archive(file("f", "content"))
+    for length, there in ((1536, True), (1024, True), (512 + 7, True), (512 + 6, False), (512, False), (511, False)):
+        with Transaction(store) as transaction:
+            tree, known = Layered(Intake(transaction)), hashlib.sha256()
+            if there:
+                tree.add(io.BytesIO(whole[:length]), known)
+                assert list(tree.root.children) == [b"f"]
+                assert known.digest() == hashlib.sha256(whole[:length]).digest()
+            else:
+                with pytest.raises(StoreError, match="cut short"):
+                    tree.add(io.BytesIO(whole[:length]), known)
