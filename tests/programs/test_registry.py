@@ -134,6 +134,33 @@ def test_a_digest_without_a_version_moves_no_name(registry, layout, volt, tmp_pa
     assert b"[no-image]" in volt("run", "--pull", "never", manifest(volt, image=old)).stderr
 
 
+def test_a_manifest_goes_there_and_is_extended_elsewhere_by_its_digest(registry, layout, volt, tmp_path):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    base = tmp_path / "base.toml"
+    base.write_text('[workload]\ncommand = ["echo", "from the base"]\n')
+    there = f"{host}/d/base"
+    pushed = json.loads(volt("push", base, f"{there}:1", "--json").stdout)["pushed"]
+    assert pushed["sent"] == len(base.read_bytes()) + len("{}")
+    assert json.loads(volt("push", base, f"{there}:2", "--json").stdout)["pushed"]["sent"] == 0
+    digest = pushed["manifest"]
+    given = ("--cert-dir", folder / "trusted", "--creds", "me:secret")
+    raw = do("skopeo", "inspect", *given, "--raw", f"docker://{there}@{digest}").stdout
+    assert json.loads(raw)["layers"][0]["annotations"] == {"org.opencontainers.image.title": "base.toml"}
+    url = volt("pull", f"{there}@{digest}").stdout.decode().strip()
+    assert url == volt("store", "add", base).stdout.decode().strip()
+    extending = tmp_path / "web.toml"
+    extending.write_text(f'extends = "{url}"\n{volt.manifest().read_text()}')
+    assert volt("run", extending).stdout == b"from the base\n"
+    assert "volt image pull fetches images" in volt("pull", f"{host}/a/one:1").stderr.decode()
+    assert b"it is no image but an artifact" in volt("image", "pull", f"{there}:1").stderr
+    (tmp_path / "bad.toml").write_text("[workload\n")
+    assert b"bad.toml" in volt("push", tmp_path / "bad.toml", f"{there}:3").stderr
+    assert volt("pull", f"{there}:3").returncode == 1
+    (volt.folder / "etc/policy.toml").write_text('[images]\nregistries = ["registry.example"]\n')
+    assert b"may not be used on this machine" in volt("pull", f"{there}:1").stderr
+
+
 def test_nothing_is_pushed_without_a_name_a_registry_and_leave(registry, layout, volt):
     host, folder = registry
     tree = volt("image", "import", layout).stdout.decode().strip()

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from volt.api.pulling import log_in, log_out, pull_image
     from volt.api.pushing import Pushed, push_image
     from volt.api.reading_logs import logs
+    from volt.api.sharing import pull_manifest, push_manifest
     from volt.api.showing import lock, show
     from volt.api.trusting import image_signers
     from volt.api.updating import update
@@ -193,7 +194,9 @@ __all__ = [
     "plan",
     "ps",
     "pull_image",
+    "pull_manifest",
     "push_image",
+    "push_manifest",
     "remove_image",
     "remove_manifest",
     "remove_network",

@@ -16,14 +16,23 @@ def add_manifest(file: str | Path) -> str:
     """Put a manifest into the store, for others to extend by the digest of its bytes; its `cas://sha256:…`. It may be a
     part of one. Raises ManifestError for what is no TOML, StoreError, HostUnfit without root."""
     require_root()
-    name = str(file)
-    with told(f"{name} cannot be added"):
-        sources = FileSources()
-        data = sources.read(name)
-        document = parse_document(name, data, quotable=sources.quotable(name))
-        if document.finding:
-            raise ManifestError((document.told(document.finding),))
-        return manifests.add(folders().state, data, str(Path(name).absolute()))
+    with told(f"{file} cannot be added"):
+        return manifests.add(folders().state, read_toml(str(file)), str(Path(file).absolute()))
+
+
+def read_toml(file: str) -> bytes:
+    """A manifest, or a part of one, as it is written. Raises ManifestError for what is no TOML, OSError."""
+    sources = FileSources()
+    data = sources.read(file)
+    require_toml(file, data, quotable=sources.quotable(file))
+    return data
+
+
+def require_toml(file: str, data: bytes, *, quotable: bool = True) -> None:
+    """Raises ManifestError."""
+    document = parse_document(file, data, quotable=quotable)
+    if document.finding:
+        raise ManifestError((document.told(document.finding),))
 
 
 def stored(url: str) -> str:

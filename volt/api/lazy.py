@@ -23,6 +23,7 @@ LAZY: Mapping[str, str] = {
     "Diff": "volt.api.comparing",
     "commit": "volt.api.committing",
     **dict.fromkeys(("add_manifest", "remove_manifest"), "volt.api.keeping"),
+    **dict.fromkeys(("pull_manifest", "push_manifest"), "volt.api.sharing"),
     "diff": "volt.api.comparing",
     **dict.fromkeys(("Copied", "LeftOut"), "volt.model.copied"),
     **dict.fromkeys(("copy_in", "copy_out"), "volt.api.copying"),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # What is being done, and the bytes so far, of how many.
 Progress = Callable[[str, int, int], None]
-_HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
+HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
 
 
 def pull_image(written: str, *, platform: str = "", devices: bool = False, progress: Progress | None = None) -> Image:
@@ -104,7 +104,7 @@ def _found(named: Reference, wanted: str) -> Found:
     settings = read_settings()
     origin = origin_of(named, settings)
     if not origin:
-        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
+        raise RegistryError(f"{named.name} names no registry, and none is set", hint=HINT)
     require_allowed(origin)
     if origin.mirror:
         try:

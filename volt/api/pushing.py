@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from volt.api.imaging import require_root, told
 from volt.api.packing import packed
+from volt.api.pulling import HINT
 from volt.api.trusting import origin_of
 from volt.errors import NoSuchImage, RegistryError
 from volt.host import registries
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # What is being done, and the bytes so far, of how many; 0 where that is not known.
 Progress = Callable[[str, int, int], None]
-_HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
 
 
 class Pushed(Value):
@@ -52,7 +52,7 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
     settings = read_settings()
     origin = origin_of(named, settings)
     if origin is None:
-        raise RegistryError(f"{named.name} names no registry, and none is set", hint=_HINT)
+        raise RegistryError(f"{named.name} names no registry, and none is set", hint=HINT)
     with told(f"{word} cannot be pushed"):
         registry = Registry(registries.access(origin.host, settings.registries), origin.repository)
         tell = (lambda size: progress("packing", size, 0)) if progress else None

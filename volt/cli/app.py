@@ -9,6 +9,7 @@ import typer
 
 from volt import __version__
 from volt.cli import image, net, store
+from volt.cli.artifact import pull, push
 from volt.cli.attach import attach
 from volt.cli.audit import audit
 from volt.cli.commit import commit
@@ -84,7 +85,7 @@ OF_MANIFESTS = (run, plan, explain, learn, validate, show, lock, schema, doctor)
 OF_RUNS = (ps, inspect, wait, stop, kill, pause, unpause, restart, rm, gc, update)
 INSIDE = (exec_, attach, cp, logs, top, stats, diff, commit, audit)
 
-OF_REGISTRIES = (login, logout)
+OF_REGISTRIES = (login, logout, push, pull)
 
 for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, *OF_REGISTRIES, completion):
     # The words of a command in a workload are its own, whatever they begin with.
