@@ -30,6 +30,9 @@ def added(volt, tmp_path, monkeypatch):
 def test_a_manifest_extends_it_until_it_is_let_go(volt, added):
     url, manifest = added
     api.collect_store()
+    ((listed, source),) = ((one.url, one.source) for one in api.added_manifests())
+    assert (listed, os.path.basename(source)) == (url, "base.toml")
+    assert url in volt("store", "ls").stdout.decode()
     for _ in range(2):  # the second time without Python
         assert volt("run", manifest).stdout == b"of the base\n"
     assert volt("store", "rm", url).returncode == 0
@@ -40,6 +43,7 @@ def test_a_manifest_extends_it_until_it_is_let_go(volt, added):
     assert b"is not in the store: volt store add FILE" in done.stderr
     with pytest.raises(StoreError, match="no manifest that was added"):
         api.remove_manifest(url)
+    assert api.added_manifests() == ()
 
 
 def test_what_is_damaged_or_no_manifest_is_a_finding_at_its_line(volt, added, tmp_path):

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         tag_image,
         verify_store,
     )
-    from volt.api.keeping import add_manifest, remove_manifest
+    from volt.api.keeping import add_manifest, added_manifests, remove_manifest
     from volt.api.learning import learn
     from volt.api.life import inspect, kill, pause, ps, stop, unpause, wait
     from volt.api.networking import create_network, network, networks
@@ -95,12 +95,14 @@ if TYPE_CHECKING:
     from volt.model.usage import RunProcess, RunProcesses, Usage
     from volt.runs.logs import Log
     from volt.store.collect import Collected
+    from volt.store.manifests import Added
     from volt.store.usage import StoreUsage, TreeUsage
     from volt.store.verify import Damage, Verified
 
 __all__ = [
     "DEVNULL",
     "PIPE",
+    "Added",
     "Attachment",
     "Audit",
     "Call",
@@ -154,6 +156,7 @@ __all__ = [
     "Verified",
     "VoltError",
     "add_manifest",
+    "added_manifests",
     "attach",
     "audit",
     "become",

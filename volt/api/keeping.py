@@ -10,6 +10,7 @@ from volt.host.folders import folders
 from volt.host.sources import FileSources
 from volt.manifest.chain import parse_document
 from volt.store import manifests
+from volt.store.manifests import Added
 
 
 def add_manifest(file: str | Path) -> str:
@@ -38,6 +39,13 @@ def require_toml(file: str, data: bytes, *, quotable: bool = True) -> None:
 def stored(url: str) -> str:
     """The file of a manifest in the store. Raises OSError, with a message for people."""
     return manifests.place(folders().state, url)
+
+
+def added_manifests() -> tuple[Added, ...]:
+    """The manifests in the store, with where each was read from. Raises StoreError, HostUnfit without root."""
+    require_root()
+    with told("the manifests in the store cannot be listed"):
+        return manifests.added(folders().state)
 
 
 def remove_manifest(url: str) -> str:

@@ -96,7 +96,7 @@ for verb in (*OF_MANIFESTS, *OF_RUNS, *INSIDE, *OF_REGISTRIES, completion):
 COMING = (image.import_, image.pull, image.push)
 OF_IMAGES = (*COMING, image.ls, image.inspect, image.tag, image.export, image.history, image.diff, image.rm)
 OF_NETWORKS = (net.create, net.ls, net.show, net.rm, net.gc)
-OF_THE_STORE = (store.df, store.verify, store.gc, store.add, store.rm)
+OF_THE_STORE = (store.df, store.verify, store.gc, store.add, store.ls, store.rm)
 
 NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "net": OF_NETWORKS, "store": OF_THE_STORE}
 

@@ -91,6 +91,17 @@ def add(file: File, json_: Json = False) -> int:
 
 
 @failing(FAILED)
+def ls(json_: Json = False) -> int:
+    """List the manifests in the store, and where each was read from."""
+    found = api.added_manifests()
+    if json_:
+        print(json.dumps({"version": 1, "manifests": [document(one) for one in found]}, indent=2))
+    else:
+        print(columns([("MANIFEST", "FROM"), *((one.url, one.source) for one in found)], (0, 1)), end="")
+    return 0
+
+
+@failing(FAILED)
 def rm(url: Url, json_: Json = False) -> int:
     """Let a manifest go that was added: `volt store gc` frees it."""
     digest = api.remove_manifest(url)

@@ -6,12 +6,14 @@ import os
 from contextlib import suppress
 
 from volt.errors import StoreError
+from volt.model.values import Value
 from volt.store.place import PREFIX, is_digest, make_store, open_store
 from volt.store.transaction import UNFINISHED, Transaction, sync_folder, write_whole
 from volt.store.tree import is_tree
 
 URL = "cas://"
 _START = 64  # bytes that tell a tree
+_SOURCE_MOST = 1 << 13  # bytes: two of PATH_MAX
 
 
 def folder(state: str) -> str:
@@ -24,6 +26,24 @@ def digests(state: str) -> set[str]:
     with suppress(FileNotFoundError):
         return {name for name in os.listdir(folder(state)) if UNFINISHED not in name and is_digest(name)}
     return set()
+
+
+class Added(Value):
+    """A manifest that was added: its `url`, `cas://sha256:…`, and where it was read from."""
+
+    url: str
+    source: str
+
+
+def added(state: str) -> tuple[Added, ...]:
+    """All of them, in the order of their digests. Raises OSError."""
+    return tuple(_added(state, digest) for digest in sorted(digests(state)))
+
+
+def _added(state: str, digest: str) -> Added:
+    with open(f"{folder(state)}/{digest}", "rb") as file:
+        source = os.fsdecode(file.read(_SOURCE_MOST)).removesuffix("\n")
+    return Added(f"{URL}{PREFIX}{digest}", source)
 
 
 def add(state: str, data: bytes, source: str) -> str:
