@@ -60,9 +60,9 @@ STORE = (
 class StoreStage(Stage):
     """A volt with a store, and no workload."""
 
-    def __init__(self, folder, injector):
+    def __init__(self, folder, injector, volt=None):
         self.folder, self.injector = folder, injector
-        self.volt = Volt(folder)
+        self.volt = volt or Volt(folder)
         self.volt.environment["PYTHONDONTWRITEBYTECODE"] = "1"
         self.paths = {name: folder / name for name in ("tree", "layout", "base", "out")}
         self.paths["base"].write_text('[workload]\nname = "base"\n')
