@@ -8,7 +8,7 @@ import pytest
 
 from tests.host import points
 from tests.host.store_points import StoreStage, StoreVerb
-from tests.host.test_points import EXHAUSTIVE, injector, judge
+from tests.host.test_points import EXHAUSTIVE, injector
 from tests.programs.test_layers import layout
 from tests.programs.test_registry import SETTINGS, Machine, known, registry
 
@@ -31,9 +31,11 @@ def test_a_pull_that_is_killed_tears_nothing_and_once_more_has_it(stage, registr
     printed, kills = stage.kills_of(verb)
     own = [kill for kill in kills if f"{stage.volt.state}" in kill.point.about]
     assert {"mkdir", "openat", "rename", "write"} <= {kill.point.name for kill in own}
-    tried = []
+    reached, broken = [], []
     for kill in own if EXHAUSTIVE else points.one_of_each(own, set()):
         wrong = next((wrong for _ in range(3) if (wrong := stage.hit(verb, printed, kill)) is not None), None)
-        tried.append((kill.point, str(kill), wrong))
-    judge(verb, tried)
+        reached += [kill] if wrong is not None else []  # its threads write as the bytes come: not each time as often
+        broken += [f"{kill}: {wrong}"] if wrong else []
+    assert broken == []
+    assert len(reached) > len(own) / 2 if EXHAUSTIVE else len(reached) > 10
     assert os.listdir(stage.volt.state / "state/downloads") == []
