@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
@@ -12,10 +10,8 @@ from volt import api
 from volt.cli.amounts import progress
 from volt.cli.candidates import image_name
 from volt.cli.failure import FAILED, failing
-from volt.cli.findings import printable
-from volt.cli.image import Devices
+from volt.cli.image import Devices, tell_new
 from volt.cli.options import Json, Name
-from volt.cli.states import document
 
 New = Annotated[
     str,
@@ -38,10 +34,5 @@ def commit(name: Name, image: New, devices: Devices = False, json_: Json = False
     """
     with progress("files", wanted=not json_) as say:
         found = api.commit(name, image, devices=devices, progress=say)
-    if json_:
-        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
-        return 0
-    for attribute, count in found.left_out.items():
-        print(f"volt: {printable(attribute)} of {count} files was not taken over", file=sys.stderr)
-    print(found.tree)
+    tell_new(found, json_=json_)
     return 0

@@ -100,6 +100,16 @@ Platform = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the digests alone.")]
 
 
+def tell_new(found: api.Image, *, json_: bool) -> None:
+    """An image that was made of files, and what of them is not in it."""
+    if json_:
+        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
+        return
+    for attribute, count in found.left_out.items():
+        print(f"volt: {printable(attribute)} of {count} files was not taken over", file=sys.stderr)
+    print(found.tree)
+
+
 @failing(FAILED)
 def import_(
     source: Source,
@@ -120,12 +130,7 @@ def import_(
     """
     with progress("files", wanted=not json_) as say:
         found = api.import_image(source, name, devices=devices, image=image, platform=platform, progress=say)
-    if json_:
-        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
-        return 0
-    for attribute, count in found.left_out.items():
-        print(f"volt: {printable(attribute)} of {count} files was not taken over", file=sys.stderr)
-    print(found.tree)
+    tell_new(found, json_=json_)
     return 0
 
 
