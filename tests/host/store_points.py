@@ -130,13 +130,18 @@ class StoreStage(Stage):
         good = done.returncode in (0, verb.status) or (verb.again and verb.again in done.stderr.decode())
         found += [] if good else [f"once more: {done.returncode} {done.stderr.decode()}"]
         found += [f"once more: {done.stdout!r}"] if verb.prints and done.stdout != printed else []
+        if verb.damaged:  # what was taken out comes back with the image
+            api.import_image(self.folder / "kept", "kept:1")
+            found += self.told()
         return found + self.damage(verb) + self.clear()
 
     def damage(self, verb):
         """What `store verify` finds. Raises NoSuchImage where the image that was there before is not."""
         api.image("kept:1")
-        told = [f"{one.kind} {one.digest}: {one.problem}" for one in api.verify_store().damage]
-        return [] if verb.damaged else told
+        return [] if verb.damaged else self.told()
+
+    def told(self):
+        return [f"{one.kind} {one.digest}: {one.problem}" for one in api.verify_store().damage]
 
     def imports_otherwise(self):
         return api.import_image(self.paths["out"], "out:1").digest != api.image("kept:1").digest

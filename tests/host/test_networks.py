@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import FOLDER, HOST, HOST6, SERVE, WORLD, WORLD6, asked_here, ip, own_definitions, own_machine
 from tests.host.test_names import lives
+from volt import api
 from volt.api.clearing import link_of
+from volt.host import sysctls
 
 __all__ = ["asked_here"]  # fixtures
 
@@ -203,6 +205,26 @@ def test_what_somebody_has_set_since_stays_and_settings_stay_while_a_network_is_
     assert Path("/proc/sys/net/ipv6/conf/wan/accept_ra").read_text() == "0\n"
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
     assert volt.run("true", network={"mode": "bridge"}).returncode == 0, "it comes back"
+
+
+def test_a_launch_that_comes_while_the_settings_are_put_back_has_them(volt, machine, monkeypatch):
+    forwards = Path("/proc/sys/net/ipv4/ip_forward")
+    assert volt.run("true", network={"mode": "bridge"}).returncode == 0
+    put_back = sysctls.put_back
+    with ExitStack() as coming:
+
+        def late(folder):
+            coming.enter_context(living(volt, network={"mode": "bridge"}))
+            assert forwards.read_text() == "1\n", "it found what it needs"
+            return put_back(folder)
+
+        monkeypatch.setattr(sysctls, "put_back", late)
+        removed = api.remove_network("bridge")
+        assert (removed.rules, forwards.read_text()) == (False, "1\n")
+        assert "net/ipv4/ip_forward" in [one.path for one in api.network().sysctls]
+    monkeypatch.undo()
+    assert api.remove_network("bridge").rules
+    assert forwards.read_text() == "0\n"
 
 
 def test_workloads_whose_bridge_somebody_has_removed_are_on_their_network_still(volt, machine):

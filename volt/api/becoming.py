@@ -10,6 +10,7 @@ from volt.api import sweep
 from volt.api.planning import Source, planned, question_of, require, shown_terminal
 from volt.errors import LaunchError
 from volt.host.facts import folders
+from volt.host.sources import STDIN
 from volt.host.watch import Watch, watch_code
 from volt.launch import handover
 from volt.launch.cache import open_cache
@@ -19,8 +20,6 @@ from volt.model.values import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-STDIN = "-"
 
 
 def become(

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from volt.api.imaging import architecture, image_of, require_root, told
-from volt.api.trusting import Origin, origin_of, require_allowed, require_signed
+from volt.api.trusting import Origin, first_of, require_allowed, require_signed, required_origin
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # What is being done, and the bytes so far, of how many.
 Progress = Callable[[str, int, int], None]
-HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
 
 
 def pull_image(written: str, *, platform: str = "", devices: bool = False, progress: Progress | None = None) -> Image:
@@ -99,19 +98,11 @@ Found = tuple["Registry", Packed, dict[str, Any]]  # and of its record `manifest
 
 
 def _found(named: Reference, wanted: str) -> Found:
-    """The repository that has the image, and what its manifest says, with the digest of that. A mirror is asked first,
-    and where it fails the registry itself."""
+    """The repository that has the image, and what its manifest says, with the digest of that."""
     settings = read_settings()
-    origin = origin_of(named, settings)
-    if not origin:
-        raise RegistryError(f"{named.name} names no registry, and none is set", hint=HINT)
+    origin = required_origin(named, settings)
     require_allowed(origin)
-    if origin.mirror:
-        try:
-            return _at(origin.mirror, origin, named, wanted, settings)
-        except (RegistryError, StoreError):
-            pass  # what it does not have is no mistake
-    return _at(origin.host, origin, named, wanted, settings)
+    return first_of(origin, lambda host: _at(host, origin, named, wanted, settings))
 
 
 def _at(host: str, origin: Origin, named: Reference, wanted: str, settings: Settings) -> Found:

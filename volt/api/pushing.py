@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from volt.api.imaging import require_root, told
 from volt.api.packing import packed
-from volt.api.pulling import HINT
-from volt.api.trusting import origin_of
-from volt.errors import NoSuchImage, RegistryError
+from volt.api.trusting import required_origin
+from volt.errors import NoSuchImage
 from volt.host import registries
 from volt.host.folders import folders
 from volt.host.settings import read_settings
@@ -50,9 +49,7 @@ def push_image(word: str, target: str = "", *, progress: Progress | None = None)
     found = records.find(state, word)
     named = _named(found, target)
     settings = read_settings()
-    origin = origin_of(named, settings)
-    if origin is None:
-        raise RegistryError(f"{named.name} names no registry, and none is set", hint=HINT)
+    origin = required_origin(named, settings)
     with told(f"{word} cannot be pushed"):
         registry = Registry(registries.access(origin.host, settings.registries), origin.repository)
         tell = (lambda size: progress("packing", size, 0)) if progress else None

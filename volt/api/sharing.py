@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from volt.api.imaging import require_root, told
 from volt.api.keeping import read_toml, require_toml
-from volt.api.pulling import HINT
 from volt.api.pushing import Pushed
-from volt.api.trusting import origin_of, require_allowed, require_signed
-from volt.errors import RegistryError, StoreError
+from volt.api.trusting import first_of, require_allowed, require_signed, required_origin
+from volt.errors import RegistryError
 from volt.host import registries
 from volt.host.files import MOST
 from volt.host.folders import folders
@@ -36,7 +35,7 @@ def push_manifest(file: str | Path, target: str) -> Pushed:
 
     require_root()
     named, settings = name(target), read_settings()
-    origin = _origin(named, settings)
+    origin = required_origin(named, settings)
     with told(f"{file} cannot be pushed"):
         document = read_toml(str(file))
         artifact = write_artifact(document, Path(file).name)
@@ -56,32 +55,16 @@ def pull_manifest(written: str) -> str:
     settings that are not understood."""
     require_root()
     named, settings = parse(written), read_settings()
-    origin = _origin(named, settings)
+    origin = required_origin(named, settings)
     with told(f"{written} cannot be pulled"):
         require_allowed(origin)
-        document, artifact = _fetched(origin, named, settings)
+        document, artifact = first_of(origin, lambda host: _at(host, origin, named, settings))
         require_toml(written, document)
         return manifests.add(folders().state, document, f"{origin}@{artifact}")
 
 
-def _origin(named: Reference, settings: Settings) -> Origin:
-    origin = origin_of(named, settings) if named.name else None
-    if origin is None:
-        raise RegistryError(f"{named.name or named} names no registry, and none is set", hint=HINT)
-    return origin
-
-
-def _fetched(origin: Origin, named: Reference, settings: Settings) -> tuple[bytes, str]:
-    """The document, and the digest of its artifact. A mirror is asked first."""
-    if origin.mirror:
-        try:
-            return _at(origin.mirror, origin, named, settings)
-        except (RegistryError, StoreError):
-            pass  # what it does not have is no mistake
-    return _at(origin.host, origin, named, settings)
-
-
 def _at(host: str, origin: Origin, named: Reference, settings: Settings) -> tuple[bytes, str]:
+    """The document, and the digest of its artifact."""
     from volt.images.registry import Registry
 
     registry = Registry(registries.access(host, settings.registries), origin.repository)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from volt.errors import NoSuchManifest, RegistryError, StoreError
 from volt.host import registries
@@ -17,13 +17,17 @@ from volt.model.values import Value
 from volt.plan.bounds import ASK, allows, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from volt.host.settings import Settings
     from volt.images.manifest import Blob
     from volt.images.records import Image
     from volt.images.registry import Registry
     from volt.model.policy import Policy
+
+
+Given = TypeVar("Given")
+_HINT = 'write REGISTRY/NAME, or into /etc/volt/config.toml: [images] registry = "docker.io"'
 
 
 class Origin(Value):
@@ -46,6 +50,24 @@ def origin_of(named: Reference, settings: Settings) -> Origin | None:
     if host == HUB and "/" not in repository:
         repository = f"library/{repository}"
     return Origin(host, registries.access(host, settings.registries).mirror, repository)
+
+
+def required_origin(named: Reference, settings: Settings) -> Origin:
+    """As `origin_of`. Raises RegistryError where that is None."""
+    origin = origin_of(named, settings) if named.name else None
+    if origin is None:
+        raise RegistryError(f"{named.name or named} names no registry, and none is set", hint=_HINT)
+    return origin
+
+
+def first_of(origin: Origin, ask: Callable[[str], Given]) -> Given:
+    """What `ask` has from a host: from the mirror, and where it fails from the registry itself. Raises as `ask`."""
+    if origin.mirror:
+        try:
+            return ask(origin.mirror)
+        except (RegistryError, StoreError):
+            pass  # what it does not have is no mistake
+    return ask(origin.host)
 
 
 def wanted_from(written: str) -> tuple[str, ...]:
