@@ -10,14 +10,28 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.host.conftest import Volt
 from tests.host.points import Kill, Stage
+from tests.unit.store.test_unpacked import unpack
 from volt import api
+from volt.store.place import Store
 
 DAMAGED = "usr/share/text"  # of kept:1
+ROOT = """
+[workload]
+name = "root"
+mode = "container"
+image = "kept:1"
+command = ["true"]
+[network]
+mode = "none"
+[storage]
+writable_layer = "tmpfs"
+"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,22 @@ class StoreVerb:
     status: int = 0
     detached: bool = False
     program: tuple[str, ...] = ()
+    about: str = ""  # the calls that an ordinary run chooses from
+
+
+# As on a kernel that mounts no image from a file: what planning does then, on this one.
+OLDER = """
+import sys
+from volt.host import kernel
+kernel.version = lambda release: (6, 1)
+from volt.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def not_unpacked(stage):
+    """The tree of kept:1 has to be made ready for a launch."""
+    shutil.rmtree(stage.volt.state / f"state/store/unpacked/{api.image('kept:1').digest}")
 
 
 def flip(stage):
@@ -44,6 +74,12 @@ def flip(stage):
     path.chmod(0o444)
 
 
+UNPACKING = {
+    "prints": False,
+    "before": not_unpacked,
+    "program": (sys.executable, "-c", OLDER),
+    "about": "/unpacked/|/tmp/[^/]*$|text",
+}
 STORE = (
     StoreVerb("import", ("image", "import", "{tree}", "new:1")),
     StoreVerb("import-layers", ("image", "import", "{layout}", "new:2")),
@@ -52,7 +88,8 @@ STORE = (
     StoreVerb("rm", ("image", "rm", "kept:2"), again="no image", prints=False),
     StoreVerb("add", ("store", "add", "{base}")),
     StoreVerb("export", ("image", "export", "kept:1", "{out}"), out=True),
-    StoreVerb("gc", ("store", "gc"), prints=False),
+    StoreVerb("gc", ("store", "gc"), prints=False, about="/store/"),
+    StoreVerb("unpack", ("plan", "{root}"), **UNPACKING),
     StoreVerb("repair", ("store", "verify", "--repair"), before=flip, damaged=True, prints=False, status=1),
 )
 
@@ -64,20 +101,22 @@ class StoreStage(Stage):
         self.folder, self.injector = folder, injector
         self.volt = volt or Volt(folder)
         self.volt.environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        self.paths = {name: folder / name for name in ("tree", "layout", "base", "out")}
+        self.paths = {name: folder / name for name in ("tree", "layout", "base", "root", "out")}
         self.paths["base"].write_text('[workload]\nname = "base"\n')
+        self.paths["root"].write_text(ROOT)
         make_tree(self.paths["tree"], b"new")
         make_tree(folder / "kept", b"kept")
         make_tree(folder / "gone", b"gone")
         for name in ("gone", "kept"):
-            api.import_image(folder / name, f"{name}:1")
+            unpack(Store(f"{self.volt.state}/state/store"), api.import_image(folder / name, f"{name}:1").digest)
         api.tag_image("kept:1", "kept:2")
         api.export_image("gone:1", self.paths["layout"], form="oci")
         api.remove_image("gone:1")
         stray = self.volt.state / "state/store/tmp/1-aaaaaaaaaaaa"
         stray.mkdir(parents=True)
         (stray / "new-1").write_bytes(b"half")
-        self.start = shutil.copytree(self.volt.state, folder / "start", symlinks=True)
+        self.start = folder / "start"
+        copy(self.volt.state, self.start)
 
     def object_of(self, path):
         """Where the content of a file of kept:1 lies."""
@@ -87,7 +126,7 @@ class StoreStage(Stage):
 
     def reset(self):
         shutil.rmtree(self.volt.state, ignore_errors=True)
-        shutil.copytree(self.start, self.volt.state, symlinks=True)
+        copy(self.start, self.volt.state)
 
     def begin(self, verb):
         self.reset()
@@ -133,7 +172,7 @@ class StoreStage(Stage):
         if verb.damaged:  # what was taken out comes back with the image
             api.import_image(self.folder / "kept", "kept:1")
             found += self.told()
-        return found + self.damage(verb) + self.clear()
+        return found + self.damage(verb) + clear(self.volt)
 
     def damage(self, verb):
         """What `store verify` finds. Raises NoSuchImage where the image that was there before is not."""
@@ -146,18 +185,30 @@ class StoreStage(Stage):
     def imports_otherwise(self):
         return api.import_image(self.paths["out"], "out:1").digest != api.image("kept:1").digest
 
-    def clear(self):
-        """Every image and manifest is removed, and collected; what is left."""
-        for one in {f"{one.name}:{one.version}" for one in api.images()}:
-            api.remove_image(one)
-        state = self.volt.state / "state"
-        shutil.rmtree(state / "manifests", ignore_errors=True)
-        api.collect_store()
-        places = ("store/objects/*/*", "store/images/*", "store/tmp/*", "store/leases/*", "images/*", "store/.*")
-        found = [
-            path for place in places for path in state.glob(place) if not path.is_dir() or path.parent.name == "tmp"
-        ]
-        return [f"left: {path}" for path in found]
+
+def clear(volt):
+    """Every image and manifest is removed, and collected; what is left."""
+    for one in {f"{one.name}:{one.version}" for one in api.images()}:
+        api.remove_image(one)
+    state = volt.state / "state"
+    shutil.rmtree(state / "manifests", ignore_errors=True)
+    api.collect_store()
+    places = (
+        *("store/objects/*/*", "store/images/*", "store/unpacked/*", "store/tmp/*", "store/leases/*"),
+        *("images/*", "downloads/*"),
+    )
+    found = [
+        path
+        for place in (*places, "store/.*")
+        for path in state.glob(place)
+        if not path.is_dir() or path.parent.name in ("tmp", "unpacked")
+    ]
+    return [f"left: {path}" for path in found]
+
+
+def copy(folder, to):
+    """With the links between its files."""
+    subprocess.run(["cp", "-a", folder, to], check=True)
 
 
 def make_tree(path, word):

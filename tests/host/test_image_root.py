@@ -6,17 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.host import front
 from tests.host.conftest import Volt, leaving_nothing
-from tests.host.living import living
+from tests.host.living import living, until
 from volt import api
 from volt.host import kernel
+from volt.host.idmap import idmappable
 from volt.host.inside import read_inside
-from volt.model.facts import IMAGE_KERNEL as KERNEL
+from volt.host.loop import has_loops
+from volt.model.facts import DATA_KERNEL, IMAGE_KERNEL
+from volt.store.collect import take_out
+from volt.store.place import Store
 
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
@@ -57,9 +63,63 @@ def image(name="web:1", **storage):
     }
 
 
-# On the kernels of the guests that are older, a launch from an image is refused by name.
-OLD = kernel.version(os.uname().release) < KERNEL
-NAMED = f"an image as root needs Linux {KERNEL[0]}.{KERNEL[1]}"
+KERNEL = kernel.version(os.uname().release)
+IN_MEMORY = idmappable("tmpfs", KERNEL)
+
+
+LOOPS = KERNEL >= DATA_KERNEL and has_loops()
+WAYS = ("disk", *(("memory",) if IN_MEMORY else ()), *(("overlay",) if LOOPS else ()))
+
+
+@pytest.fixture(params=WAYS)
+def either(volt, request):
+    """`own` with its store on a disk, where Linux 6.12 mounts images and Linux 6.5 through a loop device; in memory,
+    where all mount the tree unpacked; and on an overlay, where a loop device is the only way."""
+    store = volt.state / "state/store"
+    places = {"disk": nullcontext, "memory": partial(in_memory, store), "overlay": partial(on_overlay, store)}
+    with places[request.param]():
+        yield request.getfixturevalue("own")
+
+
+def unpacked(own):
+    """Where its tree lies as a folder."""
+    return own[0].state / "state/store/unpacked" / own[1].removeprefix("sha256:")
+
+
+@contextmanager
+def in_memory(store, kind="tmpfs"):
+    """The store on a file system of its own that knows no disk."""
+    store.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", kind, "none", store], check=True)
+    try:
+        store.chmod(0o700)
+        yield
+    finally:
+        subprocess.run(["umount", store], check=True)
+
+
+@contextmanager
+def on_overlay(store):
+    """The store on another overlay, as in a container."""
+    lower, upper, work = (store.parent / f"store-{name}" for name in ("lower", "upper", "work"))
+    for folder in (store, lower, upper, work):
+        folder.mkdir(parents=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "none", store], check=True)
+    try:
+        store.chmod(0o700)
+        yield
+    finally:
+        subprocess.run(["umount", store], check=True)
+
+
+def loops(own):
+    """The loop devices of its image: loop(4), /sys/block."""
+    found = []
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # it is gone by now
+            found += [path.parts[3]] if own[1].removeprefix("sha256:") in path.read_text() else []
+    return found
 
 
 def shell(own, script, *options, **sections):
@@ -67,13 +127,11 @@ def shell(own, script, *options, **sections):
 
 
 @pytest.mark.kernel
-def test_a_payload_finds_the_files_that_were_imported(own, rooted):
+def test_a_payload_finds_the_files_that_were_imported(either, rooted, request):
     script = "cat /srv/large | sha256sum; stat -c '%a %u %g %h' /bin/setuid /srv/owned; ls -i /srv | sort; id -u"
-    done = shell(own, script, **image())
-    if OLD:
-        assert NAMED in done.stderr.decode()
-        return
+    done = shell(either, script, **image())
     assert done.returncode == 0, done.stderr
+    assert unpacked(either).exists() == (KERNEL < IMAGE_KERNEL or "memory" in request.node.name)
     lines = done.stdout.decode().splitlines()
     expected = subprocess.run(["sha256sum", rooted / "srv/large"], capture_output=True, check=True).stdout
     assert lines[0].split()[0] == expected.decode().split()[0]
@@ -94,7 +152,8 @@ def test_a_user_of_the_image_is_looked_up_in_the_image(own):
     assert done.stdout == b"uid=1000(user) gid=1000(user) groups=55(extra),1000(user)\n", done.stderr
 
 
-def test_what_is_written_lands_in_the_layer_and_never_in_the_store(own):
+def test_what_is_written_lands_in_the_layer_and_never_in_the_store(either):
+    own = either
     script = (
         "echo x >> /srv/large; chmod 600 /srv/owned; rm /srv/again; mv /bin/setuid /bin/other; chown 5:5 /etc/passwd"
     )
@@ -124,7 +183,8 @@ def test_what_is_written_lands_in_the_layer_and_never_in_the_store(own):
     ],
     ids=["none", "tmpfs", "read-only"],
 )  # fmt: skip
-def test_layers_are_what_they_are_over_a_folder(own, sections, status):
+def test_layers_are_what_they_are_over_a_folder(either, sections, status):
+    own = either
     assert shell(own, "cat /srv/owned > /dev/null && touch /srv/new", **sections).returncode == status
     assert shell(own, "test -e /srv/new", **sections).returncode == 1
 
@@ -147,11 +207,72 @@ def test_a_kept_layer_belongs_to_one_tree(own, rooted, tmp_path):
     assert api.collect_store().objects > 0
 
 
+CHANGES = """
+echo x >> /srv/large; chmod 600 /srv/owned; chown 5:5 /etc/group; mv /bin/setuid /bin/other; rm -r /srv/sub/gone
+mv /srv/moved /srv/sub/moved; touch -d @7 /srv/sub/moved/file; rm -r /srv/new; mkdir /srv/new; ln /etc/passwd /srv/one
+"""
+LOOK = """
+cd / && find bin etc srv -type f -exec sha256sum {} + | sort
+find bin etc srv -exec stat -c '%n %a %u %g %h' {} + | sort
+"""
+
+
+@pytest.mark.skipif(not IN_MEMORY, reason=f"Linux {KERNEL[0]}.{KERNEL[1]} mounts images in one form only")
+@pytest.mark.parametrize("first", ["disk", "memory"])
+def test_a_kept_layer_goes_on_when_its_image_is_mounted_the_other_way(volt, rooted, tmp_path, monkeypatch, first):
+    """As after another kernel was booted: the very same files, also those of which the layer has only the status."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    root, store, aside = tmp_path / "root", volt.state / "state/store", volt.folder / "aside"
+    subprocess.run(["cp", "-a", rooted, root], check=True)
+    for name in ("srv/moved", "srv/new", "srv/sub/gone"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text(name)
+    own = volt, api.import_image(root, "web:1").tree
+    subprocess.run(["cp", "-a", store, aside], check=True)
+
+    @contextmanager
+    def other():
+        with in_memory(store):
+            subprocess.run(["cp", "-a", f"{aside}/.", store], check=True)
+            yield
+            assert unpacked(own).exists()
+
+    ways = [nullcontext, other] if first == "disk" else [other, nullcontext]
+    with ways[0]():
+        assert shell(own, CHANGES, **image()).returncode == 0
+        expected = shell(own, LOOK, **image()).stdout
+        assert b"srv/owned 600 1000 55 " in expected
+        assert {one.path for one in api.diff("web")} >= {"/srv/sub/moved", "/bin/other"}
+    with ways[1]():
+        assert shell(own, LOOK, **image()).stdout == expected
+        told = {(one.kind, one.path) for one in api.diff("web")}
+        assert ("changed", "/srv/owned") in told
+        assert shell(own, "echo y >> /srv/owned; mv /srv/sub/moved /srv/back", **image()).returncode == 0
+        later = shell(own, LOOK, **image()).stdout
+        assert api.commit("web", "made:1").files > 0
+    with ways[0]():
+        assert shell(own, LOOK, **image()).stdout == later
+        assert shell(own, "cat /srv/back/file /srv/owned", **image()).stdout == b"srv/movedof a user\ny\n"
+
+
 # ── what holds an image ─────────────────────────────────────────────────────────────────────────
 
 
-def test_a_workload_that_runs_keeps_its_image_and_loses_no_file(own):
-    volt, tree = own
+@pytest.mark.skipif(not LOOPS, reason="overlayfs has no data-only layers here, or there are no loop devices")
+def test_a_loop_device_is_there_as_long_as_what_is_mounted_of_it(volt, rooted, monkeypatch):
+    """However that ends: its supervisor is killed, and takes all along."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    with on_overlay(volt.state / "state/store"):
+        own = volt, api.import_image(rooted, "web:1").tree
+        with living(volt, "sleep", "300", **image(writable_layer="tmpfs")) as run:
+            assert len(loops(own)) == 1
+            os.kill(run.process.pid, signal.SIGKILL)
+        until(lambda: not loops(own), "that nothing has the image")
+        api.sweep()
+
+
+def test_a_workload_that_runs_keeps_its_image_and_loses_no_file(either):
+    volt, tree = either
     script = "until test -e /tmp/go; do sleep 0.1; done; cat /srv/owned; wc -c < /srv/large; sleep 300"
     with living(volt, "sh", "-c", script, **image(writable_layer="tmpfs")) as run:
         assert api.image_users(api.image("web:1")) == (run.record.id,)
@@ -199,6 +320,25 @@ sys.exit(main(["run", "{manifest}", "--", "true"]))
     assert shell(own, "true", **image()).returncode == 0  # the image was made again from its tree
 
 
+def test_a_tree_is_unpacked_once_and_again_where_it_was_taken_out(volt, rooted, monkeypatch):
+    """Changed on the disk, it is found and mended; while a run has it as its root it stays as it is."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    with in_memory(volt.state / "state/store"):
+        own = volt, api.import_image(rooted, "web:1").tree
+        assert shell(own, "true", **image()).returncode == 0
+        folder, inode = unpacked(own), unpacked(own).stat().st_ino
+        assert shell(own, "true", **image()).returncode == 0
+        assert folder.stat().st_ino == inode
+        assert api.store_usage().unpacked > 1_200_000
+        (folder / "srv/owned").write_text("of a devil\n")
+        with living(volt, **image()) as run:
+            assert [one.mended for one in api.verify_store(repair=True).damage] == [False]
+            run.end()
+        assert [(one.kind, one.mended) for one in api.verify_store(repair=True).damage] == [("folder", True)]
+        assert shell(own, "cat /srv/owned", **image()).stdout == b"of a user\n"
+        assert api.verify_store().damage == ()
+
+
 def test_an_image_that_is_missing_is_made_again_from_its_tree(own):
     volt, tree = own
     file = volt.state / f"state/store/images/{tree[7:]}.erofs"
@@ -232,6 +372,22 @@ def test_a_launch_from_an_image_is_cached_and_a_name_that_moves_is_noticed(disk,
     assert one.planned("run", manifest).stdout == b"of a user\n"
     api.remove_image("web:1")
     assert b"web:1 is not in the store" in one.planned("run", manifest).stderr
+
+
+@pytest.mark.skipif(not IN_MEMORY, reason="this kernel idmaps no tmpfs")
+def test_a_launch_from_what_is_unpacked_is_cached_until_that_is_taken_out(disk, rooted, monkeypatch):
+    one = front.Front(disk, front.Installation(disk))
+    monkeypatch.setenv("VOLT_ROOT", str(one.state))
+    with in_memory(one.state / "state/store"):
+        tree = api.import_image(rooted, "web:1").digest
+        workload = {"image": "web:1", "name": "web", "command": ["cat", "/srv/owned"]}
+        manifest = one.manifest(workload=workload, storage={"rootfs": "", "writable_layer": "tmpfs"})
+        front.let_age()
+        assert one.planned("run", manifest).stdout == b"of a user\n"
+        assert one.cached("run", manifest).stdout == b"of a user\n"
+        assert take_out(Store(f"{one.state}/state/store"), tree)
+        assert one.planned("run", manifest).stdout == b"of a user\n"
+        assert one.cached("run", manifest).stdout == b"of a user\n"
 
 
 # ── what is refused ─────────────────────────────────────────────────────────────────────────────
@@ -270,18 +426,16 @@ def test_an_image_that_is_not_there_is_a_finding_at_its_line(own):
     assert b"volt image import" in done.stderr
 
 
-def test_a_store_on_a_file_system_that_cannot_is_named(volt, rooted, monkeypatch):
+@pytest.mark.parametrize("kind", ["ramfs"] if IN_MEMORY else ["ramfs", "tmpfs"])
+def test_a_store_on_a_file_system_that_cannot_is_named(volt, rooted, monkeypatch, kind):
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    volt.state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "none", volt.state], check=True)
-    try:
-        volt.state.chmod(0o711)
-        api.import_image(rooted, "web:1")
+    with in_memory(volt.state / "state/store", kind):
+        (volt.folder / "empty").mkdir()
+        api.import_image(volt.folder / "empty", "web:1")
         done = volt.run("true", **image())
         assert done.returncode == 125
-        assert b"the store lies on tmpfs, from which the kernel mounts no image" in done.stderr
-    finally:
-        subprocess.run(["umount", volt.state], check=True)
+        assert f"the store lies on {kind}, from which Linux ".encode() in done.stderr
+        assert b"which it cannot idmap" in done.stderr
 
 
 def test_a_payload_cannot_reach_the_store(own):

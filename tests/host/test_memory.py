@@ -17,7 +17,7 @@ PAGE = os.sysconf("SC_PAGESIZE") // 1024  # KiB
 # kernel places each stack at random, and an environment and paths of other lengths lie on it: that makes the
 # difference. On arm64 constants are of one segment with the code, and come back with it.
 APART = platform.machine() == "x86_64"
-OWN = (34 if APART else 44) * PAGE  # 27 to 30: both together, 13 of them the code of volt/native/build.py's WAITING
+OWN = (34 if APART else 44) * PAGE  # 27 to 31: both together, 15 of them the code of volt/native/build.py's WAITING
 SUPERVISOR, INIT = 11, 7  # 7 to 10 and 4 to 6: pages that are no file's
 CONSTANTS = (3 if APART else -1) * PAGE  # 5: of the program, given back by both
 SECONDS = 20

@@ -11,9 +11,13 @@ import subprocess
 import pytest
 
 from tests.unit.store.pieces import archive, folder, listing, member, take_archive, take_folder
+from tests.unit.store.test_unpacked import unpack
+from volt.errors import StoreError
 from volt.store.place import make_store
+from volt.store.verify import verify
 
 MS_RDONLY = 1
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 # acl(5): rw-, and user 1234 r--, group r--, mask r--, others r--; linux/posix_acl_xattr.h.
 ACL = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", tag, may, who)
@@ -69,8 +73,7 @@ def attributes(path):
 
 def test_the_kernel_shows_the_folder_that_was_imported(store, mounted, tmp_path):
     here = folder(tmp_path / "tree")
-    capability = bytes.fromhex("0100000200200000000000000000000000000000")
-    os.setxattr(here / "bin/su", "security.capability", capability)
+    os.setxattr(here / "bin/su", "security.capability", CAPABILITY)
     os.setxattr(here / "etc", "user.note", b"\0\xff")
     os.chown(here / "etc/empty", 1234, 70000)
     with (here / "sparse").open("wb") as file:
@@ -83,6 +86,35 @@ def test_the_kernel_shows_the_folder_that_was_imported(store, mounted, tmp_path)
     assert attributes(seen) == attributes(here)
     assert (seen / "a/b/again").stat().st_ino == (seen / "etc/passwd").stat().st_ino
     assert (seen / "etc/passwd").stat().st_nlink == 2
+
+
+def test_a_folder_keeps_what_the_kernel_shows_of_an_image(store, tmp_path):
+    """Owners, capabilities, ACLs, those for what is made later too, devices; and another owner later is noticed."""
+    here = folder(tmp_path / "tree")
+    os.setxattr(here / "bin/su", "security.capability", CAPABILITY)
+    os.chown(here / "etc/empty", 1234, 70000)
+    os.chown(here / "etc/link", 7, 8, follow_symlinks=False)
+    os.chown(here / "tmp", 0, 55)
+    (here / "tmp").chmod(0o7775)
+    os.mknod(here / "a/disk", stat.S_IFBLK | 0o640, os.makedev(259, 70000))
+    os.setxattr(here / "etc/passwd", "system.posix_acl_access", ACL)
+    os.setxattr(here / "a", "system.posix_acl_default", ACL)
+    tree = take_folder(store, here, devices=True)
+    made = unpack(store, tree)
+    assert listing(made) == listing(here)
+    assert attributes(made) == attributes(here)
+    assert (made / "a/disk").stat().st_rdev == os.makedev(259, 70000)
+    assert verify(store, {tree}).damage == ()
+    os.chown(made / "etc/link", 8, 8, follow_symlinks=False)
+    assert [one.problem for one in verify(store, {tree}).damage] == ["/a/link is not what the tree says"]
+
+
+def test_permissions_that_an_acl_contradicts_are_refused_and_not_guessed(store):
+    kept = {"SCHILY.xattr.system.posix_acl_access": os.fsdecode(ACL)}
+    made, data = member("etc/passwd", b"1", mode=0o600, pax_headers=kept)
+    tree = take_archive(store, archive((made, data)))
+    with pytest.raises(StoreError, match="etc/passwd: the store's file system does not keep its attributes"):
+        unpack(store, tree)
 
 
 def test_the_kernel_shows_what_a_digest_says_even_where_a_name_is_odd(store, mounted):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from guest import BOUND
-from tests.host.conftest import Volt, leaving_nothing
+from tests.host.conftest import Volt, busybox, leaving_nothing  # noqa: F401, a fixture too
 from tests.programs.root import debian_root
 
 TOP = Path(__file__).parents[2]
@@ -23,12 +23,17 @@ OWNER = 5000  # whose the data is on the host: anybody but root
 ALONE = "busybox ip link set lo up && echo up && exec sleep infinity"
 
 
-class Programs(Volt):
-    """A volt for the examples of programs, whose host network is a namespace of the test's own."""
+# A test of a manifest that means the same where the image's own init is booted: its command is a unit of that then.
+IN_BOTH_MODES = pytest.mark.parametrize("volt", ["container", "hybrid-native"], indirect=True)
 
-    def __init__(self, folder, root, entered):
+
+class Programs(Volt):
+    """A volt for the examples of programs, whose host network is a namespace of the test's own. Of an example only the
+    mode is changed."""
+
+    def __init__(self, folder, root, entered, mode="container"):
         super().__init__(folder)
-        self.root, self.entered = root, entered
+        self.root, self.entered, self.mode = root, entered, mode
 
     def command(self, arguments):
         return [*self.entered, *super().command(arguments)]
@@ -37,7 +42,13 @@ class Programs(Volt):
         """The arguments of `volt run` for an example."""
         values = {"ROOT": self.root, **variables}
         given = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-        return ("run", *given, EXAMPLES / f"{name}.toml", *(["--", *words] if words else []))
+        return ("run", *given, self.written(name), *(["--", *words] if words else []))
+
+    def written(self, name):
+        """The manifest of an example, in this volt's mode."""
+        changed = self.folder / f"{name}.toml"
+        changed.write_text(f'extends = "{EXAMPLES}/{name}.toml"\n[workload]\nmode = "{self.mode}"\n')
+        return changed
 
     def does(self, name, *words, timeout=60, **variables):
         """What an example prints, which has to end well."""
@@ -111,8 +122,8 @@ def network():
 
 
 @pytest.fixture
-def volt(tmp_path, debian, network):
-    with leaving_nothing(Programs(tmp_path, debian, network)) as one:
+def volt(tmp_path, debian, network, request):
+    with leaving_nothing(Programs(tmp_path, debian, network, getattr(request, "param", "container"))) as one:
         yield one
 
 

@@ -17,6 +17,7 @@ PACKAGES = (
     *("postgresql", "postgresql-client"),
     *("python3", "nodejs", "gcc", "libc6-dev", "git"),
     *("openssh-server", "openssh-client"),
+    *("systemd", "systemd-sysv", "dbus"),  # it is booted too
 )
 ROOT = "root"  # below the folder that the cache keeps
 

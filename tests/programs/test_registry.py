@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import subprocess
@@ -9,12 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.host.conftest import Volt, leaving_nothing
 from tests.programs.test_layers import SAYS, do, layout, manifest
+from volt.images.manifest import INDEXES, MANIFESTS
 
 __all__ = ["layout"]  # a fixture
 
+TOP = Path(__file__).parents[2]
 CONFIG = """
 version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
@@ -154,11 +158,38 @@ def test_a_manifest_goes_there_and_is_extended_elsewhere_by_its_digest(registry,
     assert volt("run", extending).stdout == b"from the base\n"
     assert "volt image pull fetches images" in volt("pull", f"{host}/a/one:1").stderr.decode()
     assert b"it is no image but an artifact" in volt("image", "pull", f"{there}:1").stderr
+    assert volt("push", TOP / "profiles/seccomp/strict.toml", f"{host}/d/strict:1").returncode == 0
+    profile = volt("pull", f"{host}/d/strict:1").stdout.decode().strip()
+    strict = volt("run", volt.manifest(workload={"command": ["echo", "held"]}, security={"seccomp_profile": profile}))
+    assert strict.stdout == b"held\n", strict.stderr
     (tmp_path / "bad.toml").write_text("[workload\n")
     assert b"bad.toml" in volt("push", tmp_path / "bad.toml", f"{there}:3").stderr
     assert volt("pull", f"{there}:3").returncode == 1
     (volt.folder / "etc/policy.toml").write_text('[images]\nregistries = ["registry.example"]\n')
     assert b"may not be used on this machine" in volt("pull", f"{there}:1").stderr
+
+
+def test_of_an_index_the_best_variant_is_pulled_and_another_where_it_is_asked_for(registry, layout, volt):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    with requests.Session() as session:
+        session.auth, session.verify, session.trust_env = ("me", "secret"), str(folder / "ca.pem"), False
+        there = f"https://{host}/v2/a/one/manifests"
+        plain = session.get(f"{there}/1", headers={"Accept": MANIFESTS[0]}).json()
+        lines, digests = [], {}
+        for name in ("amd64/v1", "amd64/v2", "amd64/v99", "arm/v6"):
+            data = json.dumps({**plain, "annotations": {"for": name}}).encode()
+            digests[name] = digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            assert session.put(f"{there}/{digest}", data, headers={"Content-Type": MANIFESTS[0]}).status_code == 201
+            platform = dict(zip(("os", "architecture", "variant"), ("linux", *name.split("/")), strict=True))
+            lines.append({"mediaType": MANIFESTS[0], "digest": digest, "size": len(data), "platform": platform})
+        index = json.dumps({"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": lines})
+        assert session.put(f"{there}/all", index, headers={"Content-Type": INDEXES[0]}).status_code == 201
+    for platform, name in (("", "amd64/v2"), ("linux/amd64", "amd64/v1"), ("linux/arm/v7", "arm/v6")):
+        pulled = volt("image", "pull", "--json", "--platform", platform, f"{host}/a/one:all")
+        assert json.loads(pulled.stdout)["image"]["manifest"] == digests[name], pulled.stderr
+    refused = volt("image", "pull", "--platform", "linux/s390x", f"{host}/a/one:all").stderr.decode()
+    assert "it is there for linux/amd64/v1, linux/amd64/v2, linux/amd64/v99, linux/arm/v6" in refused
 
 
 def test_nothing_is_pushed_without_a_name_a_registry_and_leave(registry, layout, volt):

@@ -10,26 +10,41 @@ import subprocess
 import pytest
 
 from tests.host.test_landlock import needs
-from tests.programs.conftest import OWNER, TOP, until
+from tests.programs.conftest import IN_BOTH_MODES, OWNER, TOP, until
 
 SITE = TOP / "examples/site/index.html"
-# What strict requires in the host's network, kernels before 6.12 lack; without a network: test_strict.py.
-BOTH = ("default", pytest.param("strict", marks=needs(6)))
+# What strict requires in the host's network, kernels before 6.12 lack; without a network: test_strict.py. An init that
+# is booted has to mount, which strict forbids.
+EACH = pytest.mark.parametrize(
+    ("volt", "profile"),
+    [("container", "default"), pytest.param("container", "strict", marks=needs(6)), ("hybrid-native", "default")],
+    indirect=["volt"],
+)
 
 
 def named(program, profile):
     return program if profile == "default" else f"{program}-{profile}"
 
 
-@pytest.mark.parametrize("profile", BOTH)
+@EACH
 def test_nginx_serves_a_page_and_reads_its_settings_again(volt, profile):
     with volt.serving(named("nginx", profile)) as (server, said):
         assert volt.page("http://127.0.0.1:8080/") == SITE.read_bytes()
-        server.send_signal(signal.SIGHUP)
+        if volt.mode == "container":
+            server.send_signal(signal.SIGHUP)
+        else:  # that would ask the init to end
+            assert volt("exec", "nginx", "--", "nginx", "-c", "/etc/nginx/pages.conf", "-s", "reload").returncode == 0
         until(lambda: subprocess.run(["grep", "-q", "gracefully shutting down", said], check=False))
         assert volt.page("http://127.0.0.1:8080/index.html") == SITE.read_bytes()
     assert "[emerg]" not in said.read_text()
     assert "[alert]" not in said.read_text()
+
+
+@pytest.mark.parametrize("name", ["nginx-strict", "redis-strict", "caddy"])
+def test_under_strict_no_init_is_booted(volt, name):
+    volt.mode = "hybrid-native"
+    refused = volt(*volt.example(name, DATA=volt.data("data")))
+    assert (refused.returncode, b"the image's init is systemd, which mounts" in refused.stderr) == (125, True)
 
 
 @needs(6)
@@ -38,7 +53,7 @@ def test_caddy_serves_a_page_under_strict(volt):
         assert volt.page("http://127.0.0.1:8080/") == SITE.read_bytes()
 
 
-@pytest.mark.parametrize("profile", BOTH)
+@EACH
 def test_redis_sets_gets_saves_in_the_background_and_knows_it_after_a_restart(volt, profile):
     data = volt.data("redis")
     with volt.serving(named("redis", profile), DATA=data):
@@ -66,6 +81,7 @@ VACUUM FULL numbers;
 """
 
 
+@IN_BOTH_MODES
 def test_postgresql_answers_queries_as_its_own_user_and_knows_them_after_a_restart(volt):
     data, password = volt.data("postgresql"), volt.folder / "password"
     password.write_text("secret\n")
@@ -91,13 +107,15 @@ def identity(root, user):
     return next(int(uid) for name, _, uid, *_ in lines if name == user)
 
 
+@IN_BOTH_MODES
 def test_node_answers_over_http_with_what_a_worker_thread_computed(volt):
-    with volt.serving("node", ends=128 + signal.SIGTERM):
+    with volt.serving("node", ends=128 + signal.SIGTERM if volt.mode == "container" else 0):
         for thread in (1, 2):
             answered = json.loads(volt.page("http://127.0.0.1:8081/fibonacci/25"))
             assert answered == {"fibonacci": 75025, "thread": thread}
 
 
+@IN_BOTH_MODES
 def test_ssh_logs_in_with_the_key_and_without_it_does_not(volt):
     keys = volt.data("keys")
     volumes = [{"host": str(keys), "container": "/keys"}]
@@ -108,7 +126,8 @@ def test_ssh_logs_in_with_the_key_and_without_it_does_not(volt):
     with volt.serving("sshd", KEYS=keys / "ada.pub"):
         assert volt.answer(*ssh, "-p", "2222", SERVER, "id", "-un", volumes=volumes) == "ada\n"
         terminal = volt.answer(*ssh, "-tt", "-p", "2222", SERVER, "tty", volumes=volumes)
-        assert terminal == "/dev/pts/0\r\n"
+        first = 0 if volt.mode == "container" else 1  # the console is one too
+        assert terminal == f"/dev/pts/{first}\r\n"
         copy = f"sftp -q -b - -i /keys/ada {' '.join(OPTIONS)} -P 2222 {SERVER}"
         script = f"printf 'put /etc/debian_version there\\nget there /tmp/back\\n' | {copy} >&2; cat /tmp/back"
         assert volt.answer("sh", "-c", script, volumes=volumes) == (volt.root / "etc/debian_version").read_text()

@@ -10,16 +10,23 @@ import time
 
 import pytest
 import requests
+import tomli_w
 
+from tests.host.conftest import leaving_nothing
 from tests.host.front import OLD
 from tests.programs.test_layers import SAYS, do, layout, manifest
-from tests.programs.test_registry import known, registry, volt
+from tests.programs.test_registry import Machine, known, registry, volt
 
 __all__ = ["layout", "registry", "volt"]  # fixtures
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 SIGNATURE = "dev.cosignproject.cosign/signature"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+STATEMENT, SIGNS = "application/vnd.in-toto+json", "https://sigstore.dev/cosign/sign/v1"
+# With what this machine has taken before in the place of the machine's.
+TAKEN = 'mkdir -p /var/lib/volt && mount --bind "$0" /var/lib/volt && exec "$@"'
 
 
 class Signer:
@@ -27,6 +34,7 @@ class Signer:
 
     def __init__(self, folder, host, trusted):
         folder.mkdir()
+        self.images = 0
         self.folder, self.url = folder, f"https://{host}/v2/a/one"
         self.session = requests.Session()
         self.session.auth, self.session.verify = ("me", "secret"), str(trusted / "ca.pem")
@@ -37,13 +45,18 @@ class Signer:
     def image(self):
         """An image that nobody has signed: its version, and the digest of its manifest."""
         found = self.session.get(f"{self.url}/manifests/1", headers={"Accept": MANIFEST}).json()
-        version = hashlib.sha256(str(self.folder).encode()).hexdigest()
+        version = hashlib.sha256(f"{self.folder} {self.images}".encode()).hexdigest()
+        self.images += 1
         data = json.dumps({**found, "annotations": {"for": version}})
         self.name(version, data)
         return version, f"sha256:{hashlib.sha256(data.encode()).hexdigest()}"
 
-    def name(self, tag, data):
-        answer = self.session.put(f"{self.url}/manifests/{tag}", data, headers={"Content-Type": MANIFEST})
+    def move(self, tag, version):
+        """Have a name stand for what another stands for."""
+        self.name(tag, self.session.get(f"{self.url}/manifests/{version}", headers={"Accept": MANIFEST}).content)
+
+    def name(self, tag, data, kind=MANIFEST):
+        answer = self.session.put(f"{self.url}/manifests/{tag}", data, headers={"Content-Type": kind})
         assert answer.status_code == 201, answer.text
 
     def put(self, data):
@@ -52,19 +65,45 @@ class Signer:
         assert self.session.put(begun.headers["Location"], params={"digest": digest}, data=data).status_code == 201
         return {"digest": digest, "size": len(data)}
 
-    def sign(self, where, digest):
+    def sign(self, where, digest, optional=None):
         """Leave a signature that says `where`; the one that lay there before is gone."""
         kind = "cosign container image signature"
         said = {"identity": {"docker-reference": where}, "image": {"docker-manifest-digest": digest}, "type": kind}
-        payload = self.folder / "payload"
-        payload.write_text(json.dumps({"critical": said, "optional": None}))
-        made = self.folder / "signature"
-        do("openssl", "dgst", "-sha256", "-sign", self.folder / "key", "-out", made, payload)
-        notes = {SIGNATURE: base64.b64encode(made.read_bytes()).decode()}
-        layer = {"mediaType": PAYLOAD, **self.put(payload.read_bytes()), "annotations": notes}
+        payload = json.dumps({"critical": said, "optional": optional}).encode()
+        layer = {"mediaType": PAYLOAD, **self.put(payload), "annotations": {SIGNATURE: self.signed(payload)}}
         config = {"mediaType": "application/vnd.oci.image.config.v1+json", **self.put(b"{}")}
         document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
         self.name(f"{digest.replace(':', '-')}.sig", json.dumps(document))
+
+    def signed(self, data):
+        made, over = self.folder / "signature", self.folder / "over"
+        over.write_bytes(data)
+        do("openssl", "dgst", "-sha256", "-sign", self.folder / "key", "-out", made, over)
+        return base64.b64encode(made.read_bytes()).decode()
+
+    def hang(self, digest, *statements):
+        """Leave bundles with statements, as cosign 3 does where the registry knows no referrers, in the place of
+        others; a statement is a type of predicate and annotations."""
+        lines = [self.bundle(digest, about, notes) for about, notes in statements]
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": lines}
+        self.name(digest.replace(":", "-"), json.dumps(document), INDEX)
+
+    def bundle(self, digest, about, notes):
+        subject = {"digest": {"sha256": digest.removeprefix("sha256:")}, "annotations": notes}
+        statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [subject], "predicateType": about}
+        payload = json.dumps({**statement, "predicate": {}}).encode()
+        whole = b"DSSEv1 %d %b %d %b" % (len(STATEMENT), STATEMENT.encode(), len(payload), payload)
+        envelope = {"payload": base64.b64encode(payload).decode(), "payloadType": STATEMENT}
+        envelope["signatures"] = [{"sig": self.signed(whole)}]
+        known = {"mediaType": BUNDLE, "verificationMaterial": {"publicKey": {"hint": "x"}}, "dsseEnvelope": envelope}
+        layer = {"mediaType": BUNDLE, **self.put(json.dumps(known).encode())}
+        config = {"mediaType": "application/vnd.oci.empty.v1+json", **self.put(b"{}")}
+        document = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE, "config": config}
+        document |= {"layers": [layer], "subject": {"mediaType": MANIFEST, "digest": digest, "size": 1}}
+        data = json.dumps(document)
+        found = f"sha256:{hashlib.sha256(data.encode()).hexdigest()}"
+        self.name(found, data)
+        return {"mediaType": MANIFEST, "digest": found, "size": len(data), "artifactType": BUNDLE}
 
 
 @pytest.fixture
@@ -72,8 +111,68 @@ def signer(registry, tmp_path):
     return Signer(tmp_path / "signer", *registry)
 
 
-def asks(volt, place, *keys):
-    (volt.folder / "etc/policy.toml").write_text(f"[images.signers]\n{json.dumps(place)} = {json.dumps(keys)}\n")
+def asks(volt, place, *keys, **more):
+    table = tomli_w.dumps({"images": {"signers": {place: {"keys": [*keys], **more} if more else [*keys]}}})
+    (volt.folder / "etc/policy.toml").write_text(table)
+
+
+class Remembering(Machine):
+    """A machine that remembers what it has taken, apart from this one."""
+
+    def command(self, arguments):
+        taken = self.folder / "lib"
+        taken.mkdir(exist_ok=True)
+        before = ["unshare", "--mount", "sh", "-c", TAKEN, str(taken)]
+        return [*before, *super().command(arguments)]
+
+
+@pytest.fixture
+def remembering(tmp_path):
+    with leaving_nothing(Remembering(tmp_path)) as one:
+        yield one
+
+
+def test_a_registry_that_goes_back_to_an_older_signed_version_is_refused(registry, remembering, signer):
+    volt, (host, folder) = remembering, registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public, newest=True)
+    (old, first), (new, second) = signer.image(), signer.image()
+    signer.sign(f"{host}/a/one", first, {"timestamp": 1700000000})
+    signer.sign(f"{host}/a/one", second, {"timestamp": "1700000100"})
+    name = f"{host}/a/one:moving"
+    for version in (old, new, new):
+        signer.move("moving", version)
+        assert volt("image", "pull", name).returncode == 0
+    signer.move("moving", old)
+    volt.environment["VOLT_ROOT"] = f"{volt.folder}/other"  # moves nothing of what the policy is about
+    refused = volt("image", "pull", name).stderr.decode()
+    assert f"{name} was signed 2023-11-14 22:13:20 UTC, and one signed 2023-11-14 22:15:00 UTC was taken" in refused
+    assert volt("image", "pull", f"{host}/a/one@{first}").returncode == 0, "by its digest nobody but the caller chooses"
+    signer.sign(f"{host}/a/one", first)
+    assert "is signed without a time" in volt("image", "pull", name).stderr.decode()
+    asks(volt, f"{host}/a", signer.public)
+    assert volt("image", "pull", name).returncode == 0, "the policy does not ask"
+
+
+def test_a_bundle_that_hangs_on_an_image_counts_as_far_as_it_is_understood(registry, volt, signer):
+    host, folder = registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public)
+    version, digest = signer.image()
+    name = f"{host}/a/one:{version}"
+    signer.hang(digest, ("https://slsa.dev/provenance/v1", {}), (SIGNS, {}))
+    refused = volt("image", "pull", name).stderr.decode()
+    assert "is signed by none of its 2 signatures" in refused
+    assert "about 'https://slsa.dev/provenance/v1'" in refused
+    assert "one names no repository" in refused
+    asks(volt, f"{host}/a", signer.public, any_repository=True)
+    assert volt("image", "pull", name).returncode == 0
+    asks(volt, f"{host}/a", signer.public)
+    one = manifest(volt, image=name)
+    assert b"[beyond-policy]" in volt("run", one).stderr, "what was pulled is held against the policy again"
+    signer.hang(digest, (SIGNS, {"docker-reference": f"{host}/a/one"}))
+    assert volt("run", "--pull", "always", one).stdout.decode().split() == SAYS
+    assert volt("run", one).stdout.decode().split() == SAYS
 
 
 def test_a_plan_that_was_kept_is_good_as_long_as_the_name_is_there_that_was_signed(registry, volt, signer):

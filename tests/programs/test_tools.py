@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.programs.conftest import EXAMPLES, OWNER
+from tests.programs.conftest import EXAMPLES, IN_BOTH_MODES, OWNER
 
 SERVERS = {"nginx", "nginx-strict", "caddy", "redis", "redis-strict", "postgresql", "node", "sshd"}  # test_servers.py
 TOOLS = {"python", "gcc", "git", "apt"}  # here
@@ -15,12 +15,14 @@ def test_every_example_is_run():
     assert {path.stem for path in EXAMPLES.glob("*.toml")} == SERVERS | TOOLS | SHARED
 
 
+@IN_BOTH_MODES
 def test_python_has_threads_processes_and_commands(volt):
     counted = json.loads(volt.does("python"))
     assert len(set(counted.values())) == 1
     assert counted["threads"] > 10_000
 
 
+@IN_BOTH_MODES
 def test_gcc_compiles_a_program_that_runs(volt):
     assert volt.does("gcc") == "sum 10 of 4 threads\n"
 
@@ -31,6 +33,7 @@ def test_gcc_compiles_with_sanitizers(volt, sanitizer):
     assert volt.does("gcc", "sh", "-ec", script) == "sum 10 of 4 threads\n"
 
 
+@IN_BOTH_MODES
 def test_git_makes_a_repository_commits_and_clones(volt):
     work = volt.data("work")
     assert volt.does("git", WORK=work) == "Ada: The first\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -132,8 +132,10 @@ def _open_image(named: str, opened: ExitStack) -> int:
     from volt.host.syscalls import mount_image
     from volt.store.place import Store
 
-    store = Store(f"{folders().state}/store")
-    descriptor = mount_image(store.image(named.rpartition(":")[2]))
+    store, digest = Store(f"{folders().state}/store"), named.rpartition(":")[2]
+    with suppress(FileNotFoundError):  # where this kernel mounts no image it is unpacked
+        return _open(store.unpacked(digest), opened)
+    descriptor = mount_image(store.image(digest))
     opened.callback(os.close, descriptor)
     folder = os.open(".", _FLAGS, dir_fd=descriptor)
     opened.callback(os.close, folder)

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from volt.errors import HostUnfit, NoSuchImage, StoreError, VoltError
+from volt.host.files import read_text
 from volt.host.folders import folders
 from volt.images import records
 from volt.images.records import Image, sweep
@@ -27,12 +28,14 @@ from volt.store.place import PREFIX, Store, make_store, open_store
 from volt.store.transaction import Transaction
 from volt.store.tree import Node, entries, text
 from volt.store.usage import StoreUsage, usage
-from volt.store.verify import Damage, Verified, verify
+
+if TYPE_CHECKING:
+    from volt.images.platforms import Platform
 
 Progress = Callable[[int, int], None]
 Source = str | Path | BinaryIO
 Form = Literal["tar", "oci"]
-_STDIO = "-"
+_STDIO, _PROCESSORS = "-", "/proc/cpuinfo"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -49,9 +52,10 @@ def import_image(
     path, `-` for standard input, or an open binary file. It gets the name `reference`, which then is no other tree's.
 
     Where that holds layers, as an OCI layout does or what docker save writes, the tree is what they come to: those of
-    the image that is called `image` there, or of the only one; of several architectures the one of `platform`
-    (`linux/arm64`), or this machine's. `devices` takes devices and sockets over, which are refused by name otherwise.
-    `progress` is called with the numbers of files and bytes so far. Raises StoreError, HostUnfit without root.
+    the image that is called `image` there, or of the only one; of several architectures and variants the one that is
+    best for `platform` (`linux/arm/v7`), or for this machine's processor. `devices` takes devices and sockets over,
+    which are refused by name otherwise. `progress` is called with the numbers of files and bytes so far. Raises
+    StoreError, HostUnfit without root.
     """
     from volt.images.layout import holds_layers
     from volt.images.unpack import unpack
@@ -68,7 +72,7 @@ def import_image(
             root = _read(source, intake)
             if holds_layers(root):
                 intake = Intake(transaction, devices=devices, progress=progress)
-                root, config = unpack(root, intake, image, architecture(platform))
+                root, config = unpack(root, intake, image, wanted_platform(platform))
             elif image or platform:
                 raise StoreError(f"{shown} holds no layers", hint="leave out --image and --platform")
             made = image_of(named, transaction.put_tree(root), root, _absolute(shown))
@@ -101,15 +105,11 @@ def image_of(named: Reference, digest: str, root: Node, source: str) -> Image:
     return Image(named.name, named.version, tree, time.time(), source, files, sum(found.values()), {})
 
 
-def architecture(platform: str) -> str:
-    """As Go calls it. Raises StoreError."""
-    from volt.images.unpack import ARCHITECTURES
+def wanted_platform(written: str) -> Platform:
+    """What is written, or where that is "" what this machine's processor runs. Raises StoreError."""
+    from volt.images.platforms import parse_platform, processor
 
-    system, slash, architecture = platform.partition("/")
-    if platform and (system != "linux" or not slash or not architecture):
-        raise StoreError(f"{platform!r} is no platform", hint="write linux/amd64 or linux/arm64")
-    own = os.uname().machine
-    return architecture.split("/")[0] or ARCHITECTURES.get(own, own)
+    return parse_platform(written) if written else processor(os.uname().machine, read_text(_PROCESSORS, 1 << 26))
 
 
 @contextmanager
@@ -227,21 +227,6 @@ def image_changes(before: str, after: str) -> tuple[Change, ...]:
         return tuple(changes(old, new))
 
 
-def verify_store(*, repair: bool = False, progress: Progress | None = None) -> Verified:
-    """Look at every byte of the store. With `repair` damaged objects are taken out of it, so that importing the same
-    again brings them back, and what can be made again is. Raises StoreError, HostUnfit without root."""
-    require_root()
-    state = folders().state
-    store = open_store(state)
-    if store is None:
-        return Verified()
-    with told("the store cannot be looked at"):
-        found = verify(store, records.trees(state), repair=repair, progress=progress)
-        gone = sorted(digest for digest in manifests.digests(state) if not store.has(digest))
-        missing = (Damage("object", digest, "it is missing, and was added as a manifest") for digest in gone)
-        return replace(found, damage=(*found.damage, *missing))
-
-
 def collect_store(*, dry_run: bool = False) -> Collected:
     """Remove what no image, no kept layer and no running workload needs; with `dry_run` nothing is removed. Raises
     StoreError, HostUnfit without root."""
@@ -250,14 +235,22 @@ def collect_store(*, dry_run: bool = False) -> Collected:
     store = open_store(state)
     if store is None:
         return Collected()
+    from volt.host.kernel import version
+    from volt.host.loop import has_loops
+    from volt.host.mounts import mounts
+    from volt.host.paths import path_fact
     from volt.images.folders import sweep_downloads
+    from volt.plan.image import way_to_mount
 
     with told("the store cannot be cleared"):
         if not dry_run:
             with collecting(store.path):
                 sweep(state)
                 sweep_downloads(state)
-        return collect(store, lambda: _held(state), dry_run=dry_run)
+        kernel = version(os.uname().release)
+        filesystem = path_fact(store.path, mounts(), kernel).filesystem
+        way = way_to_mount(kernel, filesystem, loops=has_loops)
+        return collect(store, lambda: _held(state), unpacked=way == "unpacked", dry_run=dry_run)
 
 
 def store_usage() -> StoreUsage:

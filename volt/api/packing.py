@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from volt.api.imaging import architecture
+from volt.api.imaging import wanted_platform
 from volt.images.config import ImageConfig
 from volt.images.folders import downloads, fetching
 from volt.images.pack import pack
@@ -26,7 +26,7 @@ def packed(found: Image, state: str, tell: Callable[[int], None] | None = None) 
     called with the plain bytes so far. Raises StoreError, OSError."""
     store = make_store(state)
     about = found.config or ImageConfig()
-    about = replace(about, architecture=about.architecture or architecture(""))
+    about = replace(about, architecture=about.architecture or wanted_platform("").architecture)
     with fetching(state), tempfile.TemporaryFile(dir=downloads(state)) as layer:
         with adding(store.path):
             made = pack(store.tree(found.digest), store, about, layer, tell)

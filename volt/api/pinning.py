@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from volt.errors import HostUnfit, NoSuchImage, StoreError
+from volt.host.mounts import mounts
+from volt.host.paths import path_fact
 from volt.images import records
 from volt.images.defaults import filled
+from volt.images.defaults import folders as given_folders
 from volt.images.reference import URL, Reference, parse
 from volt.model.facts import Facts, ImageFact, PullPolicy
 from volt.model.values import replace
 from volt.plan.bounds import allows
+from volt.plan.image import way_to_mount
 from volt.store.place import PREFIX, Store, is_digest, open_store
 
 if TYPE_CHECKING:
@@ -50,7 +55,8 @@ def pin(
         return workload, found
     pinned = replace(workload, image=None, storage=replace(workload.storage, rootfs=root))
     if config:
-        found = replace(found, env=config.env, architecture=config.architecture)
+        workdir, volumes = given_folders(config)
+        found = replace(found, env=config.env, architecture=config.architecture, workdir=workdir, volumes=volumes)
         pinned, _ = filled(pinned, config)
     return pinned, found
 
@@ -132,33 +138,45 @@ def by_name(written: str, state: str, watch: Watch | None) -> tuple[ImageFact, I
 
 
 def _image(found: ImageFact, store: Store, facts: Facts, watch: Watch | None) -> ImageFact:
-    """The image by which the tree is mounted, made again where it is missing."""
-    file = store.image(found.digest)
+    """What the tree is mounted by, made where it is missing: its image, or the tree unpacked. Raises StoreError."""
+    mounted, kernel = mounts(), facts.kernel
+    place = path_fact(store.path, mounted, kernel)
+    way = way_to_mount(kernel, place.filesystem, loops=partial(_loops, watch))
+    unpacked = place.idmappable and way == "unpacked"
+    file = store.unpacked(found.digest) if unpacked else store.image(found.digest)
     if not os.path.lexists(file):
         if not store.has(found.digest):
             return replace(found, state="absent")
-        try:
-            _make_again(store, found.digest)
-        except StoreError as error:
-            return replace(found, state="no-tree", problem=error.message)
+        if problem := _make(store, found.digest, unpacked=unpacked):
+            return replace(found, state="no-tree", problem=problem)
     if watch:
-        watch.file(file)
-    return replace(
-        found, file=file, objects=store.objects, leases=store.leases, filesystem=_filesystem(store.path, facts.kernel)
-    )
+        (watch.place if unpacked else watch.file)(file)
+    found = replace(found, file=file, leases=store.leases, filesystem=place.filesystem, loop=way == "loop")
+    if unpacked:
+        return replace(found, folder=path_fact(file, mounted, kernel))
+    return replace(found, objects=store.objects)
 
 
-def _make_again(store: Store, digest: str) -> None:
-    """Raises StoreError for what is no tree, or damaged."""
+def _loops(watch: Watch | None) -> bool:
+    """Asked for where an image may need one: no other launch imports this."""
+    from volt.host.loop import LOOP_CONTROL, has_loops
+
+    if watch:
+        watch.place(LOOP_CONTROL)
+    return has_loops()
+
+
+def _make(store: Store, digest: str, *, unpacked: bool) -> str:
+    """Why it is no tree, or a damaged one; "" when it is done. Raises StoreError where there is no room for it."""
+    from volt.api.imaging import told
     from volt.store.transaction import Transaction
 
-    with Transaction(store) as transaction:  # from here on nothing is collected: the tree has all its objects
-        transaction.put_image(digest, store.tree(digest))
+    with told(f"{PREFIX}{digest} cannot be made ready"), Transaction(store) as transaction:
+        try:
+            tree = store.tree(digest)  # with all its objects: nothing is collected now
+        except StoreError as error:
+            return error.message
+        put = transaction.put_unpacked if unpacked else transaction.put_image
+        put(digest, tree)
         transaction.commit()
-
-
-def _filesystem(path: str, kernel: tuple[int, int]) -> str:
-    from volt.host.mounts import mounts
-    from volt.host.paths import path_fact
-
-    return path_fact(path, mounts(), kernel).filesystem
+    return ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from volt.api.imaging import architecture, image_of, require_root, told
+from volt.api.imaging import image_of, require_root, told, wanted_platform
 from volt.api.trusting import Origin, first_of, require_allowed, require_signed, required_origin
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
@@ -16,9 +17,10 @@ from volt.host.registries import HOST
 from volt.host.settings import Settings, read_settings
 from volt.images import records
 from volt.images.config import parsed
-from volt.images.manifest import INDEXES, Blob, Packed, listed, packed
-from volt.images.reference import Reference, parse, registry_of
-from volt.model.values import replace
+from volt.images.manifest import INDEXES, Blob, Listed, Packed, listed, packed
+from volt.images.platforms import Platform, best
+from volt.images.reference import LATEST, Reference, parse, registry_of
+from volt.model.values import Value, replace
 from volt.store.locks import adding
 from volt.store.place import PREFIX, Store, make_store
 from volt.store.transaction import Transaction, write_whole
@@ -34,37 +36,59 @@ Progress = Callable[[str, int, int], None]
 
 def pull_image(written: str, *, platform: str = "", devices: bool = False, progress: Progress | None = None) -> Image:
     """Fetch an image from its registry: `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest being that of its manifest
-    there; it is called so here, and by a digest without a version no other name moves. Of several architectures the
-    one of `platform`, `linux/arm64`, or this machine's. What an interrupted pull has fetched is not fetched again.
-    `devices` takes devices over, which are refused by name otherwise. `progress` is called with what is being done,
-    and the bytes of how many. Raises RegistryError, StoreError, HostUnfit without root, VoltError for settings that are
-    not understood."""
-    from volt.images.download import download, opened
+    there; it is called so here, and by a digest without a version no other name moves. Of several architectures and
+    variants the one that is best for `platform`, `linux/arm/v7`, or for this machine's processor. What an
+    interrupted pull has fetched is not fetched again. `devices` takes devices over, which are refused by name
+    otherwise. `progress` is called with what is being done, and the bytes of how many. Raises RegistryError,
+    StoreError, HostUnfit without root, VoltError for settings that are not understood."""
+    from volt.images.download import opened
     from volt.images.folders import fetching
     from volt.images.unpack import merge
     from volt.store.intake import Intake
 
     require_root()
-    named, state, wanted = parse(written), folders().state, architecture(platform)
+    named, state, wanted = parse(written), folders().state, wanted_platform(platform)
     if not named.name:
         raise NoSuchImage(f"{written} is no name of an image", hint="write REGISTRY/NAME:VERSION")
     with told(f"{written} cannot be pulled"):
         make_store(state)
         with fetching(state):
-            registry, image, digests = _found(named, wanted)
+            registry, image, digests = _found(named, _Choice(wanted))
             if kept := _kept(named, digests, state):
                 return kept
-            blobs = (image.config, *image.layers)
-            download(registry, blobs, state, _telling(blobs, progress))
+            _download(registry, image, state, progress)
             with Transaction(make_store(state)) as transaction:
                 intake = Intake(transaction, devices=devices, progress=_unpacking(progress))
-                root, config = merge(image, lambda blob: opened(blob, state), intake)
+                root, config = merge(image, partial(opened, state=state), intake)
                 made = image_of(named, transaction.put_tree(root), root, digests["source"])
                 made = replace(made, left_out=dict(intake.left_out), config=config, **digests)
                 records.require_short(made)
                 transaction.commit()
                 records.write(state, made)
     return made
+
+
+def fetch_again(image: Image, *, progress: Progress | None = None) -> None:
+    """Have all content of an image that was pulled in the store again, from the registry that it is from: the very tree
+    that it was, or nothing comes in. Raises RegistryError, StoreError, PolicyError, OSError."""
+    from volt.images.download import opened
+    from volt.images.folders import fetching
+    from volt.images.unpack import merge
+    from volt.store.intake import Intake
+
+    named = Reference(image.source, LATEST, (image.index or image.manifest).removeprefix(PREFIX))
+    state = folders().state
+    with fetching(state):
+        registry, found, _ = _found(named, _Choice(wanted_platform(""), image.manifest))
+        _download(registry, found, state, progress)
+        with Transaction(make_store(state)) as transaction:
+            # Devices that it has were asked for then, and no tree but that one comes in.
+            intake = Intake(transaction, devices=True, progress=_unpacking(progress))
+            root, _ = merge(found, partial(opened, state=state), intake)
+            tree = transaction.put_tree(root)
+            if tree != image.digest:
+                raise StoreError(f"{named} is the tree {PREFIX}{tree} there, and was {image.tree}")
+            transaction.commit()
 
 
 def has_registry(written: str) -> bool:
@@ -97,7 +121,17 @@ def _is_whole(store: Store, tree: str) -> bool:
 Found = tuple["Registry", Packed, dict[str, Any]]  # and of its record `manifest`, `index`, `source`, `signatures`
 
 
-def _found(named: Reference, wanted: str) -> Found:
+class _Choice(Value):
+    """Which manifest of an index: the one of this digest, `sha256:…`, or else the one that is best for a platform."""
+
+    platform: Platform
+    manifest: str = ""
+
+    def of(self, lines: tuple[Listed, ...]) -> tuple[Listed, ...]:
+        return tuple(one for one in lines if str(one.blob) == self.manifest) or best(lines, self.platform)
+
+
+def _found(named: Reference, wanted: _Choice) -> Found:
     """The repository that has the image, and what its manifest says, with the digest of that."""
     settings = read_settings()
     origin = required_origin(named, settings)
@@ -105,7 +139,7 @@ def _found(named: Reference, wanted: str) -> Found:
     return first_of(origin, lambda host: _at(host, origin, named, wanted, settings))
 
 
-def _at(host: str, origin: Origin, named: Reference, wanted: str, settings: Settings) -> Found:
+def _at(host: str, origin: Origin, named: Reference, wanted: _Choice, settings: Settings) -> Found:
     from volt.images.registry import Registry
 
     registry = Registry(registries.access(host, settings.registries), origin.repository)
@@ -114,15 +148,24 @@ def _at(host: str, origin: Origin, named: Reference, wanted: str, settings: Sett
     for _ in range(4):  # indexes in indexes
         if kind not in INDEXES:
             break
-        found = [one for one in listed(parsed(data, "the index")) if one.architecture in ("", wanted)]
-        found.sort(key=lambda one: one.architecture != wanted)
+        lines = listed(parsed(data, "the index"))
+        found = wanted.of(lines)
         if not found:
-            raise RegistryError(f"{host} has {named} for no {wanted}")
+            there = ", ".join(sorted({str(one.platform) for one in lines}))
+            hint = f"it is there for {there}" if there else ""
+            raise RegistryError(f"{host} has {named} for no {wanted.platform}", hint=hint)
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
     manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
     digests: dict[str, Any] = {"manifest": manifest, "index": index if first is not data else "", "source": str(origin)}
-    digests["signatures"] = require_signed(registry, origin, (digests["index"], manifest))
+    digests["signatures"] = require_signed(registry, origin, named, (digests["index"], manifest))
     return registry, packed(parsed(data, "the manifest")), digests
+
+
+def _download(registry: Registry, image: Packed, state: str, progress: Progress | None) -> None:
+    from volt.images.download import download
+
+    blobs = (image.config, *image.layers)
+    download(registry, blobs, state, _telling(blobs, progress))
 
 
 def _telling(blobs: tuple[Blob, ...], progress: Progress | None) -> Callable[[int], None]:
@@ -151,7 +194,8 @@ def log_in(host: str, user: str, password: str) -> None:
     require_root()
     if not HOST.fullmatch(host):
         raise RegistryError(f"{host!r} is no registry", hint="write HOST or HOST:PORT")
-    Registry(registries.access(host, read_settings().registries), "").log_in(user, password)
+    access = registries.access(host, read_settings().registries)
+    Registry(replace(access, files=()), "").log_in(user, password)  # who we were does not matter, nor who keeps that
     with told(f"who you are to {host} cannot be kept"):
         write_whole(registries.CREDENTIALS, registries.with_credentials(host, user, password))
 

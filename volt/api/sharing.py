@@ -1,4 +1,4 @@
-"""Manifests on their way to registries and from there."""
+"""Manifests and profiles on their way to registries and from there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from volt.api.documents import WHAT, Written, kind_of, read_document
 from volt.api.imaging import require_root, told
-from volt.api.keeping import read_toml, require_toml
 from volt.api.pushing import Pushed
 from volt.api.trusting import first_of, require_allowed, require_signed, required_origin
-from volt.errors import RegistryError
+from volt.errors import RegistryError, StoreError
 from volt.host import registries
 from volt.host.files import MOST
 from volt.host.folders import folders
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 def push_manifest(file: str | Path, target: str) -> Pushed:
-    """Send a manifest to a registry, as `[REGISTRY/]NAME[:VERSION]`: an artifact, which others fetch by its digest. Its
-    name is given last. Raises ManifestError for what is no TOML, RegistryError, StoreError, HostUnfit without root,
-    VoltError for settings that are not understood."""
+    """Send a manifest or a profile to a registry, as `[REGISTRY/]NAME[:VERSION]`: an artifact, which others fetch
+    by its digest. Its name is given last. Raises ManifestError for what is no TOML, RegistryError, StoreError,
+    HostUnfit without root, VoltError for settings that are not understood."""
     from volt.images.registry import Registry
 
     require_root()
     named, settings = name(target), read_settings()
     origin = required_origin(named, settings)
     with told(f"{file} cannot be pushed"):
-        document = read_toml(str(file))
-        artifact = write_artifact(document, Path(file).name)
+        written = read_document(str(file))
+        document, artifact = written.data, write_artifact(written.data, Path(file).name, written.kind)
         registry, sent = Registry(registries.access(origin.host, settings.registries), origin.repository), 0
         for data in (document, EMPTY):
             if not registry.has(blob_of(data)):
@@ -49,33 +49,34 @@ def push_manifest(file: str | Path, target: str) -> Pushed:
 
 
 def pull_manifest(written: str) -> str:
-    """Have a manifest from a registry in the store, `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest being that of
-    the artifact there; the `cas://sha256:…` by which others extend it. The policy says of which registries, and signed
-    by whom. Raises RegistryError, StoreError, ManifestError for what is no TOML, HostUnfit without root, VoltError for
-    settings that are not understood."""
+    """Have a manifest or a profile from a registry in the store, `[REGISTRY/]NAME[:VERSION][@sha256:…]`, the digest
+    being that of the artifact there; the `cas://sha256:…` by which others extend it, or name it. The policy says of
+    which registries, and signed by whom. Raises RegistryError, StoreError, ManifestError for what is no TOML, HostUnfit
+    without root, VoltError for settings that are not understood."""
     require_root()
     named, settings = parse(written), read_settings()
     origin = required_origin(named, settings)
     with told(f"{written} cannot be pulled"):
         require_allowed(origin)
         document, artifact = first_of(origin, lambda host: _at(host, origin, named, settings))
-        require_toml(written, document)
-        return manifests.add(folders().state, document, f"{origin}@{artifact}")
+        if (kind := kind_of(written, document.data)) != document.kind:
+            raise StoreError(f"{written} is {WHAT[kind]}, and called {WHAT[document.kind]} there")
+        return manifests.add(folders().state, document.data, f"{origin}@{artifact}")
 
 
-def _at(host: str, origin: Origin, named: Reference, settings: Settings) -> tuple[bytes, str]:
+def _at(host: str, origin: Origin, named: Reference, settings: Settings) -> tuple[Written, str]:
     """The document, and the digest of its artifact."""
     from volt.images.registry import Registry
 
     registry = Registry(registries.access(host, settings.registries), origin.repository)
     data, _ = registry.manifest(named)
     artifact = f"{PREFIX}{hashlib.sha256(data).hexdigest()}"
-    wanted = document_of(parsed(data, "the artifact"), MOST)
-    require_signed(registry, origin, (artifact,))
+    wanted, kind = document_of(parsed(data, "the artifact"), MOST)
+    require_signed(registry, origin, named, (artifact,))
     document = b"".join(registry.blob(wanted))
     if blob_of(document) != wanted:
         raise RegistryError(f"{host} gave {blob_of(document)} for {wanted}")
-    return document, artifact
+    return Written(document, kind), artifact
 
 
 class _Bytes(io.BytesIO):

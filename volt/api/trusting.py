@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import time
 from typing import TYPE_CHECKING, TypeVar
 
-from volt.errors import NoSuchManifest, RegistryError, StoreError
+from volt.errors import RegistryError, StoreError
 from volt.host import registries
 from volt.host.settings import read_settings
-from volt.images.records import Signature
+from volt.images.accepted import accept, file_of
+from volt.images.attached import stored_signatures
 from volt.images.reference import HUB, Reference, parse, registry_of
-from volt.images.signatures import fingerprint, signers, stored, tag_of
+from volt.images.signatures import Subject, claim_of, fingerprint, signed_last, signers
 from volt.model.policy import POLICY
 from volt.model.values import Value
 from volt.plan.bounds import ASK, allows, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from volt.host.settings import Settings
-    from volt.images.manifest import Blob
-    from volt.images.records import Image
+    from volt.images.records import Image, Signature
     from volt.images.registry import Registry
-    from volt.model.policy import Policy
+    from volt.model.policy import Policy, Signers
 
 
 Given = TypeVar("Given")
@@ -92,28 +91,49 @@ def require_allowed(origin: Origin) -> None:
             raise RegistryError(f"images from {where} may not be used on this machine: {POLICY}", hint=hint)
 
 
-def require_signed(registry: Registry, origin: Origin, manifests: tuple[str, ...]) -> tuple[Signature, ...]:
-    """The signatures that the policy asks for, of one of the manifests, `sha256:…`; none where it asks for none, and
-    then the registry is not asked either. Raises RegistryError where there are none that are enough, StoreError,
-    PolicyError."""
+def require_signed(
+    registry: Registry, origin: Origin, named: Reference, manifests: tuple[str, ...]
+) -> tuple[Signature, ...]:
+    """The signatures that the policy asks for, of one of the manifests, `sha256:…`, that a name stands for; none where
+    it asks for none, and then the registry is not asked either. Raises RegistryError where there are none that are
+    enough, or what is signed is older than what was taken before, StoreError, PolicyError, OSError."""
     policy = _policy()
     if policy is None or not (places := _places(policy, str(origin))):
         return ()
-    found = tuple(one for manifest in dict.fromkeys(filter(None, manifests)) for one in _stored(registry, manifest))
-    for place, keys in places:
-        if not signers(found, keys, str(origin), manifests):
-            said = f"by none of its {len(found)} signatures" if found else "by no signature"
+    found, odd = stored_signatures(registry, tuple(dict.fromkeys(filter(None, manifests))))
+    for place in places:
+        if not signers(found, place.keys, _subject(place, str(origin), manifests)):
+            said = f"by none of its {len(found) + len(odd)} signatures" if found or odd else "by no signature"
+            why = "".join(f"; {one}" for one in dict.fromkeys((*odd, *_unnamed(found, place))))
             hint = "have it signed, as cosign does" if policy.quotable else ASK
-            raise RegistryError(f"{origin} is signed {said} as {POLICY} asks of {place}", hint=hint)
-    known = {key for _, keys in places for key in keys}
-    return tuple(one for one in found if signers((one,), known, str(origin), manifests))
+            raise RegistryError(f"{origin} is signed {said} as {POLICY} asks of {place.place}{why}", hint=hint)
+    _require_newest(origin, named, [(one, _last(found, one, origin, manifests)) for one in places if one.newest])
+    return tuple(one for one in found if any(_counts(one, place, str(origin), manifests) for place in places))
+
+
+def _require_newest(origin: Origin, named: Reference, known: list[tuple[Signers, int | None]]) -> None:
+    """That nothing is older than what was taken before. By a digest only the caller chooses, and no name moves."""
+    if not known or named.digest:
+        return
+    for place, last in known:
+        if last is None:
+            hint = 'sign it with a time: cosign sign -a timestamp="$(date +%s)"; podman writes one'
+            raise RegistryError(
+                f"{origin} is signed without a time, and {POLICY} asks {place.place} for one", hint=hint
+            )
+    name, signed = f"{origin}:{named.version}", min(last for _, last in known if last is not None)
+    least = accept(name, signed)
+    if signed < least:
+        hint = f"if that is meant, pull it by its digest, or remove {file_of(name)}"
+        when, before = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(one)) for one in (signed, least))
+        raise RegistryError(f"{name} was signed {when}, and one signed {before} was taken before", hint=hint)
 
 
 def unsigned(image: Image, policy: Policy | None) -> tuple[str, ...]:
     """The places of the policy that an image comes from, and of whose keys none has signed it. Raises StoreError for a
     key that is none."""
     places = _places(policy, come_from(image)) if policy else ()
-    return tuple(place for place, keys in places if not _signed(image, keys))
+    return tuple(place.place for place in places if not _signed(image, place))
 
 
 def image_signers(found: Image) -> tuple[str, ...]:
@@ -121,7 +141,7 @@ def image_signers(found: Image) -> tuple[str, ...]:
     RFC 5280); none for an image that is used unsigned. Raises StoreError for a key that is none, PolicyError."""
     policy = _policy()
     places = _places(policy, come_from(found)) if policy else ()
-    return tuple(dict.fromkeys(fingerprint(key) for _, keys in places for key in _signed(found, keys)))
+    return tuple(dict.fromkeys(fingerprint(key) for place in places for key in _signed(found, place)))
 
 
 def come_from(image: Image) -> str:
@@ -135,7 +155,7 @@ def best(images: Iterable[Image], policy: Policy) -> tuple[tuple[str, ...], tupl
     most = policy.image_registries
     found = [((come_from(one),), unsigned(one, policy)) for one in images]
     found.sort(key=lambda one: (most is not None and not allows(most, one[0][0]), len(one[1])))
-    return found[0] if found else ((), tuple(place for place, _ in policy.image_signers or ()))
+    return found[0] if found else ((), tuple(one.place for one in policy.image_signers or ()))
 
 
 def _policy() -> Policy | None:
@@ -145,25 +165,27 @@ def _policy() -> Policy | None:
     return read.policy if read else None
 
 
-def _places(policy: Policy, origin: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple(one for one in policy.image_signers or () if origin and allows((one[0],), origin))
+def _places(policy: Policy, origin: str) -> tuple[Signers, ...]:
+    return tuple(one for one in policy.image_signers or () if origin and allows((one.place,), origin))
 
 
-def _signed(image: Image, keys: Iterable[str]) -> tuple[str, ...]:
-    return signers(image.signatures, keys, come_from(image), tuple(filter(None, (image.manifest, image.index))))
+def _subject(place: Signers, origin: str, manifests: Iterable[str]) -> Subject:
+    return Subject(origin, tuple(filter(None, manifests)), place.any_repository)
 
 
-def _stored(registry: Registry, manifest: str) -> tuple[Signature, ...]:
-    """Those that lie beside a manifest. Raises RegistryError, StoreError."""
-    try:
-        listed, _ = registry.manifest(Reference(registry.repository, tag_of(manifest)))
-    except NoSuchManifest:
-        return ()
-    return tuple(Signature(_payload(registry, one), signature) for one, signature in stored(listed))
+def _signed(image: Image, place: Signers) -> tuple[str, ...]:
+    return signers(image.signatures, place.keys, _subject(place, come_from(image), (image.manifest, image.index)))
 
 
-def _payload(registry: Registry, wanted: Blob) -> str:
-    data = b"".join(registry.blob(wanted))
-    if hashlib.sha256(data).hexdigest() != wanted.digest:
-        raise RegistryError(f"{registry.host} gave another payload than sha256:{wanted.digest}")
-    return base64.b64encode(data).decode()
+def _counts(one: Signature, place: Signers, origin: str, manifests: tuple[str, ...]) -> bool:
+    return bool(signers((one,), place.keys, _subject(place, origin, manifests)))
+
+
+def _last(found: Iterable[Signature], place: Signers, origin: Origin, manifests: tuple[str, ...]) -> int | None:
+    return signed_last(found, place.keys, _subject(place, str(origin), manifests))
+
+
+def _unnamed(found: Iterable[Signature], place: Signers) -> Iterator[str]:
+    """What is said of signatures that would count, if they named the repository."""
+    if not place.any_repository and any((claim := claim_of(one)) and claim.repository is None for one in found):
+        yield "one names no repository, as cosign sign -a docker-reference=HOST/PATH has it do"

@@ -1,4 +1,4 @@
-"""volt push and pull: manifests in registries."""
+"""volt push and pull: manifests and profiles in registries."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ Remote = Annotated[
 
 @failing(FAILED)
 def push(file: File, target: There, json_: Json = False) -> int:
-    """Send a manifest to a registry, and print the digest by which it is known there.
+    """Send a manifest or a profile to a registry, and print the digest by which it is known there.
 
-    It goes as an artifact, as it is written: what it extends, and the files that it names, do not go with it. For
-    images there is `volt image push`.
+    A profile is a Landlock policy or a seccomp profile. It goes as an artifact, as it is written: what a manifest
+    extends, and the files that it names, do not go with it. For images there is `volt image push`.
     """
     found = api.push_manifest(file, target)
     print(json.dumps({"version": 1, "pushed": document(found)}, indent=2) if json_ else found.manifest)
@@ -44,8 +44,8 @@ def push(file: File, target: There, json_: Json = False) -> int:
 
 @failing(FAILED)
 def pull(source: Remote, json_: Json = False) -> int:
-    """Have a manifest from a registry in the store, and print what others write to extend it: `extends =
-    "cas://sha256:DIGEST"`.
+    """Have a manifest or a profile from a registry in the store, and print what others write to extend it, `extends =
+    "cas://sha256:DIGEST"`, or to be held by it, `seccomp_profile = "cas://sha256:DIGEST"`.
 
     Every byte is checked. It stays until `volt store rm`. For images there is `volt image pull`.
     """

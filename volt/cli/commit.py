@@ -8,9 +8,10 @@ import typer
 
 from volt import api
 from volt.cli.amounts import progress
+from volt.cli.arriving import tell_new
 from volt.cli.candidates import image_name
 from volt.cli.failure import FAILED, failing
-from volt.cli.image import Devices, tell_new
+from volt.cli.image import Devices
 from volt.cli.options import Json, Name
 
 New = Annotated[

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from volt import api
-from volt.cli.amounts import progress, size, transfer
+from volt.cli.amounts import size, transfer
+from volt.cli.arriving import bring_in, fetch
 from volt.cli.candidates import any_file, image_name
 from volt.cli.columns import columns
 from volt.cli.diff import LETTERS
@@ -95,22 +96,14 @@ Form = Annotated[Literal["tar", "oci"], typer.Option("--format", metavar="tar|oc
 Devices = Annotated[bool, typer.Option("--allow-devices", help="Take over devices and sockets, which are refused.")]
 Inner = Annotated[str, typer.Option("--image", metavar="NAME", help="Which of the images in a layout.")]
 Platform = Annotated[
-    str, typer.Option("--platform", metavar="linux/ARCH", help="Which of several architectures; this machine's else.")
+    str,
+    typer.Option(
+        "--platform", metavar="linux/ARCH[/VARIANT]", help="For which of several processors; this machine's else."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the digests alone.")]
 
 
-def tell_new(found: api.Image, *, json_: bool) -> None:
-    """An image that was made of files, and what of them is not in it."""
-    if json_:
-        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
-        return
-    for attribute, count in found.left_out.items():
-        print(f"volt: {printable(attribute)} of {count} files was not taken over", file=sys.stderr)
-    print(found.tree)
-
-
-@failing(FAILED)
 def import_(
     source: Source,
     name: NewName = None,
@@ -128,13 +121,9 @@ def import_(
     What is in the store already takes no further space. What could do harm is refused by name: devices, paths that
     lead out, attributes that speak to the kernel.
     """
-    with progress("files", wanted=not json_) as say:
-        found = api.import_image(source, name, devices=devices, image=image, platform=platform, progress=say)
-    tell_new(found, json_=json_)
-    return 0
+    return bring_in(source, name, devices=devices, image=image, platform=platform, json_=json_)
 
 
-@failing(FAILED)
 def pull(
     image: Remote, platform: Platform = "", devices: Devices = False, quiet: Quiet = False, json_: Json = False
 ) -> int:
@@ -143,17 +132,7 @@ def pull(
     Every byte is compared with the digest that the image's manifest says. What an interrupted pull has fetched is not
     fetched again. Without a registry in its name the one of /etc/volt/config.toml is asked, and none else.
     """
-    with transfer(wanted=not (json_ or quiet)) as say:
-        found = api.pull_image(image, platform=platform, devices=devices, progress=say)
-    if not found.signatures and not quiet:
-        print(
-            f"volt: {printable(found.reference)} is unsigned: the policy asks for no signature of it", file=sys.stderr
-        )
-    if json_:
-        print(json.dumps({"version": 1, "image": document(found)}, indent=2))
-    else:
-        print(found.tree)
-    return 0
+    return fetch(image, platform=platform, devices=devices, quiet=quiet, json_=json_)
 
 
 @failing(FAILED)

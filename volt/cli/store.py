@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from volt import api
-from volt.cli.amounts import progress, size
+from volt.cli.amounts import progress, size, transfer
 from volt.cli.columns import columns
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
@@ -20,7 +20,9 @@ SHORT = 12  # digits of a digest in a table
 Repair = Annotated[
     bool,
     typer.Option(
-        "--repair", help="Take damaged content out, so that importing the same again brings it back; mend the rest."
+        "--repair",
+        help="Fetch damaged and lost content again where it is from a registry; take damage out, so that importing the "
+        "same brings the rest back; make images again.",
     ),
 ]
 Url = Annotated[str, typer.Argument(metavar="cas://sha256:DIGEST", help="As it was printed.", show_default=False)]
@@ -33,15 +35,17 @@ def verify(repair: Repair = False, json_: Json = False) -> int:
 
     Ends with 1 where something is damaged or missing, mended or not.
     """
-    with progress("objects", wanted=not json_) as say:
-        found = api.verify_store(repair=repair, progress=say)
+    with progress("objects", wanted=not json_) as say, transfer(wanted=not json_) as tell:
+        found = api.verify_store(repair=repair, progress=say, transfer=tell)
     if json_:
         damage = [document(one) for one in found.damage]
         known = {"objects": found.objects, "bytes": found.bytes, "damage": damage}
         print(json.dumps({"version": 1, **known}, indent=2))
     else:
         for one in found.damage:
-            print(f"{one.kind:6}  sha256:{one.digest}: {printable(one.problem)}{'; mended' if one.mended else ''}")
+            mended = f"; fetched again from {one.origin}" if one.origin else "; mended" if one.mended else ""
+            lacking = f"; not fetched again: {printable(one.unfetched)}" if one.unfetched else ""
+            print(f"{one.kind:6}  sha256:{one.digest}: {printable(one.problem)}{mended}{lacking}")
         print(f"{found.objects} objects, {size(found.bytes)}: {len(found.damage) or 'nothing'} damaged")
     return FAILED if found.damage else 0
 
@@ -73,16 +77,18 @@ def df(json_: Json = False) -> int:
         for each in found.trees
     ]
     print(columns([("DIGEST", "SIZE", "OWN", "IMAGE"), *rows], (0, 3)), end="")
-    taken = f"{found.objects} objects: {size(found.bytes)}, and {size(found.images)} to mount them by"
+    mounted = size(found.images) + (f", {size(found.unpacked)} unpacked," if found.unpacked else "")
+    taken = f"{found.objects} objects: {size(found.bytes)}, and {mounted} to mount them by"
     print(f"{taken}; unused: {size(found.unused)}; free on the disk: {size(found.free)}")
     return 0
 
 
 @failing(FAILED)
 def add(file: File, json_: Json = False) -> int:
-    """Put a manifest into the store, and print what others write to extend it: `extends = "cas://sha256:DIGEST"`.
+    """Put a manifest or a profile into the store, and print what others write to extend it, `extends =
+    "cas://sha256:DIGEST"`, or to be held by it, `landlock_policy = "cas://sha256:DIGEST"`.
 
-    It may be a part of a manifest; what it extends itself is in the store, or has an absolute path. It stays until
+    A manifest may be a part of one; what it extends itself is in the store, or has an absolute path. It stays until
     `volt store rm`.
     """
     url = api.add_manifest(file)
@@ -92,7 +98,7 @@ def add(file: File, json_: Json = False) -> int:
 
 @failing(FAILED)
 def ls(json_: Json = False) -> int:
-    """List the manifests in the store, and where each was read from."""
+    """List the manifests and profiles in the store, and where each was read from."""
     found = api.added_manifests()
     if json_:
         print(json.dumps({"version": 1, "manifests": [document(one) for one in found]}, indent=2))
@@ -103,7 +109,7 @@ def ls(json_: Json = False) -> int:
 
 @failing(FAILED)
 def rm(url: Url, json_: Json = False) -> int:
-    """Let a manifest go that was added: `volt store gc` frees it."""
+    """Let a manifest or a profile go that was added: `volt store gc` frees it."""
     digest = api.remove_manifest(url)
     print(json.dumps({"version": 1, "removed": f"sha256:{digest}"}, indent=2) if json_ else f"sha256:{digest}")
     return 0

@@ -39,6 +39,8 @@ class Request(Value):
     labels: tuple[str, ...] = ()
     timeout: str | None = None
     pull: str = "never"
+    unit: str = ""
+    keeps: tuple[str, ...] = ()
 
 
 # Options of `volt run`: those that take no value, and the field of a request that each of the others fills or adds to.
@@ -52,7 +54,7 @@ SWITCHES = {
     "--tty": "tty",
     "-t": "tty",
 }
-SINGLE = {"--outcome": "outcome", "--name": "name", "--timeout": "timeout", "--pull": "pull"}
+SINGLE = {"--outcome": "outcome", "--name": "name", "--timeout": "timeout", "--pull": "pull", "--unit": "unit"}
 REPEATED = {
     "--set": "variables",
     "--env": "env",
@@ -60,6 +62,7 @@ REPEATED = {
     "--allow-unenforced": "waived",
     "--label": "labels",
     "-l": "labels",
+    "--unit-keeps": "keeps",
 }
 
 
@@ -111,6 +114,8 @@ def _value(found: Mapping[str, Any], option: str, value: str) -> dict[str, Any]:
 
 def call_of(request: Request) -> api.Call:
     """What the command line adds to the manifest. Raises VoltError."""
+    if request.detach and request.unit:
+        raise VoltError("--detach does not go with --unit", hint="systemctl start returns when the workload is ready")
     if request.detach and request.outcome is not None:
         raise VoltError("--outcome goes with a run in the foreground", hint="volt inspect NAME shows how it ended")
     return api.Call(
@@ -128,6 +133,8 @@ def call_of(request: Request) -> api.Call:
         labels=tuple(pairs(request.labels, "--label").items()),
         time_limit=None if request.timeout is None else milliseconds(request.timeout),
         pull=pull_policy(request.pull),
+        unit=request.unit,
+        keeps=tuple(pairs(request.keeps, "--unit-keeps").items()),
     )
 
 

@@ -29,7 +29,7 @@ class Layer(Value):
 
 class ImageConfig(Value):
     """`architecture` and `system` as Go calls them; `env` has NAME=value; `ports` and `volumes` are what an image
-    exposes and where it keeps data, which are told and change nothing."""
+    exposes, which is told and changes nothing, and where it keeps data."""
 
     architecture: str = ""
     variant: str = ""
@@ -58,7 +58,7 @@ def read_config(data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
     inner = _of(known, "config", dict)
     found: dict[str, Any] = {name: _of(inner, key, str) for name, key in _WORDS.items()}
     found |= {name: _strings(inner, key) for name, key in _LISTS.items()}
-    found |= {name: tuple(sorted(_of(inner, key, dict))) for name, key in _SETS.items()}
+    found |= {name: _names(inner, key) for name, key in _SETS.items()}
     found |= {name: _of(known, name, str) for name in ("architecture", "variant", "created")}
     labels = _of(inner, "Labels", dict)
     history = tuple(_layer(one) for one in _of(known, "history", list)[:_STEPS_MOST])
@@ -147,6 +147,13 @@ def _require_text(key: str, value: str) -> None:
     """Of words that a program can be given."""
     if "\0" in value or any("\ud800" <= one <= "\udfff" for one in value):
         raise StoreError(f"the image's config: {key} has what no text has")
+
+
+def _names(known: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = sorted(_of(known, key, dict))
+    for one in found:
+        _require_text(key, one)
+    return tuple(found)
 
 
 def _strings(known: Mapping[str, Any], key: str) -> tuple[str, ...]:

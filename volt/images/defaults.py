@@ -7,12 +7,16 @@ from volt.model.signals import NAMES
 from volt.model.values import replace
 from volt.model.workload import User, Workload
 
+_VOLUMES_MOST = 100
+_NAME_MOST, _PATH_MOST = 255, 2048  # bytes: NAME_MAX, and half of PATH_MAX
+
 
 def filled(workload: Workload, config: ImageConfig) -> tuple[Workload, tuple[str, ...]]:
     """The workload with what the image gives, and the dotted keys of that; the image's variables are given apart, for
     they come before those of an env_file. What no workload can have stays as it was, and is found missing."""
     changes: dict[str, object] = {}
-    if not workload.command and (command := config.entrypoint + config.command):
+    # Of an image that is booted its own init is what runs.
+    if not workload.command and not workload.boots and (command := config.entrypoint + config.command):
         changes["command"] = command
     if workload.user is None and (user := _user(config.user)):
         changes["user"] = user
@@ -20,17 +24,31 @@ def filled(workload: Workload, config: ImageConfig) -> tuple[Workload, tuple[str
         changes["workdir"] = "/" + config.workdir.strip("/")
     keys = [f"workload.{name}" for name in changes]
     made = replace(workload, **changes)
-    if workload.service.stop_signal is None and (signal := _signal(config.stop_signal)):
+    if workload.service.stop_signal is None and not workload.boots and (signal := _signal(config.stop_signal)):
         made = replace(made, service=replace(made.service, stop_signal=signal))
         keys.append("service.stop_signal")
     return made, tuple(keys)
 
 
+def folders(config: ImageConfig) -> tuple[str, tuple[str, ...]]:
+    """Where its program starts, and where it keeps data, as far as they are paths below the root that there can be: ""
+    and none where there are none."""
+    workdir, *volumes = (_folder(one) for one in (config.workdir, *config.volumes[:_VOLUMES_MOST]))
+    return workdir, tuple(sorted({*volumes} - {""}))
+
+
+def _folder(written: str) -> str:
+    parts = [part for part in written.split("/") if part not in ("", ".")]
+    path = "/".join(("", *parts))
+    can_be = ".." not in parts and path.isprintable() and all(len(part.encode()) <= _NAME_MOST for part in parts)
+    return path if can_be and len(path.encode()) <= _PATH_MOST else ""
+
+
 def _user(written: str) -> User | None:
-    first, colon, second = written.partition(":")
-    if not first:
+    first, _, second = written.partition(":")
+    if not first and not second:
         return None
-    return User(_account(first), _account(second) if colon and second else None)
+    return User(_account(first) if first else 0, _account(second) if second else None)
 
 
 def _account(written: str) -> str | int:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from volt.errors import StoreError
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.manifest import Blob, Packed, listed, objects, packed
+from volt.images.platforms import Platform, best
 from volt.store.place import PREFIX
 from volt.store.tree import Node, text
 
@@ -32,11 +33,11 @@ def holds_layers(root: Node) -> bool:
     return _LAYOUT in top or saved
 
 
-def find_image(root: Node, read: Open, wanted: str, architecture: str) -> Packed:
-    """The image that is called `wanted`, or the only one; of several architectures the one for `architecture`, as Go
-    calls it. Raises StoreError."""
+def find_image(root: Node, read: Open, wanted: str, platform: Platform) -> Packed:
+    """The image that is called `wanted`, or the only one; of several architectures and variants the one that is best
+    for `platform`. Raises StoreError."""
     layout = _Layout(root, read)
-    found = list(layout.images(architecture) if _LAYOUT in layout.top else layout.saved())
+    found = list(layout.images(platform) if _LAYOUT in layout.top else layout.saved())
     named = {one for one, labels in found if not wanted or wanted in labels}
     if len(named) == 1:
         return named.pop()
@@ -44,7 +45,7 @@ def find_image(root: Node, read: Open, wanted: str, architecture: str) -> Packed
     if not found and layout.odd:
         raise layout.odd
     if not found:
-        raise StoreError(f"there is no image for {architecture} in it")
+        raise StoreError(f"there is no image for {platform} in it")
     if wanted:
         raise StoreError(f"there is not one image {wanted} in it: {there}")
     raise StoreError(f"there are several images in it: {there}", hint="say which with --image NAME")
@@ -59,20 +60,24 @@ class _Layout:
         self._read = read
         self._count = 0
 
-    def images(self, architecture: str) -> Iterator[Found]:
+    def images(self, platform: Platform) -> Iterator[Found]:
         index = self._parsed(self._file(_INDEX).digest, "index.json")
-        yield from self._listed(index, architecture, (), 0)
+        yield from self._listed(index, platform, (), 0)
 
-    def _listed(self, index: Mapping[str, Any], wanted: str, labels: tuple[str, ...], depth: int) -> Iterator[Found]:
+    def _listed(
+        self, index: Mapping[str, Any], wanted: Platform, labels: tuple[str, ...], depth: int
+    ) -> Iterator[Found]:
         if depth > _DEEPEST:
             raise StoreError(f"there are more than {_DEEPEST} indexes in each other")
-        for one in listed(index):
-            self._count += 1
-            if self._count > _LISTED_MOST:
-                raise StoreError(f"there are more than {_LISTED_MOST} manifests in it")
+        lines = listed(index)
+        self._count += len(lines)
+        if self._count > _LISTED_MOST:
+            raise StoreError(f"there are more than {_LISTED_MOST} manifests in it")
+        chosen = best([one for one in lines if not one.is_index], wanted)
+        for one in lines:
             if one.is_index:
                 yield from self._listed(self._blob(one.blob), wanted, labels or one.labels, depth + 1)
-            elif one.architecture in ("", wanted):
+            elif one in chosen:
                 yield from self._image(one.blob, labels or one.labels)
 
     def _image(self, blob: Blob, labels: tuple[str, ...]) -> Iterator[Found]:

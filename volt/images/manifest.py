@@ -9,6 +9,7 @@ from typing import Any
 
 from volt.errors import StoreError
 from volt.images.config import CONFIG_MOST
+from volt.images.platforms import Platform
 from volt.model.values import Value
 from volt.store.place import PREFIX, is_digest
 
@@ -42,13 +43,13 @@ class Packed(Value):
 
 
 class Listed(Value):
-    """One line of an index: a manifest, or an index again; what it is called, and for which architecture it is, ""
-    where it does not say."""
+    """One line of an index: a manifest, or an index again; what it is called, and for which platform it is, whose
+    architecture is "" where it does not say."""
 
     blob: Blob
     kind: str
     labels: tuple[str, ...]
-    architecture: str
+    platform: Platform
 
     @property
     def is_index(self) -> bool:
@@ -61,9 +62,9 @@ def listed(index: Mapping[str, Any]) -> tuple[Listed, ...]:
     for one in objects(index, "manifests"):
         platform, notes = _table(one, "platform"), _table(one, "annotations")
         labels = tuple(str(notes[key]) for key in _NAMES if key in notes)
-        architecture = str(platform.get("architecture", ""))
+        said = Platform(*(str(platform.get(key, "")) for key in ("architecture", "variant")))
         if one.get("mediaType") in (*INDEXES, *MANIFESTS) and platform.get("os", "linux") == "linux":
-            found.append(Listed(blob(one), str(one["mediaType"]), labels, architecture))
+            found.append(Listed(blob(one), str(one["mediaType"]), labels, said))
     return tuple(found)
 
 

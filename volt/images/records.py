@@ -23,10 +23,12 @@ _SHORTEST = 6  # digits of a digest that are enough
 
 
 class Signature(Value):
-    """A payload, and the signature over it, both base64: volt/images/signatures.py."""
+    """A payload, and the signature over it, both base64: volt/images/signatures.py. `kind` is the media type of a
+    payload that is signed in an envelope, "" of one that is signed as it is."""
 
     payload: str
     signature: str
+    kind: str = ""
 
 
 class Image(Value):
@@ -92,7 +94,7 @@ def _read(where: str) -> Image:
         version = known["record"]
         config = of_document(known["config"]) if known.get("config") else None
         later = {name: str(known.get(name, "")) for name in ("manifest", "index")}
-        signatures = tuple(Signature(str(one), str(other)) for one, other in known.get("signatures", ()))
+        signatures = tuple(Signature(*map(str, one)) for one in known.get("signatures", ()))
         given = {name: known[name] for name in kinds(Image) if name not in ("config", "signatures", *later)}
         image = replace(Image(**given), config=config, signatures=signatures, **later)
         sound = is_digest(image.digest)
@@ -128,7 +130,7 @@ def require_short(image: Image) -> None:
 def _encoded(image: Image) -> bytes:
     known = {"record": VERSION, **{name: getattr(image, name) for name in kinds(Image)}}
     known["config"] = document(image.config) if image.config else None
-    known["signatures"] = [(one.payload, one.signature) for one in image.signatures]
+    known["signatures"] = [(one.payload, one.signature, one.kind) for one in image.signatures]
     data = json.dumps(known, ensure_ascii=False).encode() + b"\n"
     if len(data) > _MOST:
         raise StoreError(f"what the image says about itself has more than {_MOST} bytes")

@@ -1,17 +1,17 @@
 """A registry, OCI distribution-spec: manifests and blobs, every byte checked against its digest.
 
-oras knows references, tokens, and Docker's files and helpers of credentials; what it does not do is here: deadlines,
-digests, bounds, and credentials for nobody but the registry's own hosts.
+oras knows references and tokens; what it does not do is here: deadlines, digests, bounds, and credentials for nobody
+but the registry's own hosts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from threading import local
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from oras.provider import Registry as Oras
@@ -20,12 +20,12 @@ from urllib3.exceptions import HTTPError
 
 from volt.errors import NoSuchManifest, RegistryError
 from volt.images.config import CONFIG_MOST, parsed
+from volt.images.credentials import credentials
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
-from volt.images.reference import HUB
+from volt.images.reference import HUB, Reference
 from volt.store.place import PREFIX
 
 if TYPE_CHECKING:
-    from volt.images.reference import Reference
     from volt.model.registries import Access
 
 HUB_HOST, HUB_TOKENS = "registry-1.docker.io", "auth.docker.io"
@@ -36,6 +36,7 @@ _PIECE = 1 << 20
 _SLOW, _PATIENCE = 1 << 10, 60  # bytes a second at least, after so many seconds
 _OK, _CREATED, _ACCEPTED, _PARTIAL, _NOT_FOUND = 200, 201, 202, 206, 404
 _UNKNOWN, _REFUSED = 401, (401, 403)
+_NO_REFERRERS = (_NOT_FOUND, 400, 405, 406)  # of registries that came before them
 # Without oras's five attempts, which take four minutes to say what the first one said.
 _request: Any = Oras.do_request.__wrapped__
 _ACCEPT = {"Accept-Encoding": "identity", "Accept": ", ".join((*MANIFESTS, *INDEXES))}
@@ -50,11 +51,11 @@ class Registry:
         self._access, self._guard = access, _Guard(self.host, access)
         self._base = f"{'http' if access.http else 'https'}://{self.host}/v2"
         self._oras = self._session(self._asked_for())
-        # Docker's formats. What oras would read by itself are the caller's own files once more.
-        self._oras.auth._auth_config = _merged(access.files)  # noqa: SLF001
-        for name in (access.host, *((_HUB_KEY,) if access.host == HUB else ()), self.host):
-            if self._oras.auth._load_auth(name):  # noqa: SLF001
-                break
+        names = (access.host, *((_HUB_KEY,) if access.host == HUB else ()), self.host)
+        if known := credentials(access.files, dict.fromkeys(names)):
+            self._oras.auth._basic_auth = known  # noqa: SLF001 (from a name and a password it would make the same)
+        # Else oras reads the caller's own files once more, and asks their helpers, for which it has no deadline.
+        self._oras.auth._auth_config = {"auths": {}}  # noqa: SLF001
 
     def _session(self, kind: str) -> Oras:
         found = Oras(
@@ -87,12 +88,7 @@ class Registry:
             if answer.status_code == _NOT_FOUND:
                 raise NoSuchManifest(f"{self.host} has no {self.repository}:{asked}")
             self._require(answer, _OK)
-            try:
-                data = b"".join(_pieces(answer, CONFIG_MOST))
-            except _TooMuchError as error:
-                raise RegistryError(f"the manifest has more than {CONFIG_MOST} bytes") from error
-            except requests.RequestException as error:
-                raise self._unreachable(error) from error
+            data = self._whole(answer, "the manifest")
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = hashlib.sha256(data).hexdigest()
         if reference.digest and digest != reference.digest:
@@ -101,6 +97,19 @@ class Registry:
         if said not in (*MANIFESTS, *INDEXES):
             raise RegistryError(f"{self.repository}:{asked} is no image: {said}")
         return data, str(said)
+
+    def referrers(self, digest: str, kind: str) -> bytes | None:
+        """The index of what hangs on a manifest, `sha256:…`, of a kind where the registry can tell; distribution-spec,
+        "Listing Referrers", and where that is not known "Referrers Tag Schema". Raises RegistryError."""
+        with self._ask(f"referrers/{digest}?artifactType={quote(kind, safe='')}", _ACCEPT) as answer:
+            if answer.status_code == _OK:
+                return self._whole(answer, "the list of referrers")
+            if answer.status_code not in _NO_REFERRERS:
+                self._require(answer, _OK)
+        try:
+            return self.manifest(Reference(self.repository, digest.replace(":", "-")))[0]
+        except NoSuchManifest:
+            return None
 
     def blob(self, blob: Blob, begun: int = 0) -> Iterator[bytes]:
         """The bytes of a blob from `begun` on, never more than it has; the caller compares them with its digest.
@@ -153,6 +162,14 @@ class Registry:
         there, known = str(urlsplit(url).netloc), self._oras.auth
         knows = getattr(known, "token", None) or getattr(known, "_basic_auth", None)
         return known.get_auth_header() if knows and self._guard.belongs(there) else {}
+
+    def _whole(self, answer: requests.Response, what: str) -> bytes:
+        try:
+            return b"".join(_pieces(answer, CONFIG_MOST))
+        except _TooMuchError as error:
+            raise RegistryError(f"{what} has more than {CONFIG_MOST} bytes") from error
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
 
     def _pieces(self, answer: requests.Response, blob: Blob, begun: int) -> Iterator[bytes]:
         try:
@@ -248,21 +265,6 @@ class _Guard(HTTPAdapter):
     def belongs(self, host: str) -> bool:
         """The registry, and what the settings name; Docker's own has a host for tokens that everybody knows."""
         return host in self._own or (HUB_HOST in self._own and host == HUB_TOKENS)
-
-
-def _merged(files: Iterable[str]) -> dict[str, Any]:
-    """What files of credentials know together, the later ones first."""
-    found: dict[str, Any] = {"auths": {}, "credHelpers": {}, "credsStore": None}
-    for path in files:
-        with open(path, "rb") as file:
-            known = parsed(file.read(CONFIG_MOST), path)
-        for key in ("auths", "credHelpers"):
-            of_hosts = known.get(key) or {}
-            if not isinstance(of_hosts, dict):
-                raise RegistryError(f"{path}: {key} is no table of registries")
-            found[key] |= {host: one for host, one in of_hosts.items() if isinstance(one, (str, dict))}
-        found["credsStore"] = known.get("credsStore") or found["credsStore"]
-    return found
 
 
 class _TooMuchError(requests.RequestException):

@@ -9,19 +9,17 @@ from volt.errors import StoreError
 from volt.images.config import CONFIG_MOST, ImageConfig, read_config
 from volt.images.layout import Open, find_image
 from volt.images.manifest import Blob, Packed
+from volt.images.platforms import Platform
 from volt.store.intake import Intake
 from volt.store.layers import Layered
 from volt.store.place import PREFIX
 from volt.store.tree import Node, objects
 
-# Go's names of what uname(2) calls otherwise: go.dev/src/internal/goarch.
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "loongarch64": "loong64"}
 
-
-def unpack(root: Node, intake: Intake, wanted: str, architecture: str) -> tuple[Node, ImageConfig]:
-    """The image that is called `wanted`, "" for the only one, for an architecture as Go calls it; what its layers come
-    to is all that is left in the transaction. Raises StoreError, OSError."""
-    image = find_image(root, intake.transaction.open, wanted, architecture)
+def unpack(root: Node, intake: Intake, wanted: str, platform: Platform) -> tuple[Node, ImageConfig]:
+    """The image that is called `wanted`, "" for the only one, for a platform; what its layers come to is all
+    that is left in the transaction. Raises StoreError, OSError."""
+    image = find_image(root, intake.transaction.open, wanted, platform)
     return merge(image, intake.transaction.open, intake)
 
 

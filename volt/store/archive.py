@@ -60,6 +60,7 @@ def read_members(file: BinaryIO, tree: Growing, known: _Hash | None = None) -> N
         finally:
             stream.allowance = HEADERS_MOST
     stream.drain()
+    tree.intake.transaction.wait()
 
 
 def _members(stream: Forwards, *, compared: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -164,8 +165,7 @@ def _content(path: bytes, node: Node, archive: tarfile.TarFile, member: tarfile.
     pieces = iter(lambda: file.read(CHUNK), b"")
     try:
         if member.size <= SMALL:
-            data = b"".join(pieces)
-            node.digest, node.size = intake.transaction.put(data), len(data)
+            intake.transaction.put_later(node, b"".join(pieces))
         else:
             node.digest, node.size = intake.transaction.put_chunks(pieces)
     except tarfile.ReadError as error:

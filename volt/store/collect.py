@@ -18,6 +18,7 @@ from volt.model.values import Value
 from volt.store.locks import collecting
 from volt.store.place import PREFIX, Store, is_digest
 from volt.store.tree import is_tree
+from volt.store.unpacked import set_aside, settle, unpacked_digests, unpacked_size
 
 Wanted = Callable[[], set[str]]
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
@@ -35,18 +36,16 @@ class Collected(Value):
     kept: int = 0
 
 
-def collect(store: Store, named: Wanted, *, dry_run: bool = False) -> Collected:
+def collect(store: Store, named: Wanted, *, unpacked: bool = True, dry_run: bool = False) -> Collected:
     """Remove what nothing needs. `named` gives the trees that have a name or a kept layer; it is asked after the
-    leases, since a run writes down its layer while it holds one. Raises StoreError, OSError; then nothing that is
+    leases, since a run writes down its layer while it holds one. `unpacked` says that this kernel mounts folders, and
+    no images: else no folder is needed but those that runs hold. Raises StoreError, OSError; then nothing that is
     needed is gone."""
     with collecting(store.path):
         wanted = _wanted(store, named)
-        unused = sorted({digest for digest in image_digests(store) if digest not in wanted})
-        freed = 0
-        for digest in unused:
-            freed += _on_disk(store.image(digest))
-            if not dry_run:
-                os.unlink(store.image(digest))
+        unused = sorted({*image_digests(store), *unpacked_digests(store)} - wanted)
+        folders = {*unpacked_digests(store)} - (wanted if unpacked else leased(store))
+        freed = _without(store, unused, folders, dry_run)
         # Of the first look too: those kept their images, and an image never stays without its objects.
         marked = mark(store, wanted | _wanted(store, named))
         everything = list(object_digests(store))
@@ -57,8 +56,34 @@ def collect(store: Store, named: Wanted, *, dry_run: bool = False) -> Collected:
             if not dry_run:
                 os.unlink(store.object(digest))
         if not dry_run:
+            settle(store, leased(store))
             _clear(store)
     return Collected(tuple(unused), len(going), freed, len(everything) - len(going))
+
+
+def _without(store: Store, images: list[str], folders: set[str], dry_run: bool) -> int:
+    """Without what these trees are mounted by; its bytes on disk."""
+    freed = sum(unpacked_size(store, digest) for digest in folders)
+    if not dry_run:
+        settle(store, leased(store))  # what a crash has left
+        set_aside(store, folders)
+    for digest in images:
+        with suppress(FileNotFoundError):
+            freed += _on_disk(store.image(digest))
+            if not dry_run:
+                os.unlink(store.image(digest))
+    return freed
+
+
+def take_out(store: Store, digest: str) -> bool:
+    """Remove the folder of a tree, which the next launch unpacks again; False where a run holds it. Raises StoreError,
+    OSError."""
+    with collecting(store.path):
+        if digest not in leased(store):
+            set_aside(store, (digest,))
+            settle(store, leased(store))
+            _clear(store)
+    return not os.path.lexists(store.unpacked(digest))
 
 
 def _is_tree(store: Store, digest: str) -> bool:

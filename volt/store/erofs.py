@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from volt.store.tree import Node
+from volt.store.tree import DIGEST_LENGTH, Node
 
 BLOCK = 4096
 SLOT = 32  # an inode's number times this is where it lies
@@ -52,21 +52,21 @@ Block = list[tuple[bytes, "_Inode", int]]
 class _Inode:
     """Where a node comes to lie: its slot, what stands behind it, and its blocks if that does not fit."""
 
-    __slots__ = ("attributes", "blocks", "inline", "links", "node", "parent", "size", "slot", "start", "tail")
+    __slots__ = ("blocks", "inline", "links", "node", "parent", "room", "size", "slot", "start", "tail")
 
     def __init__(self, node: Node, parent: _Inode | None) -> None:
         self.node, self.parent = node, parent or self
         self.links = 1
-        self.attributes = _attributes(node)
-        self.blocks: list[Block] = []  # a folder's
+        self.room = _room(node)  # of its attributes, which are made when they are written
+        self.blocks: Sequence[Block] = ()  # a folder's
         self.size = node.size
         self.tail = 0  # bytes behind inode and attributes
         self.inline = True
         self.slot = self.start = 0
 
 
-def image(root: Node) -> bytes:
-    """The image of a tree."""
+def image(root: Node) -> bytearray:
+    """The image of a tree. Of a large one it is what takes the most memory, so nothing is made before it is needed."""
     inodes = _inodes(root)
     end = _place(inodes)
     # fsck.erofs 1.5 reads the header of attributes behind inodes without any, the last one's too.
@@ -74,11 +74,12 @@ def image(root: Node) -> bytes:
     made = bytearray(blocks * BLOCK)
     for number, inode in enumerate(inodes, 1):
         _write(made, inode, number)
+        inode.blocks = ()  # a folder is among its own entries: without that all would stay until a cycle is looked for
     made[SUPER_AT : SUPER_AT + _SUPER.size] = _SUPER.pack(
         _MAGIC, 0, 0, 12, 0, inodes[0].slot, len(inodes), 0, 0, blocks, 0, 0,
         b"", b"", _CHUNKED, 0, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
-    return bytes(made)
+    return made
 
 
 def object_path(digest: str) -> str:
@@ -87,18 +88,36 @@ def object_path(digest: str) -> str:
 
 
 def _attributes(node: Node) -> bytes:
-    """The inode's attributes in their binary form: a header, then each with its padding."""
-    found = dict(node.xattrs)
-    if stat.S_ISREG(node.mode) and node.size:
-        found[b"trusted.overlay.metacopy"] = b""
-        found[b"trusted.overlay.redirect"] = f"/{object_path(node.digest)}".encode()
+    """The inode's attributes in their binary form."""
+    if not stat.S_ISREG(node.mode) or not node.size:
+        return _packed(node.xattrs)
+    path = f"/{object_path(node.digest)}".encode()
+    if not node.xattrs:  # nearly all files
+        return _BEFORE + path + _BEHIND
+    return _packed({**node.xattrs, _METACOPY: b"", _REDIRECT: path})
+
+
+def _packed(attributes: Mapping[bytes, bytes]) -> bytes:
+    """A header, then each with its padding."""
     made = bytearray()
-    for name, value in sorted(found.items()):
+    for name, value in sorted(attributes.items()):
         prefix, index = next(each for each in _PREFIXES if name.startswith(each[0]))
         rest = name[len(prefix) :]
         made += _XATTR.pack(len(rest), index, len(value)) + rest + value
         made += bytes(-len(made) % 4)
     return bytes(_XATTR_HEADER) + bytes(made) if made else b""
+
+
+_METACOPY, _REDIRECT = b"trusted.overlay.metacopy", b"trusted.overlay.redirect"
+_PATH = f"/{object_path('0' * DIGEST_LENGTH)}".encode()
+_BEFORE, _, _BEHIND = _packed({_METACOPY: b"", _REDIRECT: _PATH}).partition(_PATH)
+
+
+def _room(node: Node) -> int:
+    """Bytes of _attributes()."""
+    if node.xattrs:
+        return len(_attributes(node))
+    return len(_BEFORE) + len(_PATH) + len(_BEHIND) if stat.S_ISREG(node.mode) and node.size else 0
 
 
 def _inodes(root: Node) -> list[_Inode]:
@@ -120,7 +139,7 @@ def _inodes(root: Node) -> list[_Inode]:
                 inode.links += 1
             folder.links += node.children is not None
             listed.append((name, inode, _TYPES[stat.S_IFMT(node.mode)]))
-        folder.blocks = list(_split(sorted(listed, key=lambda entry: entry[0])))
+        folder.blocks = tuple(_split(sorted(listed, key=lambda entry: entry[0])))
         folder.size = (len(folder.blocks) - 1) * BLOCK + _block_size(folder.blocks[-1])
     return found
 
@@ -147,7 +166,7 @@ def _place(inodes: list[_Inode]) -> int:
     """Give each inode its slot; where the last of them ends."""
     at = SUPER_AT + _SUPER.size
     for inode in inodes:
-        head = _INODE.size + len(inode.attributes)
+        head = _INODE.size + inode.room
         inode.tail = _tail(inode)
         if stat.S_ISDIR(inode.node.mode) or stat.S_ISLNK(inode.node.mode):
             inode.inline = inode.tail <= BLOCK - head
@@ -213,12 +232,13 @@ def _write(made: bytearray, inode: _Inode, number: int) -> None:
         body = _HOLE * _chunks(node.size)
     elif stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode):
         union = _device(node.device)
-    count = (len(inode.attributes) - _XATTR_HEADER) // 4 + 1 if inode.attributes else 0
+    attributes = _attributes(node)
+    count = (inode.room - _XATTR_HEADER) // 4 + 1 if inode.room else 0
     links = inode.links
     head = _INODE.pack(
         _EXTENDED | layout, count, node.mode, 0, inode.size, union, number, node.uid, node.gid, node.mtime, 0, links
     )
-    whole = head + inode.attributes + body
+    whole = head + attributes + body
     made[inode.slot * SLOT : inode.slot * SLOT + len(whole)] = whole
 
 

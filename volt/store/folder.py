@@ -43,6 +43,7 @@ def read_folder(path: str, intake: Intake) -> Node:
                 os.close(levels.pop().descriptor)
             elif below := _entry(levels[-1], name, status.st_dev, files, intake):
                 levels.append(below)
+        intake.transaction.wait()
     except BaseException:
         for level in levels:
             os.close(level.descriptor)
@@ -129,8 +130,7 @@ def _regular(folder: int, name: str, path: bytes, intake: Intake) -> Node:
         if before.st_size > SMALL:
             node.digest, node.size = intake.transaction.put_chunks(_pieces(descriptor, before.st_size))
         elif before.st_size:
-            data = _read(descriptor, before.st_size)
-            node.digest, node.size = intake.transaction.put(data), len(data)
+            intake.transaction.put_later(node, _read(descriptor, before.st_size))
         after = os.fstat(descriptor)
         if node.size != before.st_size or _version(before) != _version(after):
             raise _changed(path)
@@ -148,9 +148,9 @@ def _changed(path: bytes) -> StoreError:
 
 
 def _read(descriptor: int, size: int) -> bytes:
-    """At most one byte more than `size`."""
-    data = os.read(descriptor, size + 1)
-    while 0 < len(data) <= size and (more := os.read(descriptor, size + 1 - len(data))):
+    """At most `size` bytes: that there are more by now its status says."""
+    data = os.read(descriptor, size)
+    while 0 < len(data) < size and (more := os.read(descriptor, size - len(data))):
         data += more
     return data
 

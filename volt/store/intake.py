@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from volt.errors import StoreError
 from volt.model.values import Value
 from volt.store.transaction import Transaction
-from volt.store.tree import XATTR_MOST, Node, of_the_host, text, xattr_problem
+from volt.store.tree import NO_XATTRS, XATTR_MOST, Node, of_the_host, text, xattr_problem
 
 SMALL = 8 << 20  # bytes of a file that is read at once
 CHUNK = 1 << 20
@@ -81,6 +81,8 @@ class Intake:
 
     def attributes(self, path: bytes, found: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
         """The extended attributes that go into the tree."""
+        if not found:
+            return NO_XATTRS
         taken = {}
         for name, value in found.items():
             if of_the_host(name):

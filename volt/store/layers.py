@@ -42,8 +42,8 @@ class Layered(Growing):
     def add(self, file: BinaryIO, known: _Hash) -> None:
         """One more layer, as an archive, plain or compressed; `known` is updated with its plain bytes. Raises
         StoreError, OSError."""
-        self._added, self._hidden = {}, set()
         read_members(file, self, known)
+        self._added, self._hidden = {}, set()
 
     def put(self, path: bytes, parts: list[bytes], node: Node) -> None:
         if parts and parts[-1].startswith(WHITEOUT):

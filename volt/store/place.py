@@ -2,6 +2,7 @@
 
 objects/ab/cdef…     content by its SHA-256, trees among it
 images/DIGEST.erofs  what is mounted, made from the tree DIGEST and made again where it is missing
+unpacked/DIGEST/     the tree as a folder, where this kernel mounts no image; made and removed as images are
 leases/RUN           the tree that a run uses; locked as long as that lives
 tmp/                 what is being added
 """
@@ -18,7 +19,7 @@ from volt.model.values import Value
 from volt.store.erofs import object_path
 from volt.store.tree import DIGEST_LENGTH, TREE_MOST, Node, decode
 
-FOLDERS = ("objects", "images", "leases", "tmp")
+FOLDERS = ("objects", "images", "unpacked", "leases", "tmp")
 PREFIX = "sha256:"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -43,6 +44,10 @@ class Store(Value):
     def image(self, digest: str) -> str:
         """Where the image of a tree lies, if it is there."""
         return f"{self.path}/images/{digest}.erofs"
+
+    def unpacked(self, digest: str) -> str:
+        """Where a tree lies as a folder, if it is there."""
+        return f"{self.path}/unpacked/{digest}"
 
     def has(self, digest: str) -> bool:
         return os.path.lexists(self.object(digest))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bz2
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from zlib_ng import zlib_ng
 
 from volt.errors import StoreError
 
@@ -14,17 +15,21 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 PIECE = 1 << 20
+_AT_ONCE = 1 << 16  # bytes of what is packed: zlib copies what is behind the end of each stream
 HEADERS_MOST = 4 << 20  # bytes of the headers of one member: names, attributes, maps of sparse files
+BEHIND_MOST = 64 << 20  # bytes behind the end: tar(1) fills up its last record, which may be some megabytes
+_NOTHING_MOST = 64 << 20  # bytes in a row of which nothing comes: padding, comments, streams of nothing
 _XZ_MEMORY = 256 << 20
 
 _MAGIC: tuple[tuple[bytes, Callable[[], Any]], ...] = (
-    (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
+    (b"\x1f\x8b", lambda: zlib_ng.decompressobj(wbits=31)),
     (b"BZh", bz2.BZ2Decompressor),
     (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)),
 )
 _ZSTD_WINDOW = 128 << 20  # bytes: what zstd --ultra needs
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError)
+_SKIPPABLE = tuple(bytes([kind]) + b"\x2a\x4d\x18" for kind in range(0x50, 0x60))  # pzstd(1) begins with one
+_BROKEN: tuple[Any, ...] = (zlib_ng.error, lzma.LZMAError, OSError, EOFError)  # its stub calls the class an instance
 
 
 class Forwards:
@@ -70,9 +75,13 @@ class Forwards:
         return bytes(found)
 
     def drain(self) -> None:
-        """Read on to the end: whoever writes into a pipe would be killed by its closing."""
+        """Read on to the end: whoever writes into a pipe would be killed by its closing. Raises StoreError where that
+        is too far."""
+        end = self._at
         while self._more():
             self._take(PIECE)
+            if self._at - end > BEHIND_MOST:
+                raise StoreError(f"behind the archive's end are more than {BEHIND_MOST} bytes")
 
     def _more(self) -> bool:
         while not self._piece:
@@ -94,73 +103,77 @@ def cut_short() -> StoreError:
     return StoreError("the archive is cut short", hint="make it again, or transfer it again")
 
 
+class _Packed:
+    """The bytes of a file, as long as something comes of them now and then. Raises StoreError where nothing does."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._idle = file, 0
+        self.first = self._ahead = file.read(PIECE)
+
+    def read(self, size: int) -> bytes:
+        taken, self._ahead = self._ahead[:size], self._ahead[size:]
+        taken = taken or self._file.read(size)
+        self._idle += len(taken)
+        if self._idle > _NOTHING_MOST:
+            raise StoreError(f"the archive is damaged: nothing comes of {_NOTHING_MOST} bytes of it")
+        return taken
+
+    def given(self, piece: bytes) -> Iterator[bytes]:
+        """A plain piece, if it is one."""
+        if piece:
+            self._idle = 0
+            yield piece
+
+
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
     """The archive itself, in pieces of at most 1 MiB, whatever it is compressed with."""
-    first = file.read(PIECE)
-    if first.startswith(_ZSTD):
-        yield from _unpacked_zstd(first, file)
-        return
-    make = next((make for magic, make in _MAGIC if first.startswith(magic)), None)
+    source = _Packed(file)
+    if source.first.startswith((_ZSTD, *_SKIPPABLE)):
+        return _unpacked_zstd(source)
+    make = next((make for magic, make in _MAGIC if source.first.startswith(magic)), None)
     if make is None:
-        while first:
-            yield first
-            first = file.read(PIECE)
-        return
-    yield from _unpacked(first, file, make)
+        return _plain(source)
+    return _unpacked(source, make)
 
 
-def _unpacked(data: bytes, file: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:
-    """One compressed stream after another, as gzip(1), bzip2(1) and xz(1) read them."""
-    one, fresh = make(), True
-    while data or (data := file.read(PIECE)):
+def _plain(source: _Packed) -> Iterator[bytes]:
+    while piece := source.read(PIECE):
+        yield from source.given(piece)
+
+
+def _unpacked(source: _Packed, make: Callable[[], Any]) -> Iterator[bytes]:
+    """One compressed stream after another, as gzip(1), bzip2(1) and xz(1) read them, with zeros between them."""
+    one, data = make(), source.read(_AT_ONCE)
+    while data or (data := source.read(_AT_ONCE)):
+        if one is None and not (data := data.lstrip(b"\0")):
+            continue
+        one = one or make()
         try:
-            piece = one.decompress(data, PIECE)
+            for piece in _coming(one, data):
+                yield from source.given(piece)
         except _BROKEN as error:
             raise StoreError(f"the archive is damaged: {error}") from error
-        fresh = False
-        if piece:
-            yield piece
-        if one.eof:
-            data = one.unused_data.lstrip(b"\0")  # padding between streams
-            one, fresh = make(), True
-        else:
-            data = _left(one)
-            while not data and not getattr(one, "needs_input", True):
-                piece = one.decompress(b"", PIECE)
-                if piece:
-                    yield piece
-                if one.eof:
-                    data, one, fresh = one.unused_data, make(), True
-    if not fresh:
+        one, data = (None, one.unused_data) if one.eof else (one, b"")
+    if one:
         raise cut_short()
 
 
-def _unpacked_zstd(first: bytes, file: BinaryIO) -> Iterator[bytes]:
+def _coming(one: Any, data: bytes) -> Iterator[bytes]:
+    """All that comes of the data, piece by piece. zlib gives back what it has not looked at, the others keep it."""
+    yield one.decompress(data, PIECE)
+    while not one.eof and not getattr(one, "needs_input", not getattr(one, "unconsumed_tail", b"")):
+        yield one.decompress(getattr(one, "unconsumed_tail", b""), PIECE)
+
+
+def _unpacked_zstd(source: _Packed) -> Iterator[bytes]:
     """Frames one after another, as zstd(1) reads them; the library is loaded for them alone."""
     from zstandard import ZstdDecompressor, ZstdError
 
-    source: Any = _Joined(first, file)
+    given: Any = source
     unpacker = ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    with unpacker.stream_reader(source, read_across_frames=True, closefd=False) as reader:
+    with unpacker.stream_reader(given, read_across_frames=True, closefd=False) as reader:
         try:
             while piece := reader.read(PIECE):
-                yield piece
+                yield from source.given(piece)
         except ZstdError as error:
             raise StoreError(f"the archive is damaged: {error}") from error
-
-
-class _Joined:
-    """What has been read of a file, and the rest of it."""
-
-    def __init__(self, first: bytes, file: BinaryIO) -> None:
-        self._first, self._file = first, file
-
-    def read(self, size: int) -> bytes:
-        taken, self._first = self._first[:size], self._first[size:]
-        return taken or self._file.read(size)
-
-
-def _left(one: Any) -> bytes:
-    """What zlib has not looked at yet; the others keep it themselves."""
-    left: bytes = getattr(one, "unconsumed_tail", b"")
-    return left

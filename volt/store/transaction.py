@@ -8,22 +8,27 @@ object, and five times faster.
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from threading import Lock
 from typing import BinaryIO, Self
 
 from volt.errors import StoreError
-from volt.store.erofs import image
+from volt.store.erofs import image, object_path
 from volt.store.locks import adding
 from volt.store.place import Store
 from volt.store.tree import Node, encode
+from volt.store.writer import Flush, Writer
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 ZEROS = bytes(1 << 16)  # a hole is a multiple of it
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)  # rename(2): a folder of that name has something in it
+_FLUSHED = 32 << 20  # bytes that are on their way to disk before more come: what commit() waits for is little then
 
 
 class Transaction:
@@ -33,10 +38,16 @@ class Transaction:
         self.store = store
         self._held = ExitStack()
         self._folder = ""
+        self._writer = Writer(self.put)
+        self._lock = Lock()  # of what follows: the writer's thread adds, too
         self._objects: set[str] = set()
+        self._prefixes: set[str] = set()  # of staged objects, each a folder, as in the store
         self._there: set[str] = set()
         self._images: list[str] = []
+        self._unpacked: list[str] = []
         self._number = 0
+        self._flush: Flush | None = None
+        self._flushed = 0  # of `added`, when the last one began
         self.added = 0  # bytes of objects that the store did not have
 
     def __enter__(self) -> Self:
@@ -51,19 +62,32 @@ class Transaction:
 
     def __exit__(self, *_: object) -> None:
         with self._held:
+            self._writer.end()
+            if self._flush is not None:
+                with suppress(OSError, StoreError):  # who commits is told
+                    self._flush.wait()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def put(self, data: bytes) -> str:
         """Add an object; its digest."""
         digest = hashlib.sha256(data).hexdigest()
-        if not self._has(digest):
-            descriptor = os.open(f"{self._folder}/{digest}", _NEW, 0o444)
+        if self._claims(digest, len(data)):
+            descriptor = os.open(self._staged(digest), _NEW, 0o444)
             try:
                 _write_all(descriptor, data)
             finally:
                 os.close(descriptor)
-            self._staged(digest, len(data))
         return digest
+
+    def put_later(self, node: Node, data: bytes) -> None:
+        """Add the content of a file, which has its digest after wait(); meanwhile the caller reads on."""
+        node.size = len(data)
+        self._writer.give(node, data)
+        self._flush_besides()
+
+    def wait(self) -> None:
+        """Until every file has its digest."""
+        self._writer.wait()
 
     def put_chunks(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """Add an object of any size; its digest and its size. What is zero becomes a hole."""
@@ -80,15 +104,16 @@ class Transaction:
         finally:
             os.close(descriptor)
         digest = known.hexdigest()
-        if self._has(digest):
-            os.unlink(temporary)
+        if self._claims(digest, size):
+            os.rename(temporary, self._staged(digest))
         else:
-            os.rename(temporary, f"{self._folder}/{digest}")
-            self._staged(digest, size)
+            os.unlink(temporary)
         return digest, size
 
     def put_tree(self, root: Node) -> str:
         """Add a tree whose objects are there or have been added, and its image; the digest of the tree."""
+        self.wait()
+        self._flush_besides()
         digest = self.put(encode(root))
         self.put_image(digest, root)
         return digest
@@ -104,45 +129,94 @@ class Transaction:
             os.close(descriptor)
         self._images.append(digest)
 
+    def put_unpacked(self, digest: str, root: Node) -> None:
+        """Add the folder of a tree that is there. Raises StoreError."""
+        if os.path.lexists(self.store.unpacked(digest)):
+            return
+        from volt.store.checkout import write_folder
+
+        write_folder(root, f"{self._folder}/{digest}.unpacked", self.open)
+        self._unpacked.append(digest)
+
     def open(self, digest: str) -> BinaryIO:
         """The content of an object that is there or has been added. Raises OSError."""
-        staged = digest in self._objects
-        return open(f"{self._folder}/{digest}" if staged else self.store.object(digest), "rb")
+        self.wait()
+        return open(self._staged(digest) if digest in self._objects else self.store.object(digest), "rb")
 
     def keep_only(self, digests: set[str]) -> None:
         """Of what has been added so far the rest is not needed after all."""
+        self.wait()
         for digest in self._objects - digests:
-            os.unlink(f"{self._folder}/{digest}")
+            os.unlink(self._staged(digest))
         self._objects &= digests
 
     def commit(self) -> None:
         """Give all that was added its name. Raises OSError."""
-        if not self._objects and not self._images:
+        self.wait()
+        if not (self._objects or self._images or self._unpacked):
             return
+        if self._flush is not None:
+            self._flush.wait()
         _sync(self._folder)
-        for name in {digest[:2] for digest in self._objects}:
-            with suppress(FileExistsError):
-                os.mkdir(f"{self.store.objects}/{name}", 0o700)
-        for digest in self._objects:
-            os.rename(f"{self._folder}/{digest}", self.store.object(digest))
+        self._name_objects()
         for digest in self._images:
             os.rename(f"{self._folder}/{digest}.erofs", self.store.image(digest))
+        for digest in self._unpacked:
+            self._name_unpacked(digest)
         _sync(self._folder)
         self._there |= self._objects
-        self._objects, self._images = set(), []
+        self._objects, self._prefixes, self._images, self._unpacked = set(), set(), [], []
 
-    def _has(self, digest: str) -> bool:
-        """Of an object that has its name all is on disk: see above."""
-        if digest in self._there or digest in self._objects:
-            return True
-        if not self.store.has(digest):
-            return False
-        self._there.add(digest)  # valid as long as nothing can be collected
+    def _name_unpacked(self, digest: str) -> None:
+        """Of two that do the same at once the first has made it for both."""
+        with suppress(FileExistsError):
+            os.mkdir(self.store.unpacked(""), 0o700)  # a store of before there were any
+        try:
+            os.rename(f"{self._folder}/{digest}.unpacked", self.store.unpacked(digest))
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+
+    def _flush_besides(self) -> None:
+        """Begin to write to disk what there is, where it is worth it and nothing is being written."""
+        if self.added - self._flushed >= _FLUSHED and (self._flush is None or self._flush.has_ended):
+            if self._flush is not None:
+                self._flush.wait()
+            self._flush, self._flushed = Flush(lambda: _sync(self._folder)), self.added
+
+    def _name_objects(self) -> None:
+        """A whole folder of them at once where the store has none of its name: of a first image nearly all."""
+        staged: dict[str, list[str]] = {prefix: [] for prefix in self._prefixes}
+        for digest in self._objects:
+            staged[digest[:2]].append(digest)
+        for prefix, digests in staged.items():
+            try:
+                os.rename(f"{self._folder}/{prefix}", f"{self.store.objects}/{prefix}")
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                for digest in digests:
+                    os.rename(self._staged(digest), self.store.object(digest))
+
+    def _claims(self, digest: str, size: int) -> bool:
+        """Whether whoever asks is to add it: nobody has so far. Of an object that has its name all is on disk: see
+        above."""
+        with self._lock:
+            if digest in self._there or digest in self._objects:
+                return False
+            if self.store.has(digest):
+                self._there.add(digest)  # valid as long as nothing can be collected
+                return False
+            self._objects.add(digest)
+            self.added += size
+            if digest[:2] not in self._prefixes:
+                self._prefixes.add(digest[:2])
+                with suppress(FileExistsError):
+                    os.mkdir(f"{self._folder}/{digest[:2]}", 0o700)
         return True
 
-    def _staged(self, digest: str, size: int) -> None:
-        self._objects.add(digest)
-        self.added += size
+    def _staged(self, digest: str) -> str:
+        return f"{self._folder}/{object_path(digest)}"
 
 
 UNFINISHED = "~"  # in no name of an image
@@ -176,12 +250,13 @@ def sync_folder(path: str) -> None:
         os.close(folder)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
     _write(descriptor, data)
-    os.ftruncate(descriptor, len(data))
+    if data.endswith(b"\0"):  # of a hole there the file knows nothing yet
+        os.ftruncate(descriptor, len(data))
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes | bytearray) -> None:
     """All of it, where the file ends so far; long runs of zeros as holes, at its very end too."""
     view = memoryview(data)
     at_once = len(ZEROS) if ZEROS in data else len(data)

@@ -13,6 +13,8 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 from volt.errors import StoreError
@@ -29,6 +31,7 @@ SIZE_MOST = 2**62
 DIGEST_LENGTH = 64
 _HEX = frozenset("0123456789abcdef")
 _KINDS = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK))
+NO_XATTRS: Mapping[bytes, bytes] = MappingProxyType({})  # one for all that have none
 
 
 class Node:
@@ -47,7 +50,7 @@ class Node:
         self.digest = ""
         self.target = b""
         self.device = 0
-        self.xattrs: Mapping[bytes, bytes] = {}
+        self.xattrs = NO_XATTRS
         self.children: dict[bytes, Node] | None = {} if stat.S_ISDIR(mode) else None
 
 
@@ -80,16 +83,17 @@ def _bytes(written: object) -> bytes:
 
 def encode(root: Node) -> bytes:
     """The canonical form. Raises StoreError for a tree that is too large for one."""
-    lines, size = [HEADER], len(HEADER) + 1
+    written = BytesIO()
+    written.write(f"{HEADER}\n".encode())
     first: dict[int, bytes] = {}
     for path, node in entries(root):
         before = first.setdefault(id(node), path) if node.children is None else path
         further = before is not path
-        lines.append(_line([text(path), LINK, text(before)] if further else _record(path, node)))
-        size += len(lines[-1]) + 1
-        if size > TREE_MOST:
+        line = _line([text(path), LINK, text(before)] if further else _record(path, node))
+        if written.tell() + len(line) >= TREE_MOST:
             raise StoreError(f"the tree is larger than {TREE_MOST} bytes")
-    return "\n".join([*lines, ""]).encode()
+        written.write(f"{line}\n".encode())
+    return written.getvalue()
 
 
 _line = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode

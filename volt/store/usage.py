@@ -8,6 +8,7 @@ from collections import Counter
 from volt.model.values import Value
 from volt.store.collect import image_digests, mark, object_digests
 from volt.store.place import Store
+from volt.store.unpacked import unpacked_digests, unpacked_size
 
 
 class TreeUsage(Value):
@@ -19,13 +20,15 @@ class TreeUsage(Value):
 
 
 class StoreUsage(Value):
-    """Bytes on disk. `unused` is what volt store gc would free at least: no name, layer or run holds it."""
+    """Bytes on disk; `images` and the folders of `unpacked` are what trees are mounted by. `unused` is what volt store
+    gc would free at least: no name, layer or run holds it."""
 
     objects: int
     bytes: int
     images: int
     unused: int
     free: int
+    unpacked: int = 0
     trees: tuple[TreeUsage, ...] = ()
 
 
@@ -42,6 +45,7 @@ def usage(store: Store, trees: set[str], held: set[str]) -> StoreUsage:
         bytes=sum(sizes.values()),
         images=images,
         unused=sum(size for digest, size in sizes.items() if digest not in kept),
+        unpacked=sum(unpacked_size(store, digest) for digest in unpacked_digests(store)),
         free=disk.f_bavail * disk.f_frsize,
         trees=tuple(
             TreeUsage(

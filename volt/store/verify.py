@@ -1,4 +1,5 @@
-"""Looking at every byte of the store: what does not hash to its name, is missing, or is no image of its tree."""
+"""Looking at every byte of the store: what does not hash to its name, is missing, or is neither the image
+nor the folder of its tree."""
 
 from __future__ import annotations
 
@@ -9,24 +10,30 @@ from contextlib import suppress
 
 from volt.errors import StoreError
 from volt.model.values import Value, replace
-from volt.store.collect import image_digests, object_digests
+from volt.store.collect import image_digests, object_digests, take_out
 from volt.store.erofs import image
 from volt.store.locks import adding, collecting
 from volt.store.place import PREFIX, Store
 from volt.store.transaction import Transaction
 from volt.store.tree import objects
+from volt.store.unpacked import unpacked_digests, unpacked_problem
 
 _PIECE = 1 << 20
+_HELD = "; a run has it as its root: end that, and mend it then"
 
 
 class Damage(Value):
-    """One thing that is wrong: of an object, of a tree, or of a tree's image. `mended` says that it is right again, or
-    out of the way so that importing the same again brings it back."""
+    """One thing that is wrong: of an object, of a tree, or of the image or the folder by which a tree is mounted.
+    `mended` says that it is right again, or out of the way so that importing the same again, or the next launch, brings
+    it back; `origin` is the repository that it was fetched from again, "" for none, and `unfetched` why that could not
+    be."""
 
     kind: str
     digest: str
     problem: str
     mended: bool = False
+    origin: str = ""
+    unfetched: str = ""
 
 
 class Verified(Value):
@@ -41,7 +48,7 @@ def verify(
     store: Store, trees: set[str], *, repair: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Verified:
     """Look at all objects, all images, and the trees that ought to be there. With `repair` images are made again, and
-    damaged objects taken out of the store. Raises StoreError, OSError."""
+    damaged objects taken out of the store, and folders that no run holds. Raises StoreError, OSError."""
     damage: list[Damage] = []
     count = size = 0
     with adding(store.path):
@@ -54,7 +61,7 @@ def verify(
             if progress:
                 progress(count, size)
         known = {one.digest for one in damage if one.kind == "object"}
-        for digest in sorted({*trees, *image_digests(store)} - known):
+        for digest in sorted({*trees, *image_digests(store), *unpacked_digests(store)} - known):
             damage += _tree(store, digest, known)
     if repair:
         damage = [_mended(store, one) for one in damage]
@@ -78,6 +85,9 @@ def _mended(store: Store, one: Damage) -> Damage:
             if store.has(one.digest) and _hash(store.object(one.digest))[0] != one.digest:
                 os.unlink(store.object(one.digest))
         return replace(one, mended=True)
+    if one.kind == "folder":
+        held = not take_out(store, one.digest)
+        return replace(one, problem=f"{one.problem}{_HELD}" if held else one.problem, mended=not held)
     if one.kind != "image":
         return one
     with suppress(FileNotFoundError):
@@ -98,9 +108,11 @@ def _tree(store: Store, digest: str, damaged: set[str]) -> Iterator[Damage]:
         yield Damage("object", missing, f"it is missing, and {PREFIX}{digest} needs it")
     if problem := _image(store.image(digest), image(root)):
         yield Damage("image", digest, problem)
+    if os.path.lexists(store.unpacked(digest)) and (problem := unpacked_problem(store, digest, root)):
+        yield Damage("folder", digest, problem)
 
 
-def _image(path: str, made: bytes) -> str:
+def _image(path: str, made: bytes | bytearray) -> str:
     try:
         with open(path, "rb") as file:
             return "" if file.read(len(made) + 1) == made else "it is not the image of its tree"

@@ -6,7 +6,7 @@ import pytest
 
 from volt.errors import StoreError
 from volt.images.config import ImageConfig, document, of_document, read_config
-from volt.images.defaults import filled
+from volt.images.defaults import filled, folders
 from volt.model.modes import Mode
 from volt.model.values import replace
 from volt.model.workload import Service, User, Workload
@@ -41,6 +41,8 @@ def test_an_image_that_says_nothing_changes_nothing():
         ("app", User("app")),
         ("app:staff", User("app", "staff")),
         ("app:", User("app")),
+        (":7", User(0, 7)),
+        (":", None),
     ],
 )
 def test_users_are_names_or_numbers(written, user):
@@ -53,6 +55,14 @@ def test_users_are_names_or_numbers(written, user):
 )
 def test_signals_are_those_that_a_manifest_can_name(written, signal):
     assert filled(BARE, ImageConfig(stop_signal=written))[0].service.stop_signal == signal
+
+
+def test_the_folders_that_it_names_are_below_the_root_or_are_none():
+    many = tuple(f"/many/{number:03}" for number in range(200))
+    written = ("/data", "data/", "//a//b/./", "/", "", "/a/../../b", "..", "/new\nline", "/" + "x" * 256, "/x" * 1100)
+    assert folders(ImageConfig(workdir="srv/app/", volumes=written)) == ("/srv/app", ("/a/b", "/data"))
+    assert folders(ImageConfig(workdir="/../x", volumes=many)) == ("", many[:100])
+    assert folders(ImageConfig()) == ("", ())
 
 
 def test_a_record_keeps_all_that_an_image_says():
@@ -69,7 +79,17 @@ def test_a_record_keeps_all_that_an_image_says():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "null", '{"config": 7}', '{"history": [7]}', '{"rootfs": {"diff_ids": [1]}}', "[" * 100_000]
+    "text",
+    [
+        '{"config": {"Volumes": {"\\u0000": {}}}}',
+        "",
+        "[]",
+        "null",
+        '{"config": 7}',
+        '{"history": [7]}',
+        '{"rootfs": {"diff_ids": [1]}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_config_that_is_none_is_refused(text):
     with pytest.raises(StoreError, match="the image's config"):

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.store.pieces import archive, member, take_archive
 from volt.errors import StoreError
 from volt.images.layout import holds_layers
+from volt.images.platforms import parse_platform
 from volt.images.unpack import unpack
 from volt.store.archive import read_archive
 from volt.store.intake import Intake
@@ -67,7 +68,7 @@ def unpacked(store, data, wanted="", architecture="amd64"):
     with Transaction(store) as transaction:
         root = read_archive(io.BytesIO(data), Intake(transaction))
         assert holds_layers(root)
-        tree, config = unpack(root, Intake(transaction), wanted, architecture)
+        tree, config = unpack(root, Intake(transaction), wanted, parse_platform(f"linux/{architecture}"))
         found = transaction.put_tree(tree)
         transaction.commit()
     return found, config
@@ -143,8 +144,27 @@ def test_of_several_architectures_one_is_taken_in_an_index_of_an_index_too(store
     data = oci.archive(oci.blob(both, INDEX))
     assert unpacked(store, data)[1].architecture == "amd64"
     assert unpacked(store, data, architecture="arm64")[1].architecture == "arm64"
-    with pytest.raises(StoreError, match="there is no image for s390x in it"):
+    with pytest.raises(StoreError, match="there is no image for linux/s390x in it"):
         unpacked(store, data, architecture="s390x")
+
+
+def test_of_several_variants_the_best_is_taken_that_runs_and_of_each_name_its_own(store):
+    oci = Layout()
+    level = {f"v{number}": {**CONFIG, "variant": f"v{number}"} for number in (1, 2, 3)}
+    lines = {
+        (name, variant): oci.image(
+            config={**about, "created": name},
+            platform={"architecture": "amd64", "variant": variant, "os": "linux"},
+            **named(name),
+        )
+        for name, variant, about in (("one", "v1", level["v1"]), ("one", "v3", level["v3"]), ("two", "v2", level["v2"]))
+    }
+    data = oci.archive(*lines.values())
+    assert unpacked(store, data, "one", "amd64/v4")[1].variant == "v3"
+    assert unpacked(store, data, "one", "amd64/v2")[1].variant == "v1"
+    assert unpacked(store, data, "two", "amd64/v2")[1].variant == "v2"
+    with pytest.raises(StoreError, match="there is not one image two in it"):
+        unpacked(store, data, "two", "amd64")
 
 
 def broken_blob(oci):

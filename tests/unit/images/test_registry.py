@@ -139,6 +139,40 @@ def test_what_is_no_manifest_is_named(server, answer, message):
         reached(server).manifest(Reference("a/b", "1"))
 
 
+# ── what hangs on a manifest
+
+KIND = "application/vnd.example+json"
+LIST = b'{"mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
+
+
+def test_what_hangs_on_a_manifest_is_asked_for_by_its_kind(server):
+    server.answers[f"/v2/a/b/referrers/{BLOB}"] = (200, {}, LIST)
+    assert reached(server).referrers(str(BLOB), KIND) == LIST
+    assert server.asked[-1][0] == f"/v2/a/b/referrers/{BLOB}?artifactType=application%2Fvnd.example%2Bjson"
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406])
+def test_a_registry_that_does_not_know_referrers_has_a_list_of_them_under_a_tag(server, status):
+    server.answers[f"/v2/a/b/referrers/{BLOB}"] = (status, {}, b"")
+    assert reached(server).referrers(str(BLOB), KIND) is None
+    server.answers[f"/v2/a/b/manifests/sha256-{BLOB.digest}"] = (200, {}, LIST)
+    assert reached(server).referrers(str(BLOB), KIND) == LIST
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((500, {}, b""), f"answers 500 for /v2/a/b/referrers/{BLOB}"),
+        ((403, {}, b""), "does not let us have a/b"),
+        ((200, {}, bytes(5 << 20)), "the list of referrers has more than 4194304 bytes"),
+    ],
+)
+def test_a_list_that_cannot_be_had_is_no_empty_one(server, answer, message):
+    server.answers[f"/v2/a/b/referrers/{BLOB}"] = answer
+    with pytest.raises(RegistryError, match=message):
+        reached(server).referrers(str(BLOB), KIND)
+
+
 # ── blobs
 
 PATH = f"/v2/a/b/blobs/{BLOB}"
@@ -235,6 +269,22 @@ def test_basic_credentials_are_given_to_who_asks_for_them(server, known):
     with pytest.raises(RegistryError, match="does not let us have a/b") as refused:
         reached(server).manifest(Reference("a/b", "1"))
     assert f"volt login {server.host}" in refused.value.hint
+
+
+def test_a_program_that_keeps_the_password_is_asked_for_it_once_and_by_volt_alone(server, tmp_path, monkeypatch):
+    program, file = tmp_path / "docker-credential-keeper", tmp_path / "config.json"
+    said = f"echo >>{tmp_path}/asked; cat >/dev/null; printf %s '{json.dumps({'Username': 'me', 'Secret': 'secret'})}'"
+    program.write_text(f"#!/bin/sh\n{said}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    file.write_text(json.dumps({"credHelpers": {server.host: "keeper"}}))
+    server.answers["/v2/a/b/manifests/1"] = server.answers["/v2/"] = asks("Registry", "Basic")
+    for name in ("DOCKER_CONFIG", "HOME"):  # where oras would look by itself
+        monkeypatch.setenv(name, str(tmp_path))
+    one = reached(server, files=(str(file),))
+    assert one.manifest(Reference("a/b", "1"))[0] == MANIFEST
+    assert one.manifest(Reference("a/b", "1"))[0] == MANIFEST
+    assert (tmp_path / "asked").read_text() == "\n"
 
 
 def test_a_token_of_the_registrys_own_host_is_fetched(server, known):

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from volt.errors import StoreError
 from volt.images.records import Signature
-from volt.images.signatures import fingerprint, signers, stored, tag_of
+from volt.images.signatures import Subject, fingerprint, signed_last, signers, stored, tag_of
 
 WHERE, MANIFEST, OTHER = "registry.example/team/app", f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 TYPE = "cosign container image signature"
@@ -24,9 +24,9 @@ def pem(key):
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def payload(where=WHERE, manifest=MANIFEST, kind=TYPE):
+def payload(where=WHERE, manifest=MANIFEST, kind=TYPE, optional=None):
     said = {"identity": {"docker-reference": where}, "image": {"docker-manifest-digest": manifest}, "type": kind}
-    return json.dumps({"critical": said, "optional": None}).encode()
+    return json.dumps({"critical": said, "optional": optional}).encode()
 
 
 def signed(key, data, over=None):
@@ -36,7 +36,7 @@ def signed(key, data, over=None):
 
 
 def found(one, *keys, manifests=(MANIFEST,)):
-    return signers([one], map(pem, keys), WHERE, manifests)
+    return signers([one], map(pem, keys), Subject(WHERE, manifests))
 
 
 @pytest.mark.parametrize("key", [CURVE, EDWARDS, RSA], ids=["ECDSA", "Ed25519", "RSA"])
@@ -53,7 +53,7 @@ def test_a_version_beside_the_repository_says_nothing_more(where):
 
 def test_docker_io_has_several_names():
     one = signed(CURVE, payload("index.docker.io/library/app"))
-    assert signers([one], [pem(CURVE)], "docker.io/library/app", [MANIFEST]) == (pem(CURVE),)
+    assert signers([one], [pem(CURVE)], Subject("docker.io/library/app", (MANIFEST,))) == (pem(CURVE),)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,39 @@ def test_the_index_that_was_chosen_from_may_be_signed_instead():
     assert found(signed(CURVE, payload(manifest=OTHER)), CURVE, manifests=(MANIFEST, OTHER)) == (pem(CURVE),)
 
 
+@pytest.mark.parametrize(
+    ("optional", "expected"),
+    [
+        ({"timestamp": 1700000000, "creator": "podman"}, 1700000000),
+        ({"timestamp": "1700000000"}, 1700000000),
+        *(
+            ({"timestamp": odd}, None)
+            for odd in (True, -1, 0.5, "", "-1", "\N{ARABIC-INDIC DIGIT ONE}", "1" * 13, 10**12, None, [1])
+        ),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_when_it_was_signed_is_what_the_signed_payload_says(optional, expected):
+    one = signed(CURVE, payload(optional=optional))
+    assert found(one, CURVE) == (pem(CURVE),)
+    assert signed_last([one], [pem(CURVE)], Subject(WHERE, (MANIFEST,))) == expected
+
+
+def test_the_last_time_counts_and_of_others_signatures_none():
+    ours = [signed(CURVE, payload(optional={"timestamp": time})) for time in (7, 9, 8)]
+    others = [
+        signed(EDWARDS, payload(optional={"timestamp": 11})),
+        signed(CURVE, payload(where="registry.example/other", optional={"timestamp": 12})),
+        signed(CURVE, payload(), over=payload(optional={"timestamp": 13})),
+    ]
+    assert signed_last([*ours, *others], [pem(CURVE)], Subject(WHERE, (MANIFEST,))) == 9
+
+
 def test_a_key_that_is_none_is_told_and_one_of_another_kind_too():
     one = signed(CURVE, payload())
     with pytest.raises(StoreError, match="not understood"):
-        signers([one], ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"], WHERE, [MANIFEST])
+        signers([one], ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"], Subject(WHERE, (MANIFEST,)))
     assert fingerprint(pem(CURVE)) == fingerprint(pem(CURVE).replace("\n", "\r\n")) != fingerprint(pem(EDWARDS))
 
 

@@ -259,8 +259,9 @@ class Endless(io.RawIOBase):
         self.head, self.filler, self.given = head, filler, 0
 
     def read(self, size=-1):
+        while len(self.head) < size:
+            self.head += self.filler * -(-size // len(self.filler))
         piece, self.head = self.head[:size], self.head[size:]
-        piece += self.filler * (size - len(piece))
         self.given += size
         assert self.given < 3 << 30, "it was read on and on"
         return piece
@@ -310,3 +311,62 @@ def test_zstd_is_one_more_way_to_pack_and_is_bounded_and_checked_like_the_others
             take_archive(store, data)
     with pytest.raises(StoreError, match="larger than 1048576 bytes"):
         take_archive(store, zstandard.compress(archive(member("bomb", bytes(8 << 20)))), bounds=Bounds(bytes=1 << 20))
+
+
+PADDING = bytes(3 << 20)
+# A stream of nothing, under a long name: RFC 1952.
+NOTHING = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 60_000 + b"\0" + b"\x03\0" + bytes(8)
+COMMENT = b"\x5a\x2a\x4d\x18" + (3 << 20).to_bytes(4, "little") + PADDING  # a skippable frame, RFC 8878 3.1.2
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        *((pack, b"", PADDING) for pack in (gzip.compress, bz2.compress, lzma.compress)),
+        (gzip.compress, b"", gzip.compress(b"") * 20_000),
+        (zstandard.compress, COMMENT, COMMENT),
+    ],
+    ids=["gzip", "bz2", "xz", "empty", "zstd"],
+)
+def test_between_streams_may_be_padding_and_what_holds_nothing(store, streams):
+    pack, before, between = streams
+    plain = archive(member("a", b"x" * 100_000), member("b", bytes(3 << 20)))
+    made = before + pack(plain[:1000]) + between + pack(plain[1000:]) + between
+    assert take_archive(store, made) == take_archive(store, plain)
+
+
+def test_the_last_byte_of_a_stream_may_come_with_any_read(store):
+    plain = archive(member("a", os.urandom(70_000)))
+    for less in range(20):
+        padded = gzip.compress(plain[: -less or None]) + gzip.compress(plain[len(plain) - less :])
+        assert take_archive(store, Slowly(padded, 65_536 - less)) == take_archive(store, plain)
+
+
+class Slowly(io.BytesIO):
+    """Gives fewer bytes than are asked for, as a pipe does."""
+
+    def __init__(self, data, most):
+        super().__init__(data)
+        self.most = most
+
+    def read(self, size=-1):
+        return super().read(min(size, self.most))
+
+
+@pytest.mark.parametrize(
+    ("pack", "filler"),
+    [
+        (bytes, b"\0"),
+        (bytes, b"x"),
+        (gzip.compress, b"\0"),
+        (gzip.compress, NOTHING),
+        (zstandard.compress, COMMENT),
+        (zstandard.compress, zstandard.compress(b"")),
+    ],
+    ids=["zeros", "more", "padding", "empty", "comments", "frames"],
+)
+def test_what_never_ends_behind_an_archive_is_left(store, pack, filler):
+    source = Endless(pack(archive(member("a", b"1"))), filler)
+    with pytest.raises(StoreError, match=r"behind the archive's end are|nothing comes of"):
+        take_archive(store, source)
+    assert source.given < 80 << 20
