@@ -38,7 +38,7 @@ class Disk:
     """A file system over a file, and a copy of that file as another one."""
 
     def __init__(self, folder):
-        self.file, self.copy = folder / "disk", folder / "copy"
+        self.file, self.copies = folder / "disk", 0
         self.here, self.there = folder / "here", folder / "there"
         self.file.write_bytes(b"")
         os.truncate(self.file, 96 * MIB)
@@ -51,9 +51,13 @@ class Disk:
         subprocess.run(["mount", "-o", f"loop,{NEVER}", file, place], check=True)
 
     def cut(self):
-        """What a machine would find that has lost its power now."""
-        subprocess.run(["cp", "--sparse=always", self.file, self.copy], check=True)
-        self._mount(self.copy, self.there)
+        """What a machine would find that has lost its power now. Each copy is another file: a loop device that somebody
+        else still has open would be taken again for the same one, and knows what that had in it (mount(8))."""
+        self.copies += 1
+        copy = self.file.with_name(f"copy-{self.copies}")
+        subprocess.run(["cp", "--sparse=always", self.file, copy], check=True)
+        self._mount(copy, self.there)
+        copy.unlink()
         return self.there
 
     def forget(self):
@@ -84,7 +88,8 @@ class PowerStage(StoreStage):
     def cut(self, verb, printed, point):
         """What is wrong after the power was cut before that call, or, without one, when all was said and done."""
         self.begin(verb)
-        self.inject(verb, f"{point.process}:{point.number}:kill:1" if point else "-")
+        log, said = self.inject(verb, f"{point.process}:{point.number}:kill:1" if point else "-")
+        assert point or log.status == verb.status, said
         self.on(self.disk.cut())
         try:
             wrong = self.damage(verb) + ([] if point else self.lost(printed))
