@@ -16,6 +16,7 @@ from pathlib import Path
 
 import volt
 from bench import (
+    boot,
     imports,
     life,
     life_report,
@@ -27,6 +28,8 @@ from bench import (
     peers,
     plot,
     report,
+    store,
+    store_report,
     throughput,
     validate,
 )
@@ -52,11 +55,15 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="scripts/bench", description="Measure volt. Needs root.")
-    verbs = top.add_subparsers(required=True, metavar="launch|memory|life|network|validate|limits|imports")
+    verbs = top.add_subparsers(required=True, metavar="launch|boot|memory|life|network|store|validate|limits|imports")
     launch = verbs.add_parser("launch", help="start to exit, against nspawn, crun, podman and bwrap")
     launch.add_argument("--rounds", type=positive, default=100, metavar="N", help="how many (100)")
     launch.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE} and its plot")
     launch.set_defaults(verb=measure_launch)
+    booted = verbs.add_parser("boot", help="up to an image's default target, against systemd-nspawn --boot")
+    booted.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
+    booted.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
+    booted.set_defaults(verb=measure_boot)
     idle = verbs.add_parser("memory", help="what stays beside a sleeping payload, against nspawn and podman")
     idle.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     idle.set_defaults(verb=measure_memory)
@@ -72,6 +79,10 @@ def parser() -> argparse.ArgumentParser:
     connected.add_argument("--peers", type=positive, default=30, metavar="N", help="that podman launches (30)")
     connected.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
     connected.set_defaults(verb=measure_network)
+    stored = verbs.add_parser("store", help="images in, on disk and as roots, against cp, ostree, umoci and podman")
+    stored.add_argument("--rounds", type=positive, default=10, metavar="N", help="how many (10)")
+    stored.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
+    stored.set_defaults(verb=measure_store)
     manifests = verbs.add_parser("validate", help="manifests a second, against tomli and pydantic alone")
     manifests.add_argument("--rounds", type=positive, default=20, metavar="N", help="how many (20)")
     manifests.add_argument("--write", action="store_true", help=f"write docs/reference/{PAGE}")
@@ -82,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     modules = verbs.add_parser("imports", help="what volt run imports up to the hand-over")
     modules.add_argument("--rounds", type=positive, default=5, metavar="N", help="the least of N runs (5)")
     modules.set_defaults(verb=measure_imports)
-    for verb in (launch, idle, living, connected, manifests, limited, modules):
+    for verb in (launch, booted, idle, living, connected, stored, manifests, limited, modules):
         verb.add_argument("--json", action="store_true", help="print a JSON document")
     return top
 
@@ -105,6 +116,19 @@ def measure_launch(options: argparse.Namespace) -> int:
         write("launch", report.part(done, PLOT))
         (REFERENCE / PLOT).write_text(plot.svg(done))
     show(json.dumps(report.document(done)) if options.json else report.table(done))
+    return 0
+
+
+def measure_boot(options: argparse.Namespace) -> int:
+    where = machine()
+    with world() as own, Measure(own.folder) as measure:
+        cases = boot.cases(own)
+        rounds = interleaved(cases, options.rounds, measure, progress(options.rounds))
+    titles = {case.name: case.title for case in cases}
+    done = report.Report(command("boot", options), where, titles, (boot.OURS,), (boot.PEER,), rounds)
+    if options.write:
+        write("boot", boot.part(done))
+    show(json.dumps(report.measured(done)) if options.json else boot.table(done))
     return 0
 
 
@@ -138,6 +162,16 @@ def measure_network(options: argparse.Namespace) -> int:
     if options.write:
         write("network", network_report.part(command("network", options), where, found))
     show(json.dumps(network_report.document(found)) if options.json else network_report.table(found))
+    return 0
+
+
+def measure_store(options: argparse.Namespace) -> int:
+    where = machine(debian=store.PACKAGES)
+    with world() as own:
+        found = store.measure(own, options.rounds, progress(options.rounds))
+    if options.write:
+        write("store", store_report.part(command("store", options), where, found))
+    show(json.dumps(store_report.document(found)) if options.json else store_report.table(found))
     return 0
 
 

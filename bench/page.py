@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-PARTS = ("launch", "memory", "life", "network", "validate")
+PARTS = ("launch", "boot", "memory", "life", "network", "store", "validate")
 HEAD = """\
 # Benchmarks
 
