@@ -20,6 +20,7 @@ TOP = Path(__file__).parents[1]
 LOCK = TOP / "scripts/requirements.txt"
 RECIPE = (Path(__file__), Path(__file__).with_name("debian.py"), LOCK)  # what shapes the image
 TREE = "srv/volt"  # where the work tree is unpacked
+INNER = "srv/inner"  # a root that tests boot
 DISK, KERNEL = "root.ext4", "vmlinuz"
 SIZE = "6G"  # of the disk, a sparse file
 
@@ -107,8 +108,21 @@ def _build(suite: Suite, folder: Path) -> None:
     _install_python(suite, root)
     _settle(root)
     shutil.copy(root / "vmlinuz", folder / KERNEL)
+    _add_inner(root)
     call(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, folder / DISK, SIZE])
     shutil.rmtree(root)
+
+
+def _add_inner(root: Path) -> None:
+    """The same Debian once more, by links to its files, to be booted inside the guest: without what the guest itself is
+    there for."""
+    inner = root / INNER
+    kept = [path for path in root.iterdir() if path.name not in ("boot", "lost+found", "srv")]
+    inner.mkdir(parents=True)
+    (inner / "srv").mkdir()
+    call(["cp", "--archive", "--link", *kept, inner])
+    (inner / "etc/systemd/system/multi-user.target.wants/tests.service").unlink()
+    (inner / "etc/modules-load.d/guest.conf").unlink()
 
 
 def _install_python(suite: Suite, root: Path) -> None:

@@ -18,7 +18,7 @@ from guest import GuestFailed, image, kvm, qemu, tree
 from guest.__main__ import arguments
 from guest.cache import KEPT, Cache
 from guest.image import SUITES, Image
-from guest.inside import CONTROL, OUTPUT, write_all
+from guest.inside import CONTROL, OUTPUT, joined, write_all
 from guest.qemu import Channels
 from guest.run import Answer, Request, run
 
@@ -137,10 +137,16 @@ def test_the_machine_has_two_disks_that_are_not_written_and_the_channels(tmp_pat
     argv = qemu.arguments(Image(Path("root"), Path("kernel")), Path("tree"), Channels(7, 8, 9), kvm=False, shell=False)
     words = " ".join(argv)
     assert words.count("snapshot=on") == words.count("if=none") == 2
-    for part in (f"id={OUTPUT},fd=7", f"id={CONTROL},fd=8", "id=console,fd=9", "-accel tcg,thread=multi -cpu max"):
+    for part in (
+        f"id={OUTPUT},fd=7",
+        f"id={CONTROL},fd=8",
+        "id=console,fd=9",
+        "-accel tcg,thread=single -cpu max,la57=off",
+    ):
         assert part in words
     fast = qemu.arguments(Image(Path("root"), Path("kernel")), Path("tree"), Channels(7, 8, 9), kvm=True, shell=True)
     assert {"host", "stdio,id=console,signal=off"} < set(fast)
+    assert ["clocksource=tsc" in " ".join(each) for each in (argv, fast)] == [True, False]
 
 
 # ── KVM
@@ -290,3 +296,9 @@ def wait_for(holds, patience: float = 10.0) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_results_of_before_a_reboot_and_of_after_it_are_one():
+    before, after = (f'<testsuites><testsuite name="{name}" /></testsuites>' for name in ("before", "after"))
+    assert joined(before, after) == '<testsuites><testsuite name="before" /><testsuite name="after" /></testsuites>'
+    assert joined(before, "") == joined("", before) == before
