@@ -28,6 +28,19 @@ def test_a_read_only_volume_is_not_written_to(probe, volume):
     assert os.listdir(volume) == ["x"]
 
 
+MOUNTER = {**PERMISSIVE, "capabilities": ["SYS_ADMIN", "DAC_OVERRIDE"]}
+REMOUNT = "mount -o remount,bind,rw,suid,dev /data; echo x > /data/x"
+
+
+def test_root_that_may_mount_takes_no_attribute_off(attack, volume):
+    sections = {"storage": shown(volume, readonly=True), "security": MOUNTER}
+    plan = attack.plan("sh", "-c", REMOUNT, **sections)
+    attack.perform(plan)
+    assert os.listdir(volume) == []
+    attack.perform(walls.unlocked(plan))
+    assert os.listdir(volume) == ["x"]
+
+
 @pytest.fixture
 def set_uid(volume, doors):
     """A set-uid program of the volume's owner, who is root inside, as a workload before may have left it: it tells

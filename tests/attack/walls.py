@@ -11,14 +11,17 @@ from volt.model.steps import (
     AllowBeneath,
     AllowOpened,
     AllowPorts,
+    AttachInside,
     BoundCapabilities,
     ClaimUids,
     CoverBelow,
     EnsureRules,
+    Execute,
     FilterCalls,
     FilterInit,
     ForgetConnections,
     KeepCapabilities,
+    LockMount,
     MakeFilesystem,
     MakeIdmap,
     MakeRuleset,
@@ -121,6 +124,18 @@ def without_attribute(*attrs: str):
         return changed(changed(plan, SetMount, left), MakeFilesystem, left)
 
     return change
+
+
+def unlocked(plan: LaunchPlan) -> LaunchPlan:
+    """Mounts of the host's folders as they were made: whoever may mount takes their attributes off."""
+
+    def own(name: str) -> str:
+        return name.removesuffix(":locked")
+
+    plan = changed(plan, AttachInside, lambda step: {"mount": own(step.mount)})
+    plan = changed(plan, Execute, lambda step: {"descriptors": tuple(map(own, step.descriptors))})
+    guard = tuple(step for step in plan.guard if not isinstance(step, LockMount))
+    return replace(plan, guard=guard, inherited=tuple(map(own, plan.inherited)))
 
 
 def whole_range(plan: LaunchPlan) -> LaunchPlan:

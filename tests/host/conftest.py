@@ -1,6 +1,7 @@
 """What the host tests share: a volt with a state of its own, a small root file system, and a check that
 nothing is left when a test ends."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from volt import api
 from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.plan.image import UNFIT
@@ -86,10 +88,10 @@ def cgroups():
     return [f"{here}/{name}" for walk in walks for here, below, _ in walk for name in below if name.startswith("volt-")]
 
 
-def without_scopes(before):
-    """The cgroups that are left. A scope is removed by systemd, which takes its time."""
+def without_scopes(found):
+    """Of the cgroups that are found those that stay. A scope is removed by systemd, which takes its time."""
     deadline = time.monotonic() + 10
-    while (left := set(cgroups()) - before) and all(path.endswith(".scope") for path in left):
+    while (left := found()) and all(path.endswith(".scope") for path in left):
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
@@ -140,11 +142,34 @@ def leaving_nothing(volt):
     assert left_empty(before) == set()
 
 
+@pytest.fixture(autouse=True)
+def _beside_others(request, tmp_path_factory):
+    """A test marked `alone` waits until the other workers' tests have ended, and they wait for it. Whoever comes next
+    holds the turnstile, so that no stream of others keeps it waiting."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with (folder / "turnstile").open("w") as turnstile, (folder / "machine").open("w") as machine:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(machine, kind)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        yield
+
+
 @pytest.fixture
 def volt(tmp_path):
     """A volt of this test's own."""
     with leaving_nothing(Volt(tmp_path)) as one:
         yield one
+
+
+@pytest.fixture
+def own_runs(volt, monkeypatch):
+    """This process sees the state of the test's own volt too, in which nothing runs or is kept at the end."""
+    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
+    yield
+    api.rm(every=True, force=True, timeout=0)
+    api.gc(older_than=0)
 
 
 def in_memory(folder):

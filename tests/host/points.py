@@ -496,7 +496,7 @@ class Stage:
         ]
         found += state.glob("state/plans/.*")
         found += state.glob("state/store/leases/*")
-        found += without_scopes({path for path in cgroups() if not any(run in path for run in runs)})
+        found += without_scopes(lambda: {path for path in cgroups() if any(run in path for run in runs)})
         for claim in (
             *Path("/run/volt/uids").iterdir(),
             *NETWORKS.glob("*/addresses/*"),

@@ -122,7 +122,6 @@ def shows(one, out, err=None):
         raise AssertionError(f"{error}: {one.seen()}") from error
 
 
-@pytest.mark.kernel
 def test_output_from_now_on_and_the_payloads_status(detached, attach):
     run = detached.start("sh", "-c", ANSWERS, options=["-i"])
     with api.attach(run) as early:

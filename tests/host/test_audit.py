@@ -53,7 +53,8 @@ from volt.model.text import text
 from volt.model.values import replace
 from volt.runs.processes import tree_of
 
-pytestmark = pytest.mark.kernel
+# Those of what a kernel or systemd-nspawn decides; the others hold on each as on this one.
+kernel = pytest.mark.kernel
 
 SECONDS = 20
 
@@ -244,6 +245,7 @@ SECTIONS = {
 }
 
 
+@kernel
 @pytest.mark.parametrize("kind", SECTIONS)
 def test_what_was_launched_is_what_its_plan_says(one, kind):
     assert one(**SECTIONS[kind]).missing() == set()
@@ -321,6 +323,7 @@ def test_one_filter_of_two_that_is_not_there(one):
     assert own.missing(without("init", FilterInit)) == {"seccomp", "init.seccomp"}
 
 
+@kernel
 def test_another_filter_than_the_planned_one_shows_from_inside_alone(one):
     other = filter_of(one(security={"seccomp_profile": "unconfined"}).plan)
     missing = one().missing(both(with_, {"filter": other}, {"filter": other}))
@@ -340,12 +343,14 @@ def test_a_filter_that_kills(one):
     assert "seccomp mount" in own.missing(with_("payload", FilterCalls, filter=default))
 
 
+@kernel
 @pytest.mark.skipif(landlock_abi() < 1, reason=OLDER[1])
 def test_landlock_that_was_not_entered(one):
     scopes = {"landlock signal", "landlock abstract_unix_socket"} if landlock_abi() >= 6 else set()
     assert one().missing(without("init", RestrictSelf)) == {"landlock make_char /dev/shm"} | scopes
 
 
+@kernel
 @pytest.mark.skipif(landlock_abi() < 6, reason=OLDER[6])
 def test_scopes_that_landlock_does_not_close(one):
     """One by one: the other stays closed."""
@@ -354,6 +359,7 @@ def test_scopes_that_landlock_does_not_close(one):
         assert own.missing(with_("init", MakeRuleset, scopes=(left,))) == {f"landlock {point}"}
 
 
+@kernel
 @pytest.mark.skipif(landlock_abi() < 6, reason=OLDER[6])
 def test_scopes_are_tried_by_any_user_and_leave_no_process_behind(one):
     own = one(workload={"user": "user"})
@@ -369,6 +375,7 @@ def test_scopes_are_tried_by_any_user_and_leave_no_process_behind(one):
         )
 
 
+@kernel
 @pytest.mark.skipif(landlock_abi() < 4, reason=OLDER[4])
 def test_ports_that_landlock_does_not_withhold(one):
     own = one(security={"landlock_profile": "strict"})
@@ -436,6 +443,7 @@ def test_a_root_that_is_writable(one):
     assert "root" in writable.missing(compare=lambda _: replace(fixed, name=writable.plan.name))
 
 
+@kernel
 def test_a_payload_outside_its_cgroup(one):
     def move(record):
         (CGROUPS[0] / "cgroup.procs").write_text(str(tree_of(record).inside[0]))
@@ -459,6 +467,7 @@ def sleeping(volt, monkeypatch):
         process.communicate(timeout=SECONDS)
 
 
+@kernel
 def test_every_point_in_words_and_as_json(volt, sleeping):
     brief, every = volt("audit", sleeping.name), volt("audit", sleeping.name, "--all")
     assert (brief.returncode, every.returncode) == (0, 0)

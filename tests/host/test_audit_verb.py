@@ -27,7 +27,7 @@ def test_any_process_inside_stands_for_its_workload(volt, sleeping):
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        (str(os.getpid()), "belongs to no workload of volt"),
+        pytest.param(str(os.getpid()), "belongs to no workload of volt", id="ours"),
         ("1", "belongs to no workload of volt"),
         ("4194305", "no process has the number 4194305"),
         ("nobody", "no workload called 'nobody' is running"),

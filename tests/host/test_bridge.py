@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.booting import state_of
 from tests.host import front
 from tests.host.living import living, until
 from tests.host.networks import ASK, HOST, HOST6, SERVE, WORLD, WORLD6, asked_here, ip, own_machine, own_network
@@ -164,6 +166,7 @@ DAMAGE = {
     ],
     "its addresses": [["ip", "addr", "flush", "dev", "volt0"]],
     "its IPv6 address": [["ip", "-6", "addr", "flush", "dev", "volt0", "scope", "global"]],
+    "its MAC": [["ip", "link", "set", "volt0", "address", "02:00:00:00:00:01"]],
     "it is down": [["ip", "link", "set", "volt0", "down"]],
     "all of it": [["nft", "flush", "ruleset"], ["ip", "link", "del", "volt0"]],
 }
@@ -184,6 +187,13 @@ while True:
 """
 
 
+def neighbours():
+    """Who is known to have an address, by MAC: of the bridge itself, and of those on it."""
+    own = json.loads(ip("-j", "link", "show", "volt0"))[0]["address"]
+    known = json.loads(ip("-j", "neigh", "show", "dev", "volt0", "nud", "permanent"))
+    return {own, *((one["dst"], one["lladdr"]) for one in known if "lladdr" in one)}
+
+
 def addresses(link):
     """Of both families, in the network namespace that stands for a machine."""
     shown = json.loads(subprocess.run(["ip", "-j", "addr", "show", link], capture_output=True, check=True).stdout)
@@ -199,13 +209,18 @@ def test_what_somebody_has_taken_down_the_next_launch_mends(volt, machine, what)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         held = volt.start("run", volt.manifest(network=BRIDGE), "--", "python3", "-c", HELD, address, **pipes)
         assert held.stdout.readline() == b"connected\n"
-        before, whole = rules(), addresses("volt0")
+        before, whole, known = rules(), addresses("volt0"), neighbours()
         for words in DAMAGE[what]:
             subprocess.run(words, check=True)
         assert volt.run("true", network=BRIDGE).returncode == 0
         assert addresses("volt0") == whole
+        assert known <= neighbours(), "whoever has an address is known again"
         assert {*before.split("\n")} <= {*rules().split("\n")} or len(rules()) > len(before)
         assert held.communicate(b"\n", timeout=30)[0] == b"still\n"
+        with socket.create_connection((address, 80), timeout=20) as asked:  # by a MAC that workloads know
+            asked.sendall(b"told")
+            assert asked.recv(100) == b"told"
+        assert peer.end() == (b"", b""), "nothing is left to be undone"
 
 
 def test_what_is_whole_is_left_alone(volt, machine):
@@ -265,6 +280,83 @@ def test_a_subnet_that_a_route_leads_into_is_left_alone(volt, machine, tmp_path)
     volt.command = configured(settings)
     refused = volt.run("true", network=BRIDGE).stderr.decode()
     assert "its subnet 10.9.0.0/16 overlaps the route 10.0.0.0/8 of wan" in refused
+
+
+# ── who is asked for whom
+
+# Prints the kind of each frame that comes, until something is said.
+LISTEN = """
+import select, socket, sys
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+link.bind(("eth0", 0))
+print("listens", flush=True)
+while link in (ready := select.select([link, sys.stdin], [], [])[0]) or sys.stdin not in ready:
+    frame, sender = link.recvfrom(2000)
+    if sender[2] != socket.PACKET_OUTGOING:
+        print(frame[12:14].hex(), flush=True)
+"""
+
+
+def heard(volt, speak):
+    """The kinds of the frames that a workload gets while `speak` does something that is none of its business."""
+    manifest = volt.manifest(network=BRIDGE, security={"capabilities": ["NET_RAW"]})
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with volt.start("run", manifest, "--", "python3", "-c", LISTEN, **pipes) as listening:
+        assert listening.stdout.readline() == b"listens\n"
+        speak()
+        return listening.communicate(b"\n", timeout=30)[0].decode().split()
+
+
+ARP = "0806"
+
+
+def test_who_has_an_address_nobody_is_asked_for(volt, machine):
+    """Neither by the host nor by a workload: each question would go to all of a network's links."""
+    machine.serve("tcp", "0.0.0.0", 7000)
+    with server(volt) as peer:
+        four = peer.record.address
+        served(machine, "tcp", four, 80)
+
+        def speak():
+            told = ask(volt, "tcp", four, 80, "tcp", GATEWAY, 7000)
+            assert all(ip_address(one.removeprefix("::ffff:")) in ip_network(SUBNETS[0]) for one in told), told
+            assert machine.ask("tcp", four, 80) == [f"::ffff:{GATEWAY}"]
+
+        assert ARP not in heard(volt, speak)
+        port = f"volt-{int(ip_address(four)):08x}"
+        for words in (["neigh", "flush", "all", "nud", "permanent"], ["link", "set", port, "type", "bridge_slave"]):
+            ip(*words, *(["proxy_arp_wifi", "off"] if words[0] == "link" else []))
+        assert ARP in heard(volt, speak), "where it is not known"
+
+
+def test_one_that_ends_without_its_bridge_leaves_nothing_to_be_undone(volt, machine):
+    """And is started anew, on a bridge that is made for it."""
+    made = volt.start("run", volt.manifest(network=BRIDGE), "--", "sleep", "300", stderr=subprocess.PIPE)
+    with made as started:
+        until(lambda: "PERMANENT" in ip("neigh"), "it is connected")
+        ip("link", "del", "volt0")
+        started.terminate()
+        assert started.stderr.read() == b""
+    service = {"restart": "on-failure", "restart_sec": "100ms"}
+    path = volt.manifest(network=BRIDGE, service=service)
+    run = volt("run", "-d", path, "--", "sh", "-c", "sleep 1; exit 3").stdout.decode().strip()
+    ip("link", "del", "volt0")
+    until(lambda: state_of(volt, run)["restarts"], "another start")
+    assert "volt0" in ip("link")
+    assert volt("rm", "--force", run).returncode == 0
+
+
+def test_a_workload_asks_for_no_router(volt, machine):
+    """Volt gives its routes, and each question would go to all links."""
+    accepts = "cat /proc/sys/net/ipv6/conf/eth0/accept_ra"
+    assert volt.shell(accepts, network=BRIDGE) == "0\n"
+
+
+def test_what_the_host_knows_of_a_workload_ends_with_it(volt, machine):
+    with bridged(volt) as one:
+        known = [line for line in ip("neigh", "show", "dev", "volt0").splitlines() if "PERMANENT" in line]
+        assert sorted(line.split()[0] for line in known) == sorted(own(one.record))
+    assert "PERMANENT" not in ip("neigh", "show", "dev", "volt0")
 
 
 # ── ends

@@ -315,6 +315,7 @@ def test_an_unfit_host_leaves_no_entry(ready):
     assert set(one.entries()) == before
 
 
+@pytest.mark.alone  # a plan that is kept is good as long as the mounts of the machine are the same
 def test_what_has_just_changed_is_not_remembered(ready):
     one, manifest = ready
     path = one.folder / "fresh.toml"

@@ -15,7 +15,8 @@ from tests.host import front, trace
 # this was written, in the comment, and a tenth more. To raise one is to make every launch slower: say in the
 # changelog what is gained for it.
 CALLS = 325  # 295: system calls of the static program; a module of volt that a first run loads is one stat of them
-OPENED = 37  # 34: files that it opens, by whatever call
+OPENED = 37  # 35: files that it opens, by whatever call
+CLAIM = re.compile(r'^\d+, "\d+"')  # of the ids of a run that lives: each is looked at, and other tests have theirs
 PROCESSES = 7  # in all: volt, who covers what nspawn 252 leaves, nspawn and its three (one is the init), the payload
 # Of a first launch, until Python is gone: top-level modules, most of them the interpreter's own.
 MODULES = 110  # 100
@@ -62,6 +63,7 @@ def test_the_system_calls_before_the_guard(calls):
 
 def test_the_files_that_are_opened_before_the_guard(calls):
     opened = [call.arguments for call in calls[1] if call.kind == "openat" and not call.failed]
+    opened = [words for words in opened if not CLAIM.match(words)]
     assert 10 < len(opened) <= OPENED, opened
 
 

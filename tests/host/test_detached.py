@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.host import front
-from tests.host.conftest import processes
 from tests.host.living import until
 from volt import api
+from volt.runs.claims import is_held
 
 # https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr|volt) [FP] ")
@@ -52,10 +52,14 @@ class Detached:
         assert [line for line in text.splitlines() if not LINE.match(line)] == []
         return text
 
+    def gone(self):
+        """Until no run of this volt's holds its lock any more; other volts of the machine are left alone."""
+        until(lambda: not any(is_held(path) for path in (self.run / "runs").glob("*.lock")), "the end of every run")
+
     def end_all(self):
         for path in (self.run / "runs").glob("*/record.json"):
             os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
-        until(lambda: processes() == [], "the end of every process")
+        self.gone()
         self.volt.run("true")  # a launch sweeps
         for path in (self.run / "ended").glob("*/*"):
             path.unlink()
@@ -165,7 +169,7 @@ def test_the_manifest_says_how_it_is_ended(detached):
 def test_what_a_killed_supervisor_left_is_ended_by_the_next_command(detached):
     run = detached.start("sleep", "60")
     os.kill(detached.record(run)["pid"], signal.SIGKILL)
-    until(lambda: processes() == [], "the end of every process")
+    detached.gone()
     assert detached.volt.run("true").returncode == 0
     outcome = detached.ended(run)
     assert (outcome["by"], outcome["status"]) == ("volt", 125)

@@ -14,6 +14,8 @@ from volt import api
 from volt.api import planning
 from volt.launch import handover
 
+pytestmark = pytest.mark.alone  # every mount of the machine is compared
+
 ROUNDS = 100
 WHOLE = 4  # supervisor, systemd-nspawn, init, payload
 

@@ -12,13 +12,7 @@ from tests.host.conftest import CGROUPS
 from tests.host.faces import KINDS, Face
 from volt import api
 
-
-@pytest.fixture(autouse=True)
-def state(volt, monkeypatch):
-    monkeypatch.setenv("VOLT_ROOT", str(volt.state))
-    yield
-    api.rm(every=True, force=True, timeout=0)
-    api.gc(older_than=0)
+pytestmark = pytest.mark.usefixtures("own_runs")
 
 
 @pytest.fixture

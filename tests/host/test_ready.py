@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,30 @@ def test_a_service_manager_is_told_when_it_is_ready(ready, tmp_path, abstract):
         assert state.ready_since
         process.terminate()
         process.communicate(timeout=20)
+
+
+def test_a_service_manager_hears_each_second_of_a_payload_that_lives_and_no_more_of_one_that_floods(ready, tmp_path):
+    flood = f"""{HOSTILE}
+one = notice()
+one.send(b"READY=1\\nWATCHDOG=12")
+for _ in range(4000):
+    one.send(b"WATCHDOG=1\\n")
+"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path := str(tmp_path / "notify"))
+        manager.settimeout(20)
+        environment = {**ready.volt.environment, "NOTIFY_SOCKET": path}
+        words = (ready.manifest("notify"), "--", "python3", "-c", flood)
+        done = ready.volt("run", *words, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert manager.recv(99) == b"READY=1"
+        manager.settimeout(0)
+        heard = []
+        with suppress(BlockingIOError):
+            while len(heard) < 4000:
+                heard.append(manager.recv(99))
+    assert set(heard) == {b"WATCHDOG=1"}
+    assert len(heard) < 400
 
 
 def test_a_line_is_not_looked_for_where_there_is_no_log(ready):

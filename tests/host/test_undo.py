@@ -16,6 +16,8 @@ from volt.launch import handover
 from volt.model.steps import ChangeFolder, Open
 from volt.model.text import text
 
+pytestmark = pytest.mark.alone  # every mount of the machine is compared
+
 SECTIONS = ("host", "guard", "init", "payload")
 BROKEN = {
     "host": Open(path=text("/no/such/path"), to="broken"),

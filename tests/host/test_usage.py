@@ -17,6 +17,8 @@ from volt import api
 from volt.errors import StateError
 
 SECONDS = 20
+# Until what a shell has started behind `&` is no copy of the shell any more.
+SETTLED = "for one in $one $!; do until grep -q sleep /proc/$one/comm; do :; done; done"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def running(volt, script, **sections):
 
 
 def test_top_lists_the_workloads_own_processes_alone(volt):
-    with running(volt, "sleep 55 & sleep 56 & echo done; wait") as name:
+    with running(volt, f"sleep 55 & one=$!; sleep 56 & {SETTLED}; echo done; wait") as name:
         found = api.top(name)
         assert [(one.inside, one.command[0]) for one in found.processes] == [(2, "sh"), (3, "sleep"), (4, "sleep")]
         assert {one.user for one in found.processes} == {0}
@@ -49,7 +51,7 @@ def test_top_lists_the_workloads_own_processes_alone(volt):
 
 
 def test_the_command_line_says_the_same(volt):
-    with running(volt, "sleep 55 & echo done; wait") as name:
+    with running(volt, f"sleep 55 & {SETTLED}; echo done; wait") as name:
         document = json.loads(volt("top", name, "--json").stdout)
         found = api.top(name)
         assert [one["pid"] for one in document["processes"]] == [one.pid for one in found.processes]

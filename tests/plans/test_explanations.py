@@ -13,6 +13,7 @@ from volt.plan.explain import explain, profile_of
 
 HERE = Path(__file__).parent
 CASES = (
+    "booted-modules",
     "bridge",
     "capabilities",
     "hello",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from volt.host.encode import facts_from_json, facts_to_json
-from volt.host.profiles import shipped_profile
+from volt.host.profiles import filter_profile, shipped_profile
 from volt.manifest import resolve
 from volt.model.binary import HEADER, MAGIC, encode
 from volt.model.decode import decode
@@ -86,7 +86,7 @@ def make(name):
     resolved = resolve(f"/srv/{name}.toml", sources)
     assert resolved.workload is not None, resolved.findings
     named = resolved.workload.security.seccomp_profile or "default"
-    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", named)
+    text = facts.seccomp.text.encode() if facts.seccomp else filter_profile(named, boots=resolved.workload.boots)
     facts = facts if facts.landlock else replace(facts, landlock=shipped_policy(resolved.workload))
     call = CALLS.get(name, Call())
     return make_plan(resolved.workload, facts, call, lambda caps: filter_of(text, caps, facts))
@@ -143,7 +143,7 @@ def test_every_path_of_a_plan_is_fixed(name):
 @pytest.mark.parametrize("name", CASES)
 def test_the_document_numbers_the_steps_as_the_text_does(name):
     document = json.loads(json.dumps(made(name).document()))
-    assert (document["version"], document["name"], document["mode"]) == (1, made(name).name, "container")
+    assert (document["version"], document["name"], document["mode"]) == (1, made(name).name, made(name).mode)
     steps = [step for section in document["sections"] for step in section["steps"]]
     assert [step["number"] for step in steps] == list(range(1, len(steps) + 1))
     printed = re.findall(r"^ *(\d+) ([a-z-]+)", str(made(name)), re.MULTILINE)

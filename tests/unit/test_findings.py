@@ -28,13 +28,16 @@ CODES = {
 }
 PLANNING = (
     *(
+        "plan/boot.py",
         "plan/bounds.py",
         "plan/check.py",
+        "plan/kernel.py",
         "plan/landlock_policy.py",
         "plan/limits.py",
         "plan/network.py",
         "plan/published.py",
         "plan/seccomp_check.py",
+        "plan/unit.py",
     ),
     "host/policy.py",
 )

@@ -98,7 +98,7 @@ def test_a_child_that_dies_for_memory_is_told_and_the_payload_goes_on(limited):
 
 
 def test_above_its_soft_limit_a_workload_is_slowed_down(limited):
-    done = limited.run({"memory_soft": "48M"}, "python3", "-c", HOG.format(64))
+    done = limited.run({"memory_soft": "48M"}, "python3", "-c", HOG.format(48))
     assert (done.returncode, done.stdout) == (0, "lives\n")
     assert done.outcome["events"]["memory_throttled"] > 0
     assert done.outcome["events"]["memory_stall"] > 0

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from volt.api.ending import gc, restart, rm
     from volt.api.examining import doctor
     from volt.api.executing import Execution, execute
+    from volt.api.generating import systemd_template, systemd_unit
     from volt.api.imaging import (
         collect_store,
         export_image,
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
         remove_image,
         store_usage,
         tag_image,
-        verify_store,
     )
     from volt.api.keeping import add_manifest, added_manifests, remove_manifest
     from volt.api.learning import learn
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from volt.api.showing import lock, show
     from volt.api.trusting import image_signers
     from volt.api.updating import update
+    from volt.api.verifying import verify_store
     from volt.api.watching import stats, top
     from volt.host.settings import span
     from volt.images.records import Image
@@ -214,6 +215,8 @@ __all__ = [
     "stop",
     "store_usage",
     "sweep",
+    "systemd_template",
+    "systemd_unit",
     "tag_image",
     "to_json",
     "top",

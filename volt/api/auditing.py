@@ -44,6 +44,8 @@ def compared(record: Record, plan: LaunchPlan) -> Audit:
 
     def look_again() -> Audit:
         tree = tree_of(record)
+        if not tree.keeper:
+            raise StateError(f"nothing in {record.name} takes sessions any more, in which its walls are tried")
         paths, controls = paths_of_mounts(plan), paths_of_controls(plan, record.id)
         seen = look(tree, paths, controls, nftables=firewall_planned(plan))
         outside = points(plan, record.id, record.uids, seen)

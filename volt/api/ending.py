@@ -19,7 +19,8 @@ def restart(*names: str, every: bool = False, timeout: float | None = None) -> t
     """Stop these runs, or every detached one that lives, as `stop` does, and launch the same again from their
     manifests, which are read anew; a run that has ended is launched again too. The new runs.
 
-    A run whose manifest was no file, or is none any more that can be launched, is left as it is. Raises StateError,
+    One that a unit of systemd owns is started again by that, and so is all that requires it. A run whose manifest was
+    no file, or is none any more that can be launched, is left as it is. Raises StateError,
     ManifestError, HostUnfit, LaunchError for one, SomeFailed where several were named.
     """
     from volt.api.detaching import detach
@@ -27,8 +28,10 @@ def restart(*names: str, every: bool = False, timeout: float | None = None) -> t
 
     where = folders()
     chosen = Chosen(where, names, every=every)
-    states = [state for state in chosen.states if state.detached or not every]
-    found: dict[str, Any] = {}
+    states = [state for state in chosen.states if state.detached or state.unit or not every]
+    owned = [state for state in states if state.unit and state.lives]
+    found: dict[str, Any] = _restart_units(where, owned, timeout)
+    states = [state for state in states if state not in owned]
     for state in states:
         try:
             _check_again(state)
@@ -48,6 +51,21 @@ def restart(*names: str, every: bool = False, timeout: float | None = None) -> t
         except VoltError as error:
             found[state.id] = error
     return chosen.told(found)
+
+
+def _restart_units(where: Folders, states: Sequence[RunState], timeout: float | None) -> dict[str, Any]:
+    """The new run of each that a unit owns, or why there is none."""
+    from volt.runs.stopping import stop
+
+    found: dict[str, Any] = {}
+    for run, ended in stop(where, states, timeout, again=True).items():
+        found[run] = ended
+        if not isinstance(ended, VoltError):
+            try:
+                found[run] = find(look(where), ended.name)
+            except VoltError as error:
+                found[run] = error
+    return found
 
 
 def _check_again(state: RunState) -> None:

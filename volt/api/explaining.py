@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from volt.model.modes import Mode
+
 if TYPE_CHECKING:
     from volt.model.explanation import Explanation
     from volt.model.facts import Facts
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 
 def explained(plan: LaunchPlan, facts: Facts) -> Explanation:
     """The explanation of a plan that was made from these facts."""
-    from volt.host.profiles import shipped_profile
+    from volt.host.profiles import filter_profile
     from volt.plan.explain import explain, profile_of
 
-    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", profile_of(plan))
+    named, boots = profile_of(plan), plan.mode == Mode.HYBRID_NATIVE
+    text = facts.seccomp.text.encode() if facts.seccomp else filter_profile(named, boots=boots)
     return explain(plan, text, facts.architecture)

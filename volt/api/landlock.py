@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 def policy_of(workload: Workload, watch: Watch | None) -> ProfileText | None:
     """The policy that the workload names or has by default, None for a custom one that is not named."""
-    from volt.host.profiles import read_profile
-
     security = workload.security
     name = security.landlock_profile or LandlockProfile.DEFAULT
     if name == LandlockProfile.CUSTOM:
-        return read_profile(security.landlock_policy, watch) if security.landlock_policy else None
-    return read_profile(name, watch) if "/" in name else _shipped(name, watch)
+        return _named(security.landlock_policy, watch) if security.landlock_policy else None
+    return _named(name, watch) if "/" in name else _shipped(name, watch)
+
+
+def _named(path: str, watch: Watch | None) -> ProfileText:
+    from volt.api.keeping import stored
+    from volt.host.profiles import read_profile
+
+    return read_profile(path, watch, stored)
 
 
 def _shipped(name: str, watch: Watch | None) -> ProfileText:

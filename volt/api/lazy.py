@@ -43,6 +43,7 @@ LAZY: Mapping[str, str] = {
     **dict.fromkeys(("collect_networks", "remove_network"), "volt.api.clearing"),
     **dict.fromkeys(("Changed", "Joined", "Network", "RemovedNetwork"), "volt.model.networks"),
     "update": "volt.api.updating",
+    **dict.fromkeys(("systemd_template", "systemd_unit"), "volt.api.generating"),
     **dict.fromkeys(
         (
             "collect_store",
@@ -55,10 +56,10 @@ LAZY: Mapping[str, str] = {
             "remove_image",
             "store_usage",
             "tag_image",
-            "verify_store",
         ),
         "volt.api.imaging",
     ),
+    "verify_store": "volt.api.verifying",
     "image_signers": "volt.api.trusting",
     "Image": "volt.images.records",
     **dict.fromkeys(("log_in", "log_out", "pull_image"), "volt.api.pulling"),

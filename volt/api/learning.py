@@ -77,7 +77,7 @@ def learn(
     read = resolved(manifest, variables, base, None)
     if read.workload is None or any(finding.severity == "error" for finding in read.findings):
         raise ManifestError(read.findings)
-    _require_folder(read.workload)
+    _require_command(read.workload)
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
     tracer = _tracer(facts)
     for folder in whole:
@@ -94,8 +94,12 @@ def learn(
         raise ManifestError(locate(found, read)) from None
 
 
-def _require_folder(workload: Workload) -> None:
-    """What programs are, and need to be run, is looked for in a folder. Raises VoltError."""
+def _require_command(workload: Workload) -> None:
+    """A command is watched that is the payload; what programs are, and need to be run, is looked for in a folder.
+    Raises VoltError."""
+    if workload.boots:
+        message = "learning from an image that is booted is not possible: all that its init does would be learned too"
+        raise VoltError(message, hint='learn from the command with mode = "container"')
     if workload.image or (workload.storage.rootfs or "").startswith("cas://"):
         hint = "learn from a folder of the same: volt image export NAME | tar -C DIR -xp, and storage.rootfs = DIR"
         raise VoltError("learning from an image is not in this version", hint=hint)
@@ -116,12 +120,13 @@ def _tracer(facts: Facts) -> str:
 
 def _profile(workload: Workload) -> tuple[str, Profile]:
     """The seccomp profile in force, as text and read. Raises VoltError for one in Docker's form."""
+    from volt.api.keeping import stored
     from volt.host.profiles import read_profile, shipped_profile
     from volt.plan.seccomp_bound import read_profile as parse
     from volt.plan.seccomp_profile import Profile, ProfileError
 
     named = workload.security.seccomp_profile or "default"
-    text = read_profile(named).text if "/" in named else shipped_profile("seccomp", named).decode()
+    text = read_profile(named, None, stored).text if "/" in named else shipped_profile("seccomp", named).decode()
     try:
         profile = parse(text.encode())
     except ProfileError as error:

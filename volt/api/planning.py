@@ -44,10 +44,18 @@ def resolved(
 
 
 def _stored(url: str) -> str:
-    """The file of a manifest in the store. Raises OSError."""
+    """The file of a manifest or a profile in the store. Raises OSError."""
     from volt.api.keeping import stored
 
     return stored(url)
+
+
+def _file_of(profile: str) -> str:
+    """Where a profile lies; one that is not in the store is told when it is read."""
+    try:
+        return _stored(profile) if profile.startswith("cas://") else profile
+    except OSError:
+        return profile
 
 
 def planned(
@@ -61,8 +69,8 @@ def planned(
     is noted. Raises ManifestError with places in the manifest, HostUnfit.
     """
     from volt.host.facts import folders, probe, probe_machine
-    from volt.host.profiles import profile_path, shipped_profile
-    from volt.host.watch import watch_facts, watch_machine, watch_resolver, watch_workload
+    from volt.host.profiles import filter_paths, filter_profile
+    from volt.host.watch import watch_facts, watch_found, watch_machine, watch_workload
     from volt.manifest import locate
     from volt.model.values import replace
     from volt.plan.assemble import make_plan
@@ -75,25 +83,25 @@ def planned(
     read = named(resolved(manifest, variables, base, watch), call)
     call = replace(call, origin=origin(manifest, variables, base, call)) if call.detach else call
     facts = replace(probe_machine(folders()), policy=policy.policy if policy else None)
-    errors = tuple(finding for finding in read.findings if finding.severity == "error")
-    if read.workload is None or errors:
+    if read.workload is None or any(finding.severity == "error" for finding in read.findings):
         raise ManifestError(read.findings)
     filters = read.workload.security.seccomp_profile or "default"
     workload, image = pinned(read.workload, facts, watch, call.pull)
     if watch:
         watch_facts(watch, facts)
-        profile = filters if "/" in filters else profile_path("seccomp", filters)
-        watch_workload(watch, workload, facts, profile, fresh=call.fresh)
+        files = (_file_of(filters),) if "/" in filters else filter_paths(filters, boots=workload.boots)
+        watch_workload(watch, workload, facts, files, fresh=call.fresh)
     landlock, network = policy_of(workload, watch), defined(workload)
     require_mountable(replace(facts, image=image))
-    facts = replace(probe(workload, replace(facts, image=image), network=network, fresh=call.fresh), landlock=landlock)
-    text = facts.seccomp.text.encode() if facts.seccomp else shipped_profile("seccomp", filters)
-    watch_resolver(watch, facts)
+    found = probe(workload, replace(facts, image=image), network=network, fresh=call.fresh, place=_stored)
+    facts = replace(found, landlock=landlock)
+    text = facts.seccomp.text.encode() if facts.seccomp else filter_profile(filters, boots=workload.boots)
+    watch_found(watch, facts)
     try:
         made = make_plan(workload, facts, call, lambda caps: _filter(text, caps, facts, keeping))
     except ManifestError as error:
-        found = policy.locate(error.findings) if policy else error.findings
-        raise ManifestError(locate(located(found, landlock) if landlock else found, read)) from None
+        told = policy.locate(error.findings) if policy else error.findings
+        raise ManifestError(locate(located(told, landlock) if landlock else told, read)) from None
     return made, facts
 
 

@@ -55,8 +55,8 @@ def _bad_key(read: ReadPolicy | None) -> StoreError | None:
         return None
     from volt.images.signatures import fingerprint
 
-    for _, keys in signers:
-        for key in keys:
+    for one in signers:
+        for key in one.keys:
             try:
                 fingerprint(key)
             except StoreError as error:

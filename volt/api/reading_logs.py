@@ -37,7 +37,10 @@ def logs(
     found = looked(where, name)
     files = LogFiles(f"{where.log}/{found.record.id}")
     if not files.files:
-        hint = "what `volt run --detach` starts has one; any other run writes to its caller"
+        unit = found.record.unit
+        hint = (
+            f"journalctl -u {unit}" if unit else "what `volt run --detach` starts has one; others write to their caller"
+        )
         raise StateError(f"{found.record.name} has no log", hint=hint)
     wanted = Wanted(tuple(streams), stamp(begin) if begin else "", stamp(end) if end else LATEST, last)
     ending = Ending(where, found.record, end.timestamp() if end else None) if follow else None

@@ -40,28 +40,33 @@ ENVIRONMENT = {
 def cgroup_part(facts: Facts, path: Text) -> Part:
     """A cgroup of the run's own, at `path` below the mount. nspawn moves itself about below the cgroup it finds
     itself in, and each move waits 10 ms and leaves folders behind: so it finds a tmpfs that swallows the moves."""
-    made = MakeCgroup(path=(facts.cgroup_root, *path), to="cgroup", note="one for this run")
-    host: tuple[Step, ...] = (made,)
-    guard: tuple[Step, ...] = ()
-    if facts.cgroup_root != CGROUP:
-        host += (
-            Open(path=text(facts.cgroup_root), to="cgroup-root"),
-            CloneMount(source="cgroup-root", to="cgroup-view"),
-        )
-        guard += (Attach(mount="cgroup-view", path=text(CGROUP), note="cgroup v2 where nspawn looks"),)
     cover: Text = (CGROUP, *path)
-    guard += (
+    guard: tuple[Step, ...] = (
         MakeFilesystem(type=text("tmpfs"), options=(text("mode=0755"), text("size=64k")), to="cgroup-cover"),
         Attach(mount="cgroup-cover", path=cover, note="nspawn's moves go nowhere"),
         MakeFile(path=(*cover, "/cgroup.controllers")),
     )
     for name in ("payload", "supervisor"):
         guard += (MakeFolder(path=(*cover, f"/{name}")), MakeFile(path=(*cover, f"/{name}/cgroup.procs")))
-    return Part(host=host, guard=guard)
+    return own_cgroup(facts, path) + Part(guard=guard)
 
 
-def options(workload: Workload, facts: Facts, bounding: tuple[str, ...]) -> tuple[Text, ...]:
-    """systemd-nspawn's switches, each for a reason that its manual gives or that was measured."""
+def own_cgroup(facts: Facts, path: Text) -> Part:
+    """A cgroup of the run's own, at `path` below the mount, which nspawn finds where it looks."""
+    made = Part(host=(MakeCgroup(path=(facts.cgroup_root, *path), to="cgroup", note="one for this run"),))
+    if facts.cgroup_root == CGROUP:
+        return made
+    host = (
+        Open(path=text(facts.cgroup_root), to="cgroup-root"),
+        CloneMount(source="cgroup-root", to="cgroup-view"),
+    )
+    attach = Attach(mount="cgroup-view", path=text(CGROUP), note="cgroup v2 where nspawn looks")
+    return made + Part(host=host, guard=(attach,))
+
+
+def options(workload: Workload, facts: Facts, bounding: tuple[str, ...], kill: str = "TERM") -> tuple[Text, ...]:
+    """systemd-nspawn's switches, each for a reason that its manual gives or that was measured. `kill` is what it sends
+    where it is told to end."""
     private = (text("--private-network"),) if workload.network.joined != NetworkMode.HOST else ()
     return (
         text("--quiet"),
@@ -74,7 +79,7 @@ def options(workload: Workload, facts: Facts, bounding: tuple[str, ...]) -> tupl
         text("--resolv-conf=off"),
         text("--timezone=off"),
         text("--link-journal=no"),
-        text("--kill-signal=SIGTERM"),
+        text(f"--kill-signal=SIG{kill}"),
         text("--private-users=", UIDS, ":65536"),
         text("--private-users-ownership=off"),
         *private,
@@ -106,9 +111,11 @@ def environment(workload: Workload, descriptors: int) -> tuple[Text, ...]:
     return tuple(text(f"{name}={value}") for name, value in variables.items())
 
 
-def start_part(workload: Workload, facts: Facts, inherited: tuple[str, ...], bounding: tuple[str, ...]) -> Part:
+def start_part(
+    workload: Workload, facts: Facts, inherited: tuple[str, ...], bounding: tuple[str, ...], kill: str = "TERM"
+) -> Part:
     """nspawn's exec. Its standard descriptors are its own: the payload's travel with the others."""
-    argv = (text(facts.nspawn), *options(workload, facts, bounding), text("--"), *(text(word) for word in INIT))
+    argv = (text(facts.nspawn), *options(workload, facts, bounding, kill), text("--"), *(text(word) for word in INIT))
     host: tuple[Step, ...] = (OpenNull(to="null"), MemoryFile(to="messages"))
     guard: tuple[Step, ...] = (
         DieWithParent(note="act-as has cleared it"),

@@ -16,6 +16,7 @@ PLAIN: Mapping[str, str] = {
     "run": "volt.cli.launching",
     "ps": "volt.cli.listing",
     "exec": "volt.cli.executing",
+    "image": "volt.cli.arriving",
     "__complete": "volt.cli.complete",
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from volt import __version__
-from volt.cli import image, net, store
+from volt.cli import generate, image, net, store
 from volt.cli.artifact import pull, push
 from volt.cli.attach import attach
 from volt.cli.audit import audit
@@ -70,6 +70,7 @@ app = typer.Typer(
 
 
 SUMMARY = {
+    "generate": "Write files for other programs, which launch workloads.",
     "image": "Bring in, name, list and bring out images: file trees that workloads have as their root.",
     "net": "Define, list, look at and take away networks, which workloads join.",
     "store": "Look after the store, which holds the images: what it takes, whether it is sound, what can go.",
@@ -98,7 +99,12 @@ OF_IMAGES = (*COMING, image.ls, image.inspect, image.tag, image.export, image.hi
 OF_NETWORKS = (net.create, net.ls, net.show, net.rm, net.gc)
 OF_THE_STORE = (store.df, store.verify, store.gc, store.add, store.ls, store.rm)
 
-NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {"image": OF_IMAGES, "net": OF_NETWORKS, "store": OF_THE_STORE}
+NOUNS: Mapping[str, tuple[Callable[..., int], ...]] = {
+    "generate": (generate.systemd,),
+    "image": OF_IMAGES,
+    "net": OF_NETWORKS,
+    "store": OF_THE_STORE,
+}
 
 for noun, of_noun in NOUNS.items():
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=SUMMARY[noun])

@@ -11,7 +11,7 @@ from volt.errors import VoltError
 
 Candidates = list[tuple[str, str]]
 
-STATES = ("running", "paused", "exited", "failed", "lost")
+STATES = ("running", "paused", "restarting", "exited", "failed", "lost")
 MODES = ("container", "hybrid-native", "hybrid-kvm", "hybrid-emulated")
 # Keys of --filter, each with the values that it is known to have.
 FILTERS: dict[str, tuple[str, ...]] = {"label": (), "mode": MODES, "name": (), "state": STATES}

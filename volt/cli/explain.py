@@ -11,7 +11,7 @@ from typing import TextIO
 from volt import api
 from volt.cli.failure import FAILED, failing
 from volt.cli.findings import printable
-from volt.cli.options import Command, Env, File, Fresh, Json, Unenforced, Variables
+from volt.cli.options import Command, DetachRun, Env, File, Fresh, Json, Unenforced, Variables
 from volt.cli.words import call_of, pairs, request_of
 
 WIDTH = 110
@@ -26,6 +26,7 @@ def explain(
     env: Env = None,
     fresh: Fresh = False,
     allow_unenforced: Unenforced = None,
+    detach: DetachRun = False,
     json_: Json = False,
 ) -> int:
     """Say in plain words what the workload may read, write, execute, bind and connect to, which system calls and
@@ -33,7 +34,7 @@ def explain(
 
     Every sentence follows from the plan that `volt plan` prints. Needs no root and changes nothing.
     """
-    request = request_of(file, command, set_, env, allow_unenforced, fresh=fresh)
+    request = request_of(file, command, set_, env, allow_unenforced, fresh=fresh, detach=detach)
     said = api.explain(file, variables=pairs(set_, "--set"), call=call_of(request))
     if json_:
         print(json.dumps(said.document(), indent=2))

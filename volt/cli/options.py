@@ -65,6 +65,14 @@ Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY=
 TimeLimit = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="End it after this time, as 90s or 1h30m.")
 ]
+Unit = Annotated[
+    str,
+    typer.Option("--unit", metavar="UNIT", help="The unit of systemd that this is the main process of."),
+]
+UnitKeeps = Annotated[
+    list[str] | None,
+    typer.Option("--unit-keeps", metavar="KEY=VALUE", help="A key of the manifest that the unit is written to keep."),
+]
 Unenforced = Annotated[
     list[str] | None,
     typer.Option(

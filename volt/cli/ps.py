@@ -27,8 +27,9 @@ def ps(
 ) -> int:
     """List the workloads that run, oldest first.
 
-    A state is running or paused; then exited by the payload, failed by volt, or lost with its supervisor. Of several
-    filters with the same key one is enough, of labels and of different keys each has to hold.
+    A state is running, paused, or restarting between two starts; then exited by the payload, failed by volt, or lost
+    with its supervisor. Of several filters with the same key one is enough, of labels and of different keys each has to
+    hold.
     """
     request = Listing(ended=all_, filters=tuple(filter_ or ()), quiet=quiet, watch=watch, json_=json_)
     return list_runs(request, json_=json_)

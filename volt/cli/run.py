@@ -18,6 +18,8 @@ from volt.cli.options import (
     Terminal,
     TimeLimit,
     Unenforced,
+    Unit,
+    UnitKeeps,
     Variables,
 )
 from volt.cli.words import request_of
@@ -39,6 +41,8 @@ def run(
     label: Labels = None,
     timeout: TimeLimit = None,
     pull: Pull = "missing",
+    unit: Unit = "",
+    unit_keeps: UnitKeeps = None,
 ) -> int:
     """Launch the workload of FILE and wait for it, or with --detach until it has started; where service.ready
     tells, until it is ready.
@@ -62,5 +66,7 @@ def run(
         labels=tuple(label or ()),
         timeout=timeout,
         pull=pull,
+        unit=unit,
+        keeps=tuple(unit_keeps or ()),
     )
     return launch(request)

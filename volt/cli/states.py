@@ -63,11 +63,18 @@ def _range(first: int, many: int) -> str:
 
 def condition(state: RunState, now: float) -> str:
     """Its state in words: since when, or how it ended and when."""
+    if state.state == "restarting":
+        status = "" if state.last is None else f" after {state.last.status}"
+        return f"restarting in {age(max(0, (state.next_start or 0) - now))}{status}{_restarts(state)}"
     if state.lives:
-        return f"{state.state} {age(now - state.started)}{_readiness(state)}"
+        return f"{state.state} {age(now - state.started)}{_restarts(state)}{_readiness(state)}"
     when = "" if state.ended is None else f" {age(now - state.ended)} ago"
     status = "" if state.status is None else f" ({state.status})"
     return f"{state.state}{status}{when}"
+
+
+def _restarts(state: RunState) -> str:
+    return f" ({state.restarts} restart{'s' if state.restarts > 1 else ''})" if state.restarts else ""
 
 
 def _readiness(state: RunState) -> str:

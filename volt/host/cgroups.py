@@ -12,6 +12,8 @@ from volt.model.facts import Cgroup, Control
 # sd_booted(3), and where the system bus listens, D-Bus Specification, "Well-known Message Bus Instances".
 SYSTEMD = "/run/systemd/system"
 BUS = "/run/dbus/system_bus_socket"
+# What has the bus start systemd-machined when it is asked: where there is none, nobody registers there.
+MACHINED = "/usr/share/dbus-1/system-services/org.freedesktop.machine1.service"
 # systemd.resource-control(5): set on a cgroup whose unit has Delegate=.
 DELEGATED = ("user.delegate", "trusted.delegate")
 CORES = "/sys/devices/system/cpu/online"
@@ -26,16 +28,18 @@ def probe_cgroups(found: Sequence[Mount]) -> tuple[str, Control]:
         return "", Control()
     place = cgroup(root, own)
     booted = os.path.isdir(SYSTEMD)  # noqa: PTH112 (paths are text here)
+    bus = BUS if booted and os.path.exists(BUS) else ""  # noqa: PTH110
     return root, Control(
         own=place,
         top=place if own == "/" else cgroup(root, "/"),
         delegated=_delegated(root, place),
         manager=manager(found) if booted else None,
-        bus=BUS if booted and os.path.exists(BUS) else "",  # noqa: PTH110
+        bus=bus,
         legacy=legacy(found),
         io_weight=io_weight(root, own),
         cores=cores(read_text(CORES)),
         swap=os.path.exists("/proc/swaps"),  # noqa: PTH110
+        machined=bool(bus) and os.path.exists(MACHINED),  # noqa: PTH110
     )
 
 

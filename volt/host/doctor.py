@@ -7,14 +7,15 @@ from pathlib import Path
 
 from volt.host.files import read_text
 from volt.host.idmap import UPPER, why_not
-from volt.host.kernel import in_first_namespace
+from volt.host.kernel import filesystem, in_first_namespace
 from volt.host.limits import limit_checks
+from volt.host.loop import has_loops
 from volt.host.mounts import mounts
 from volt.host.paths import path_fact
 from volt.host.resolver import PACKAGE, probe_resolver
 from volt.host.tools import find_program
 from volt.model.doctor import Check
-from volt.model.facts import IMAGE_KERNEL, Facts, Resolver
+from volt.model.facts import DATA_KERNEL, IMAGE_KERNEL, Facts, Resolver
 from volt.model.landlock import KERNELS, PORTS_ABI
 from volt.model.steps import CAPABILITIES
 
@@ -108,30 +109,22 @@ def _user_namespaces(path: str) -> Check:
 
 
 def _overlay(filesystems: str, modules: str) -> Check:
-    found = _filesystem("overlay", filesystems, modules)
+    found = filesystem("overlay", filesystems, modules)
     if found:
         return Check("overlayfs", "ok", EVERY_LAUNCH, found)
     return Check("overlayfs", "missing", EVERY_LAUNCH, "not there", "modprobe overlay")
 
 
-def _filesystem(name: str, filesystems: str, modules: str) -> str:
-    """Where the kernel has a file system, "" where it has it not."""
-    if name in read_text(filesystems).split():
-        return "in the kernel"
-    lists = (read_text(f"{modules}/{one}", 1 << 24) for one in ("modules.dep", "modules.builtin"))
-    # A mount by fsopen(2) loads the module too, but not where loading has been locked.
-    return "as a module, loaded when needed" if any(f"/{name}.ko" in text for text in lists) else ""
-
-
 def _images(machine: Facts, filesystems: str, modules: str) -> Check:
     needed = "workload.image, and storage.rootfs by digest"
-    if machine.kernel < IMAGE_KERNEL:
-        mend = "boot Linux {}.{} or newer".format(*IMAGE_KERNEL)
-        return Check("images", "degraded", needed, machine.kernel_release, mend)
-    found = _filesystem("erofs", filesystems, modules)
+    if machine.kernel < DATA_KERNEL or (machine.kernel < IMAGE_KERNEL and not has_loops()):
+        found = "unpacked, each once: Linux {}.{} mounts them as they are".format(*IMAGE_KERNEL)
+        return Check("images", "ok", needed, found)
+    found = filesystem("erofs", filesystems, modules)
     if not found:
         return Check("images", "degraded", needed, "without EROFS", "modprobe erofs")
-    return Check("images", "ok", needed, f"EROFS {found}")
+    through = "" if machine.kernel >= IMAGE_KERNEL else ", through loop devices"
+    return Check("images", "ok", needed, f"EROFS {found}{through}")
 
 
 def _cgroup(machine: Facts) -> Check:

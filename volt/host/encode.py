@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from volt.errors import StateError
-from volt.model.facts import Bridge, Cgroup, Control, Facts, ImageFact, PathFact, ProfileText, Resolver
+from volt.model.facts import Boot, Bridge, Cgroup, Control, Facts, ImageFact, Modules, PathFact, ProfileText, Resolver
 from volt.model.folders import Folders
 from volt.model.policy import Policy
 from volt.model.sizes import Size
@@ -47,9 +47,24 @@ def _facts(values: dict[str, Any]) -> Facts:
         "seccomp": values.get("seccomp") and ProfileText(**values["seccomp"]),
         "bridge": values.get("bridge") and _bridge(values["bridge"]),
         "landlock": values.get("landlock") and ProfileText(**values["landlock"]),
-        "image": values.get("image") and ImageFact(**values["image"]),
+        "image": values.get("image") and _image(values["image"]),
+        "boot": _boot(values.get("boot", {})),
     }
     return Facts(**{**values, **typed})
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _boot(values: dict[str, Any]) -> Boot:
+    modules = values.get("modules")
+    return Boot(**{**_plain(values), "modules": modules and Modules(**_plain(modules))})
+
+
+def _image(values: dict[str, Any]) -> ImageFact:
+    folder = values.get("folder")
+    return ImageFact(**{**values, "folder": folder and PathFact(**folder)})
 
 
 def _bridge(values: dict[str, Any]) -> Bridge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,14 @@ from volt.host import etc, ids, kernel, tools
 from volt.host.cgroups import probe_cgroups
 from volt.host.files import read_text
 from volt.host.folders import folders
-from volt.host.inside import read_inside
+from volt.host.inside import Program, program_inside, read_inside
 from volt.host.mounts import Mount, mounts
 from volt.host.paths import path_fact
 from volt.host.syscalls import landlock_abi, mount_image
-from volt.model.facts import Facts, ImageFact, PathFact, ProfileText
+from volt.model.facts import Boot, Facts, ImageFact, PathFact, ProfileText
 from volt.model.folders import Folders
 from volt.model.landlock import PORTS_ABI
-from volt.model.modes import NetworkMode
+from volt.model.modes import INITS, NetworkMode
 from volt.model.values import replace
 from volt.model.workload import Resources
 
@@ -67,12 +67,19 @@ def probe_machine(where: Folders) -> Facts:
     )
 
 
-def probe(workload: Workload, machine: Facts, *, network: Definition | None = None, fresh: bool = False) -> Facts:
+def probe(
+    workload: Workload,
+    machine: Facts,
+    *,
+    network: Definition | None = None,
+    fresh: bool = False,
+    place: Callable[[str], str] | None = None,
+) -> Facts:
     """The machine's facts, with those of every path, account file and layer that the workload names.
 
     `network` is the one of this machine's own that it joins. `fresh` says that the kept layer will be discarded: then
-    it counts for nothing. What limits need is read again where there are any: for the whole machine nothing watched it
-    yet.
+    it counts for nothing. `place` gives the file of what `cas://sha256:…` names, or raises OSError. What limits need is
+    read again where there are any: for the whole machine nothing watched it yet.
     """
     found = mounts()
     root = workload.storage.rootfs
@@ -82,15 +89,24 @@ def probe(workload: Workload, machine: Facts, *, network: Definition | None = No
     machine = _with_bridge(machine, workload, network) if workload.network.bridged else machine
     with _root_of(machine.image, folder) as (folder, objects):
         passwd, group = (read_inside(f"etc/{name}", folder, upper, objects) for name in ("passwd", "group"))
+        boot = _boot(workload, program_inside(INITS, folder, upper, objects)) if workload.boots else Boot()
     return replace(
         machine,
         control=probe_cgroups(found)[1] if workload.resources != Resources() else machine.control,
         paths=_paths(workload, machine, found),
+        boot=boot,
         passwd=passwd,
         group=group,
         layer=(layer and read_text(f"{layer}/root", _RECORD)) or None,
-        seccomp=_profile(workload.security.seccomp_profile),
+        seccomp=_profile(workload.security.seccomp_profile, place),
     )
+
+
+def _boot(workload: Workload, init: Program) -> Boot:
+    named = kernel.described(workload.kernel.path) if workload.kernel.path else ""
+    asked = workload.kernel.modules
+    modules = kernel.modules_of(asked, tools.find_program(kernel.MODPROBE)) if asked else None
+    return Boot(init.path, init.file, kernel.running(), named, init.there, init.missing, modules)
 
 
 @contextmanager
@@ -98,6 +114,9 @@ def _root_of(image: ImageFact | None, folder: str | None) -> Iterator[tuple[str 
     """The root's folder, and of an image the folder of its objects. Raises HostUnfit."""
     if image is None or not image.there:
         yield folder, None
+        return
+    if image.folder:
+        yield image.file, None
         return
     try:
         descriptor = mount_image(image.file)
@@ -122,13 +141,13 @@ def _with_bridge(machine: Facts, workload: Workload, network: Definition | None)
     return replace(machine, bridge=bridge, upstream="" if bridge.internal else upstream(machine.resolv_conf))
 
 
-def _profile(named: str | None) -> ProfileText | None:
-    """What a profile's file says, where one is named by its path."""
+def _profile(named: str | None, place: Callable[[str], str] | None) -> ProfileText | None:
+    """What a profile's file says, where one is named by its path, or lies in the store."""
     if named is None or "/" not in named:
         return None
     from volt.host.profiles import read_profile
 
-    return read_profile(named)
+    return read_profile(named, None, place)
 
 
 def _paths(workload: Workload, machine: Facts, found: tuple[Mount, ...]) -> dict[str, PathFact]:

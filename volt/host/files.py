@@ -13,21 +13,26 @@ def lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
+def read_head(path: str, most: int) -> bytes:
+    """The first `most` bytes of a regular file, links followed; none when there is none, or it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return b""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(most)
+        except OSError:
+            return b""
+
+
 def read_text(path: str, most: int = MOST) -> str:
     """What a regular file holds, links followed; "" when there is none, or it holds more than `most` bytes.
 
     Bytes that are no UTF-8, and NUL, which no plan can carry, become U+FFFD.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        return ""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            data = file.read(most + 1)
-        except OSError:
-            return ""
+    data = read_head(path, most + 1)
     return "" if len(data) > most else data.decode(errors="replace").replace("\0", "\ufffd")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from volt.host.files import MOST
-from volt.model.values import Value
+from volt.model.values import Value, replace
 
 MOST_LINKS = 40  # as the kernel, path_resolution(7)
 MOST_NAMES = 400
@@ -41,14 +41,26 @@ class _Tree:
 
     def __init__(self, root: str | None, upper: str | None, opened: ExitStack, objects: str | None = None) -> None:
         self._opened = opened
+        self.noting = False
         self._objects = objects
+        # Each path of the host's that was looked at below the tops, and whether something was there: what an image has
+        # never changes, and has no path there.
+        self.looked: dict[str, bool] = {}
         self.top = _Entry(self._open(upper), self._open(root))
+        self._tops = [path for path in (upper, None if objects else root) if path]
 
     def _open(self, name: str | None, folder: int | None = None) -> int | None:
         if name is None:
             return None
-        # The two tops are the host's own paths; whatever lies below them is not followed.
-        flags = _FLAGS if folder is not None else os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        if folder is None:
+            # The two tops are the host's own paths; whatever lies below them is not followed.
+            return self._opened_at(name, None, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = self._opened_at(name, folder, _FLAGS)
+        if self.noting and (path := _path(folder)).startswith(tuple(self._tops)):
+            self.looked[f"{path}/{name}"] = descriptor is not None
+        return descriptor
+
+    def _opened_at(self, name: str, folder: int | None, flags: int) -> int | None:
         try:
             descriptor = os.open(name, flags, dir_fd=folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -77,7 +89,7 @@ class _Tree:
         status = os.fstat(above)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
             return None
-        if stat.S_ISREG(status.st_mode) and self._objects and _has_attribute(above, "metacopy"):
+        if stat.S_ISREG(status.st_mode) and _has_attribute(above, "metacopy"):
             return _Entry(above, self._file_under(folder, name, _attribute(above, "redirect")))
         if not stat.S_ISDIR(status.st_mode) or _attribute(above, "opaque") == "y":
             return _Entry(above, None)
@@ -110,7 +122,12 @@ class _Tree:
 
     def resolve(self, path: str) -> _Entry | None:
         """Follow a path from the top of the merged tree."""
-        names, way, links, steps = path.split("/")[::-1], [self.top], 0, 0
+        way = self.follow(path)
+        return way[-1][1] if way else None
+
+    def follow(self, path: str) -> list[tuple[str, _Entry]] | None:
+        """The way that a path takes, without the links on it: each folder's name with the folder, the top's is ""."""
+        names, way, links, steps = path.split("/")[::-1], [("", self.top)], 0, 0
         while names:
             name, steps = names.pop(), steps + 1
             if steps > MOST_NAMES:
@@ -120,11 +137,11 @@ class _Tree:
                 continue
             if name in ("", "."):
                 continue
-            found = self.look(way[-1], name)
+            found = self.look(way[-1][1], name)
             if found is None:
                 return None
             if not stat.S_ISLNK(found.mode):
-                way.append(found)
+                way.append((name, found))
                 continue
             links += 1
             target = os.readlink("", dir_fd=found.descriptor)
@@ -132,7 +149,12 @@ class _Tree:
                 return None
             way = way[:1] if target.startswith("/") else way
             names += target.split("/")[::-1]
-        return way[-1]
+        return way
+
+
+def _path(descriptor: int) -> str:
+    """Where on the host something lies that is open."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 (paths are text here)
 
 
 def _attribute(descriptor: int, name: str) -> str:
@@ -179,3 +201,31 @@ def head_inside(path: str, root: str | None, upper: str | None, most: int, objec
                 return file.read(most)
         except OSError:
             return b""
+
+
+class Program(Value):
+    """An executable file inside: the `path` that it was looked for at and the `file` that this leads to, both below the
+    root, "" for none. `there` and `missing` are the paths of the host's that this follows from."""
+
+    path: str = ""
+    file: str = ""
+    there: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def program_inside(paths: tuple[str, ...], root: str | None, upper: str | None, objects: str | None = None) -> Program:
+    """The first of `paths` that is an executable file inside. The arguments are read_inside's."""
+    found = Program()
+    with ExitStack() as opened, suppress(OSError):
+        tree = _Tree(root, upper, opened, objects)
+        tree.noting = True
+        for path in paths if tree.top != _Entry(None, None) else ():
+            way = tree.follow(path)
+            if way and stat.S_ISREG(way[-1][1].mode) and way[-1][1].mode & 0o111:
+                found = Program(path, "/".join(name for name, _ in way[1:]))
+                break
+        there, missing = (
+            tuple(at for at, is_there in tree.looked.items() if is_there is wanted) for wanted in (True, False)
+        )
+        return replace(found, there=there, missing=missing)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from volt.host.watch import Watch
 
 _PACKAGE = Path(__file__).parents[1]
+_STORE = "cas://"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def shipped_profile(kind: str, name: str) -> bytes:
-    """The text of the profile `name` of a kind: `seccomp`.
+    """The text of the profile `name` of a kind: `seccomp`, `landlock`, `boot`.
 
     Raises LookupError when volt ships no such profile, StateError when it ships none of that kind at all:
     then the installation is incomplete.
@@ -29,6 +30,23 @@ def shipped_profile(kind: str, name: str) -> bytes:
     if name not in names:
         raise LookupError(f"there is no {kind} profile '{name}'; there are: {', '.join(names)}")
     return _folder(kind).joinpath(f"{name}.toml").read_bytes()
+
+
+def filter_profile(name: str, *, boots: bool) -> bytes:
+    """The text that a workload's filter is made from: a seccomp profile, with what of it an image that is booted does
+    not have. Raises as shipped_profile does."""
+    own = shipped_profile("seccomp", name)
+    return own + b"\n" + shipped_profile("boot", name) if _withheld(name, boots=boots) else own
+
+
+def filter_paths(name: str, *, boots: bool) -> tuple[str, ...]:
+    """The files of that text. Raises as shipped_profile does."""
+    own = profile_path("seccomp", name)
+    return (own, profile_path("boot", name)) if _withheld(name, boots=boots) else (own,)
+
+
+def _withheld(name: str, *, boots: bool) -> bool:
+    return boots and name in shipped_profiles("boot")
 
 
 def profile_path(kind: str, name: str) -> str:
@@ -43,13 +61,14 @@ def shipped_profiles(kind: str) -> tuple[str, ...]:
     return tuple(name for name in names if _NAME.fullmatch(name))
 
 
-def read_profile(path: str, watch: Watch | None = None) -> ProfileText:
-    """What a profile's file says, read as a manifest is: a regular file of at most 1 MiB, never waited for."""
+def read_profile(path: str, watch: Watch | None = None, place: Callable[[str], str] | None = None) -> ProfileText:
+    """What a profile's file says, read as a manifest is: a regular file of at most 1 MiB, never waited for. Of
+    `cas://sha256:…` the store has it, and `place` says where, or raises OSError."""
     from volt.host.sources import FileSources
 
-    sources = FileSources(watch)
+    sources = FileSources(watch, place)
     try:
-        data = sources.read(path)
+        data = sources.stored(path) if path.startswith(_STORE) else sources.read(path)
         found = ProfileText(path, quotable=sources.quotable(path), real=sources.real(path))
         if len(data) > MOST:
             return replace(found, problem="is longer than 1 MiB")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from volt.host.etc import RESOLV_CONF
 from volt.host.files import lines, read_text
-from volt.host.tools import PROGRAMS, find_program
+from volt.host.tools import find_program, places
 from volt.model.facts import Resolver
 
 PROGRAM = "dnsmasq"
@@ -25,7 +25,7 @@ _MOST = 1 << 20
 
 def candidates() -> tuple[str, ...]:
     """Where the program is looked for."""
-    return tuple(f"{folder}/{PROGRAM}" for folder in PROGRAMS)
+    return places(PROGRAM)
 
 
 def probe_resolver(*, proc: str = "/proc/self/net", accounts: str = ACCOUNTS, resolvers: str = RESOLV_CONF) -> Resolver:

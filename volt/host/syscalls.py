@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 # The same numbers on x86-64 and arm64: asm-generic/unistd.h.
@@ -14,7 +15,7 @@ _AT_FDCWD = -100
 _RESOLVE_NO_MAGICLINKS = 0x02
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 _CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
-_SET_STRING, _CREATE = 1, 6  # FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6  # FSCONFIG_SET_FLAG, …
 _READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8  # MOUNT_ATTR_RDONLY, _NOSUID, _NODEV, _NOEXEC
 
 
@@ -52,10 +53,23 @@ def open_path(path: str) -> int:
 
 def mount_image(file: str) -> int:
     """A descriptor of the root of an EROFS image that no other process can see mounted: fsopen(2), fsmount(2). What
-    regular files hold is not in it. Raises OSError."""
+    regular files hold is not in it. Through a loop device where the kernel wants one. Raises OSError."""
+    try:
+        return _mounted(file)
+    except OSError as error:
+        if error.errno != errno.ENOTBLK:
+            raise
+    from volt.host.loop import loop_device
+
+    with loop_device(file) as device:
+        return _mounted(device)
+
+
+def _mounted(file: str) -> int:
     filesystem = _checked(_syscall(ctypes.c_long(_FSOPEN), ctypes.c_char_p(b"erofs"), ctypes.c_uint(_CLOEXEC)), file)
     try:
-        for command, key, value in ((_SET_STRING, b"source", os.fsencode(file)), (_CREATE, None, None)):
+        settings = ((_SET_STRING, b"source", os.fsencode(file)), (_SET_FLAG, b"ro", None), (_CREATE, None, None))
+        for command, key, value in settings:
             words = (ctypes.c_uint(command), ctypes.c_char_p(key), ctypes.c_char_p(value), ctypes.c_int(0))
             _checked(_syscall(ctypes.c_long(_FSCONFIG), ctypes.c_int(filesystem), *words), file)
         flags = (ctypes.c_uint(_CLOEXEC), ctypes.c_uint(_READ_ONLY))

@@ -18,6 +18,11 @@ def libraries(architecture: str) -> tuple[str, ...]:
     return f"/usr/lib/{architecture}-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"
 
 
+def places(name: str) -> tuple[str, ...]:
+    """Where a program is looked for."""
+    return tuple(f"{folder}/{name}" for folder in PROGRAMS)
+
+
 def find_program(name: str, folders: Sequence[str] = PROGRAMS) -> str:
     """The absolute path of a program that belongs to root and that nobody else can write; "" for none."""
     for folder in folders:

@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from volt.host.cgroups import BUS, CORES, SYSTEMD, schedulers
+from volt.host.cgroups import BUS, CORES, MACHINED, SYSTEMD, schedulers
 from volt.host.etc import RESOLV_CONF
 from volt.host.files import lines, read_text
-from volt.host.kernel import modules
+from volt.host.kernel import MODPROBE, modules
 from volt.host.syscalls import landlock_abi
+from volt.host.tools import places
 from volt.model.entry import Dependency, Depends, numbers_of, numbers_of_file
 from volt.model.facts import Facts
 from volt.model.landlock import PORTS_ABI
@@ -68,6 +69,18 @@ class Watch:
     def link(self, path: str) -> None:
         """What lies at a path, itself; a symbolic link there leads further than an entry can watch."""
         self._status(Depends.LINK, path)
+
+    def step(self, path: str, *, there: bool) -> None:
+        """A step of a way that has been followed by itself: a symbolic link there is what it is, and not what it leads
+        to."""
+        try:
+            status = os.lstat(path)
+        except OSError:
+            self.certain &= not there
+            self._note(Depends.ABSENT, path, ())
+            return
+        self.certain &= there and time.time_ns() - status.st_ctime_ns > FRESH
+        self._note(Depends.LINK, path, numbers_of_file(status))
 
     def opened(self, path: str, descriptor: int) -> None:
         """A file that has just been opened to be read."""
@@ -135,7 +148,7 @@ def watch_machine(watch: Watch) -> None:
         watch.file(path)
     if landlock_abi() < PORTS_ABI:  # what nftables holds instead has to be there to be loaded
         watch.file(modules(os.uname().release))
-    for path in (SYSTEMD, BUS):
+    for path in (SYSTEMD, BUS, MACHINED):
         watch.place(path)
     if NOTIFY not in os.environ:  # where it is, the plan says that it be looked for again at each launch
         watch.variable(NOTIFY, None)
@@ -149,10 +162,11 @@ def watch_facts(watch: Watch, facts: Facts) -> None:
     watch._note(Depends.CAPABILITIES, "", (facts.capabilities,))  # noqa: SLF001 (one module's own)
 
 
-def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: str, *, fresh: bool) -> None:
-    """What one workload names, and the file of its seccomp profile; before its paths are looked at."""
+def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: tuple[str, ...], *, fresh: bool) -> None:
+    """What one workload names, and the files of its seccomp profile; before its paths are looked at."""
     where = machine.folders
-    watch.file(profile)
+    for one in profile:
+        watch.file(one)
     root = workload.storage.rootfs or ""
     single = [root] if root.startswith("/") else ["/usr", "/usr/local"] if root == "host" else []
     for path in (*single, *(volume.host for volume in workload.storage.volumes), workload.env_file):
@@ -169,6 +183,12 @@ def watch_workload(watch: Watch, workload: Workload, machine: Facts, profile: st
     for tree in trees:
         for name in ACCOUNTS:
             watch.link(f"{tree}/{name}")
+    if workload.boots and workload.kernel.path:
+        watch.file(workload.kernel.path)
+    if workload.boots and workload.kernel.modules:
+        listed = modules(machine.kernel_release)
+        for path in (listed, f"{listed.removesuffix('.dep')}.builtin", *places(MODPROBE)):
+            watch.file(path)
     if workload.network.bridged:
         _watch_bridge(watch, workload)
     _watch_limits(watch, workload)
@@ -192,10 +212,20 @@ def _watch_bridge(watch: Watch, workload: Workload) -> None:
         watch.file(path_of(workload.network.name))
 
 
-def watch_resolver(watch: Watch | None, facts: Facts) -> None:
-    """What is in the way of the resolver that is installed leaves no trace when it goes."""
+def watch_found(watch: Watch | None, facts: Facts) -> None:
+    """What is known to be depended on once it has been looked at. A step of the way to an image's init that has changed
+    in between has just done so, or is gone, and so has the file of a module; one that only is loaded may be so no more,
+    and what is in the way of the resolver leaves no trace when it goes."""
+    if not watch:
+        return
+    if facts.boot.modules:
+        for path in facts.boot.modules.files.values():
+            watch.step(path, there=True)
+        watch.certain &= not facts.boot.modules.loaded
+    for path in (*facts.boot.there, *facts.boot.missing):
+        watch.step(path, there=path in facts.boot.there)
     resolver = facts.bridge.resolver if facts.bridge else None
-    if watch and resolver and resolver.program and resolver.problem:
+    if resolver and resolver.program and resolver.problem:
         watch.certain = False
 
 

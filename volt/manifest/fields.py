@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from volt.manifest import forms
+from volt.manifest.chain import CAS, IN_STORE
 from volt.manifest.keys import below
 from volt.manifest.nodes import Node
 from volt.manifest.reader import (
@@ -38,6 +39,7 @@ COUNT = number(1, 2**31 - 1)
 PIDS = number(1, MOST_TASKS)
 PORTS = many(parsed("bad-port", forms.ports, "write 80, 8080:80, 127.0.0.1:8080:80 or [::1]:53:53/udp"))
 READY_HINT = "write notify, tcp:8080, http:8080/healthz, file:/run/app.ready or log:TEXT"
+MODULE_HINT = "write its name alone: no path, no ending, no options"
 INSIDE = parsed("bad-mount-point", forms.inside_path, "write an absolute path such as /data")
 
 
@@ -58,14 +60,25 @@ def rootfs(reader: Reader, key: str, node: Node) -> str | None:
     return reader.path(key, node, value)
 
 
+def policy(reader: Reader, key: str, node: Node) -> str | None:
+    """A host path, made absolute, or the digest of what the store has."""
+    value = text(reader, key, node)
+    if value and value.startswith(CAS):
+        if not IN_STORE.fullmatch(value):
+            hint = f"write {CAS}sha256: and 64 hex digits: volt store add prints it"
+            raise reader.wrong("bad-digest", key, node, f"{quote(value)} is no digest of the store", hint)
+        return value
+    return None if value is None else reader.path(key, node, value)
+
+
 def profile(code: str, words: tuple[str, ...]) -> Parser:
-    """A shipped profile's name, or a path: it contains a slash."""
+    """A shipped profile's name, or a path: it contains a slash; or one in the store."""
     named = one_of(code, words, str)
 
     def parse(reader: Reader, key: str, node: Node) -> str | None:
         value = text(reader, key, node)
         if value and "/" in value:
-            return reader.path(key, node, value)
+            return policy(reader, key, node)
         found: str | None = named(reader, key, node)
         return found
 
@@ -147,12 +160,12 @@ SECTIONS: Mapping[str, Table] = {
     "kernel": {
         "version": ("version", parsed("bad-kernel", forms.kernel_version, "write 6.12 or >=6.1")),
         "path": ("path", path),
-        "modules": ("modules", many(string)),
+        "modules": ("modules", many(parsed("bad-module", forms.module, MODULE_HINT))),
         "cmdline": ("cmdline", text),
     },
     "security": {
         "landlock_profile": ("landlock_profile", profile("bad-landlock-profile", tuple(LandlockProfile))),
-        "landlock_policy": ("landlock_policy", path),
+        "landlock_policy": ("landlock_policy", policy),
         "seccomp_profile": (
             "seccomp_profile",
             profile("bad-seccomp-profile", ("strict", "default", "unconfined")),

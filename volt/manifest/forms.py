@@ -26,6 +26,7 @@ IMAGE = re.compile(
     re.ASCII,
 )
 KERNEL = re.compile(r"(?:>=|<=|>|<|=)?\s*\d+(?:\.\d+){0,3}(?:(?:rc\d+|[-+~])[A-Za-z0-9.+~_-]*)?", re.ASCII)
+MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,54}", re.ASCII)  # MODULE_NAME_LEN, linux/module.h
 PLATFORM = re.compile(r"(?:linux/)?[a-z0-9_]+(?:/v\d+)?", re.ASCII)
 PORT = re.compile(r"(?:(?P<front>.*):)?(?P<inside>\d+(?:-\d+)?)(?:/(?P<protocol>[a-z]+))?", re.ASCII)
 # What stands on the request line of HTTP as it is: printable ASCII without a space, RFC 9112.
@@ -62,6 +63,13 @@ def kernel_version(written: str) -> str:
     if not KERNEL.fullmatch(written):
         raise ValueError(f"{quote(written)} is no kernel version")
     return written
+
+
+def module(written: str) -> str:
+    """As the kernel calls it, to which '-' and '_' are the same."""
+    if not MODULE.fullmatch(written):
+        raise ValueError(f"{quote(written)} is no name of a kernel module")
+    return written.replace("-", "_")
 
 
 def platform(written: str) -> str:

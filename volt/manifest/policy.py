@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from volt.manifest import forms
-from volt.manifest.chain import Document, parse_document
-from volt.manifest.fields import unknown
+from volt.manifest.chain import IN_STORE, Document, parse_document
+from volt.manifest.fields import MODULE_HINT, unknown
 from volt.manifest.keys import below, path_of
 from volt.manifest.nodes import Node
-from volt.manifest.reader import Parser, Problem, Reader, WrongError, many, string
+from volt.manifest.reader import Parser, Problem, Reader, WrongError, many, string, truth
 from volt.model.findings import Bound, Finding, quote
 from volt.model.modes import LandlockProfile, NetworkMode
-from volt.model.policy import Policy
+from volt.model.policy import Policy, Signers
 from volt.model.sizes import Size
 from volt.model.values import Value, replace
 
@@ -119,12 +120,12 @@ def folder(written: str) -> str:
     return "/" + "/".join(part for part in written.split("/") if part not in ("", "."))
 
 
-def one_word(*words: str, folders: bool = False) -> Callable[[str], str]:
-    """One of some words, or where those are allowed an absolute folder."""
+def one_word(*words: str, folders: bool = False, stored: bool = False) -> Callable[[str], str]:
+    """One of some words, or where those are allowed an absolute folder, or what the store has, by its digest."""
 
     def make(written: str) -> str:
         if folders and "/" in written:
-            return folder(written)
+            return written if stored and IN_STORE.fullmatch(written) else folder(written)
         if written not in words:
             raise ValueError(f"{quote(written)} is none of {', '.join(words)}" + (", and no folder" if folders else ""))
         return written
@@ -155,18 +156,44 @@ def a_key(written: str) -> str:
     return written.strip()
 
 
-def signers(reader: Reader, key: str, node: Node) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """A table of lists of keys; a registry of which nothing is right is left out, and told."""
-    keys, found = listed("bad-bound", a_key, _KEY), []
+def signers(reader: Reader, key: str, node: Node) -> tuple[Signers, ...]:
+    """A table of lists of keys, or of tables with those; a registry of which nothing is right is left out, and told."""
+    found = []
     for name, child in reader.typed(key, node, dict, f"a table: [{key}]").items():
         one = below(key, name)
         try:
-            found.append((a_registry(name), keys(reader, one, child)))
+            found.append(_signers(reader, one, a_registry(name), child))
         except WrongError:
             continue
         except ValueError as error:
             reader.wrong("bad-bound", one, child, str(error), _REGISTRY)
     return tuple(found)
+
+
+def _no_key(name: str, reader: Reader, key: str, node: Node) -> NoReturn:
+    unknown(reader, key, name, node, tuple(_SIGNERS))
+    raise WrongError(key)
+
+
+_KEYS = listed("bad-bound", a_key, _KEY)
+_SIGNERS: Mapping[str, Parser] = {"keys": _KEYS, "newest": truth, "any_repository": truth}
+
+
+def _signers(reader: Reader, key: str, place: str, node: Node) -> Signers:
+    """Of one registry. What is wrong in its table leaves it out as a whole: less than all of it would allow more."""
+    if not isinstance(node.value, dict):
+        return Signers(place, _KEYS(reader, key, node))
+    values, bad = {}, False
+    for name, child in node.value.items():
+        try:
+            values[name] = (_SIGNERS.get(name) or partial(_no_key, name))(reader, below(key, name), child)
+        except WrongError:
+            bad = True
+    if "keys" not in node.value:
+        raise reader.wrong("bad-bound", key, node, "it has no keys", 'write keys = ["""…"""], or [] for nobody')
+    if bad:
+        raise WrongError(key)
+    return Signers(place, **values)
 
 
 def most_size(reader: Reader, key: str, node: Node) -> Size:
@@ -190,8 +217,8 @@ def most_pids(reader: Reader, key: str, node: Node) -> int:
 def _profiles(*words: str) -> Parser:
     return listed(
         "bad-bound",
-        one_word(*words, folders=True),
-        f"write {', '.join(words)}, or the folder of files that may be used",
+        one_word(*words, folders=True, stored=True),
+        f"write {', '.join(words)}, the folder of files that may be used, or cas://sha256:… of one in the store",
     )
 
 
@@ -209,6 +236,12 @@ BOUNDS: Mapping[str, BoundField] = {
     "workload.env_file": BoundField(
         "env_file", FOLDERS, "list of folders", "Below which folders an env_file lies: root reads it."
     ),
+    "kernel.modules": BoundField(
+        "kernel_modules",
+        listed("bad-module", forms.module, MODULE_HINT),
+        "list of names",
+        "The modules that manifests may have loaded into the host's kernel. Where the key is absent there are none.",
+    ),
     "security.capabilities": BoundField(
         "capabilities",
         listed("bad-capability", forms.capability, "write a name of capabilities(7), as NET_ADMIN"),
@@ -219,14 +252,14 @@ BOUNDS: Mapping[str, BoundField] = {
         "seccomp_profile",
         _profiles("strict", "default", "unconfined"),
         WORDS_OR_FOLDERS,
-        "The profiles that may be used: strict, default (also where a manifest names none), unconfined; or files of "
-        "one's own below a folder.",
+        "The profiles that may be used: strict, default (also where a manifest names none), unconfined; files of "
+        "one's own below a folder; or cas://sha256:…, one in the store.",
     ),
     "security.landlock_profile": BoundField(
         "landlock_profile",
         _profiles(*(word for word in LandlockProfile if word != LandlockProfile.CUSTOM)),
         WORDS_OR_FOLDERS,
-        "Likewise: strict, default, permissive; or files of one's own below a folder, custom or by path.",
+        "Likewise: strict, default, permissive; files of one's own below a folder, custom or by path; or cas://sha256:….",
     ),
     "resources.memory_limit": BoundField(
         "memory_limit", most_size, "size", "memory_limit has to be written, and be at most this."
@@ -264,10 +297,12 @@ BOUNDS: Mapping[str, BoundField] = {
     "images.signers": BoundField(
         "image_signers",
         signers,
-        "table of lists of keys",
+        "table of lists of keys, or of tables",
         "By registry, or part of one (HOST/PATH), the public keys, PEM, of which one has to have signed what comes "
         "from there. That is asked before anything is pulled, and again when a launch is planned; where several parts "
-        "hold an image, for each of them. What comes from elsewhere is used unsigned.",
+        "hold an image, for each of them. What comes from elsewhere is used unsigned. Instead of a list a table may "
+        "stand: `keys`, the list; `newest = true`, by which a name is refused that means something signed earlier than "
+        "what was once pulled by it; `any_repository = true`, by which a signature counts that names no repository.",
     ),
     "storage.volumes.host": BoundField(
         "volume_host", FOLDERS, "list of folders", "Below which folders every volume lies, read-only ones too."

@@ -10,7 +10,8 @@ from volt.model.networks import DEFAULT
 from volt.model.policy import Policy
 from volt.model.values import Value, field
 
-IMAGE_KERNEL = (6, 12)  # EROFS from a file and not from a disk; overlayfs has data-only layers since 6.5
+IMAGE_KERNEL = (6, 12)  # EROFS from a file and not from a disk
+DATA_KERNEL = (6, 5)  # data-only layers of overlayfs
 PullPolicy = Literal["missing", "always", "never"]
 ImageState = Literal["there", "absent", "malformed", "no-tree"]
 PathKind = Literal["folder", "file", "socket", "fifo", "device", "missing", "unreadable"]
@@ -47,11 +48,14 @@ class ProfileText(Value):
 
 class ImageFact(Value):
     """The image that a workload names at `key` of its manifest: the `digest` of its tree; where the `file` lies that
-    is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where it is not
-    `there`, `problem` says more than the state does, or is empty. `env` are the variables, NAME=value, and
-    `architecture` the one, as Go calls it, that the image itself names. `origins` are the repositories, HOST/PATH, that
-    it has been pulled from, or would be; "" among them where it was imported; none where nobody knows. `unsigned`
-    are the registries, or parts of one, of whose keys in the policy none has signed it."""
+    is mounted, its `objects`, and the `leases` on trees, on a file system of the type `filesystem`. Where this kernel
+    mounts no image from there, it goes through a `loop` device; where none does either, `file` is the tree unpacked,
+    and `folder` what lies there. Where it is not `there`,
+    `problem` says more than the state does, or is empty. `env` are the variables, NAME=value, and `architecture` the
+    one, as Go calls it, that the image itself names. `origins` are the repositories, HOST/PATH, that it has been pulled
+    from, or would be; "" among them where it was imported; none where nobody knows. `unsigned` are the registries, or
+    parts of one, of whose keys in the policy none has signed it. `workdir` and `volumes` are the folders that it starts
+    in and keeps data in, by its own word, "" and none for none."""
 
     key: str
     digest: str = ""
@@ -59,12 +63,16 @@ class ImageFact(Value):
     objects: str = ""
     leases: str = ""
     filesystem: str = ""
+    folder: PathFact | None = None
+    loop: bool = False
     state: ImageState = "there"
     problem: str = ""
     env: tuple[str, ...] = ()
     architecture: str = ""
     origins: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
+    workdir: str = ""
+    volumes: tuple[str, ...] = ()
 
     @property
     def there(self) -> bool:
@@ -86,9 +94,10 @@ class Control(Value):
 
     `own` is the caller's cgroup, `top` the root of the mount, `delegated` the one that systemd has handed to
     the caller (Delegate=, systemd.resource-control(5)). `manager` is the cgroup of systemd where that is PID 1
-    and `bus` the socket of the system bus, "" without. `legacy` are the controllers that a v1 hierarchy has.
-    `io_weight` is the file that takes an I/O weight, "" where nothing would act on it. `cores` are online;
-    `swap` says whether the kernel can swap at all.
+    and `bus` the socket of the system bus, "" without; `machined` says whether systemd-machined is reached over it.
+    `legacy` are the controllers that a v1 hierarchy has. `io_weight` is the file that takes
+    an I/O weight, "" where nothing would act on it. `cores` are online; `swap` says whether the kernel can swap at all.
+    `unit` is the unit of systemd whose workload is launched, and whose cgroup `delegated` then is; "" without.
     """
 
     own: Cgroup = Cgroup("/")
@@ -100,6 +109,8 @@ class Control(Value):
     io_weight: str = ""
     cores: tuple[int, ...] = ()
     swap: bool = True
+    unit: str = ""
+    machined: bool = False
 
 
 class Resolver(Value):
@@ -134,6 +145,32 @@ class Bridge(Value):
     resolver: Resolver | None = None
 
 
+class Modules(Value):
+    """What there is of the modules that a workload asks for, by names as the kernel has them: those of `builtin` are
+    part of it, `files` says where others lie, and `loaded` are in it all the same, which nothing could load again.
+    `program` is modprobe(8), "" without."""
+
+    program: str = ""
+    builtin: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    loaded: tuple[str, ...] = ()
+
+
+class Boot(Value):
+    """What decides of a boot: `init` is the path of the image's own init, "" where there is none, and `program` the
+    file that it leads to, both below the root. `kernel` is what the running kernel calls itself, release and build, and
+    `named` what the kernel's image that the workload names says of itself, "" where it is none. `there` and `missing`
+    are the paths of the host's that init and program follow from. `modules` is there where some are asked for."""
+
+    init: str = ""
+    program: str = ""
+    kernel: str = ""
+    named: str = ""
+    there: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    modules: Modules | None = None
+
+
 class Facts(Value):
     """The host as it was found, and the paths, users and layers that one workload names.
 
@@ -150,6 +187,7 @@ class Facts(Value):
     `image` is the image that it names, None without one.
     `nftables` says whether the kernel can have rules for TCP; asked where Landlock has none. `bridge` is there for a
     workload that joins one; `upstream` then is a resolv.conf(5) whose resolvers can be reached from there.
+    `boot` is there for a workload that boots its image's own init.
     """
 
     architecture: str
@@ -184,6 +222,7 @@ class Facts(Value):
     image: ImageFact | None = None
     bridge: Bridge | None = None
     upstream: str = ""
+    boot: Boot = Boot()
 
 
 class Call(Value):
@@ -200,6 +239,9 @@ class Call(Value):
     log stay after its end. `interactive` then leaves its input open. `discard` gives it a writable layer of its own
     that goes with it. `name` and `labels` come before the manifest's. `origin` is, as JSON, how to launch it again.
     `pull` says when an image is fetched from its registry: where it is missing, always, or never.
+
+    `unit` is the unit of systemd that this launch is the main process of, "" without; `keeps` are the keys of the
+    manifest that it is written to keep, each with the value.
     """
 
     command: tuple[str, ...] = ()
@@ -220,3 +262,5 @@ class Call(Value):
     time_limit: int | None = None
     notified: bool = False
     waived: tuple[str, ...] = ()
+    unit: str = ""
+    keeps: tuple[tuple[str, str], ...] = ()

@@ -134,7 +134,9 @@ class WorkloadSection(Section):
     user: str | None = text("Name, uid or uid:gid, looked up in the image's own files.")
     workdir: str | None = text("Folder inside in which the command starts.", pattern="^/|^$")
     hostname: str | None = text("Hostname inside; the workload's name if absent.")
-    platform: str | None = text("Architecture of the image, as linux/arm64.")
+    platform: str | None = text(
+        "Architecture of the image, as linux/arm64 or linux/arm/v7; without it the best that this machine runs."
+    )
     boot: bool | None = text("Start the image's own init.")
     labels: dict[str, str] | None = text("Words for filters and other programs.")
 
@@ -158,12 +160,16 @@ class SecuritySection(Section):
 
     landlock_profile: str | None = text(
         "What Landlock withholds: strict, default, permissive, custom (then landlock_policy names it), or a policy's "
-        "path with a slash. What the kernel lacks and no other wall holds is refused where the profile requires it.",
+        "path with a slash, or cas://sha256:..., one in the store. What the kernel lacks and no other wall holds is "
+        "refused where the profile requires it.",
         examples=["default", "./policy.toml"],
     )
-    landlock_policy: str | None = text("Policy of the custom profile: TOML in landlockconfig's form.")
+    landlock_policy: str | None = text(
+        "Policy of the custom profile: TOML in landlockconfig's form, a path or cas://sha256:...."
+    )
     seccomp_profile: str | None = text(
-        "strict, default, unconfined, or a path with a slash (TOML, or an OCI seccomp.json).",
+        "strict, default, unconfined, a path with a slash (TOML, or an OCI seccomp.json), or cas://sha256:..., one in "
+        "the store.",
         examples=["default"],
     )
     capabilities: list[str] | None = text(
@@ -241,19 +247,24 @@ class LogSection(Section):
 class ServiceSection(Section):
     """The workload as a service."""
 
-    restart: str | None = text("no, on-failure or always.", pattern="^(no|on-failure|always)?$")
-    restart_sec: str | None = text("Pause before a restart.", pattern=DURATION)
+    restart: str | None = text(
+        "no, on-failure or always: kept by volt for a detached run, else by a unit, volt generate systemd.",
+        pattern="^(no|on-failure|always)?$",
+    )
+    restart_sec: str | None = text(
+        "Pause before a restart, 1s if absent. Where volt keeps it, each in a row is twice as long.", pattern=DURATION
+    )
     ready: str | None = text(
         "What shows that the payload is ready, which a detached launch waits for: notify (READY=1 of sd_notify(3)), "
         "tcp:8080 (the port takes connections), http:8080/healthz (it answers 2xx or 3xx), file:/run/app.ready (the "
         "file is made), log:TEXT (a line of its output has TEXT in it)."
     )
     ready_timeout: str | None = text("How long it may take to be ready; 1m if absent.", pattern=DURATION)
-    watchdog: str | None = text("Longest silence of a notifying payload.", pattern=DURATION)
+    watchdog: str | None = text("Longest silence of a notifying payload, 1s or more: kept by a unit.", pattern=DURATION)
     stop_signal: str | None = text("Signal that asks the payload to end, SIGTERM if absent.")
     stop_timeout: str | None = text("When SIGKILL follows.", pattern=DURATION)
-    after: list[str] | None = text("Workloads started before this one.")
-    requires: list[str] | None = text("Workloads without which this one does not start.")
+    after: list[str] | None = text("Workloads started before this one: kept by a unit.")
+    requires: list[str] | None = text("Workloads without which this one does not start: kept by a unit.")
 
 
 class HealthSection(Section):

@@ -40,6 +40,9 @@ class WritableLayerMode(StrEnum):
     NONE = "none"
 
 
+# Where an image has its init, in the order in which systemd-nspawn --boot looks.
+INITS = ("usr/lib/systemd/systemd", "lib/systemd/systemd", "sbin/init")
+
 VALID_MODES = frozenset(Mode)
 VALID_LANDLOCK_PROFILES = frozenset(LandlockProfile)
 VALID_NETWORK_MODES = frozenset(NetworkMode)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from volt.model.values import Value, field, kinds
 
-State = Literal["starting", "running", "paused", "exited", "failed", "lost"]
-STATES: tuple[State, ...] = ("starting", "running", "paused", "exited", "failed", "lost")
-LIVING: frozenset[State] = frozenset(("starting", "running", "paused"))
+State = Literal["starting", "running", "paused", "restarting", "exited", "failed", "lost"]
+STATES: tuple[State, ...] = ("starting", "running", "paused", "restarting", "exited", "failed", "lost")
+LIVING: frozenset[State] = frozenset(("starting", "running", "paused", "restarting"))
 # The outcome that volt writes in the place of a supervisor that was killed.
 # Nobody was left to say how such a run ended.
 LOST = "its supervisor was killed, and all of the run with it"
@@ -58,7 +58,11 @@ class Outcome(Value):
 def read_outcome(document: bytes) -> Outcome:
     """The static program's JSON report, version 1; what a newer volt added to it is left out. Raises ValueError for
     anything else."""
-    fields = json.loads(document)
+    return outcome_of(json.loads(document))
+
+
+def outcome_of(fields: object) -> Outcome:
+    """The same, read already. Raises ValueError."""
     if not isinstance(fields, dict) or fields.get("version") != 1:
         raise ValueError("the outcome is of another version")
     try:
@@ -82,12 +86,15 @@ class RunState(Value):
 
     `state` is `running` or `paused` while it lives, and `starting` before that where `ready` names a sign of its
     readiness: `ready_since` is when that was seen, `waiting` why it has not been yet, `reports` what the payload said
-    of itself last, STATUS= of sd_notify(3). Then it is `exited` by its payload, `failed` by volt, or `lost`: its
+    of itself last, STATUS= of sd_notify(3). `restart` is the policy by which volt itself starts it anew, `restarts` how
+    often it has; between two starts it is `restarting`: `next_start`, seconds since the epoch, is when the pause is
+    over, `last` how the start before it ended. Then it is `exited` by its payload, `failed` by volt, or `lost`: its
     supervisor was killed and left no outcome. `pid` is the supervisor's, 0 when it has ended; `payload` the payload's
     as the host counts, where it was looked for. `started` and `ended` are seconds since the epoch, `clock` is the
     supervisor's start in clock ticks since boot, `stop_timeout` is in milliseconds. `status`, `signal`, `message` and
     `outcome` are there when it has ended, as in Outcome. `address` and `address6` are its own on a bridge, else "";
-    `ports` are the host's that lead to it, each as 0.0.0.0:8080->80/tcp or [::]:8080->80/tcp.
+    `ports` are the host's that lead to it, each as 0.0.0.0:8080->80/tcp or [::]:8080->80/tcp. `unit` is the unit of
+    systemd whose workload it is: what ends or restarts it is asked of that.
     """
 
     id: str
@@ -114,10 +121,15 @@ class RunState(Value):
     rootfs: str = ""
     cgroup: str = ""
     scope: str = ""
+    unit: str = ""
     ready: str = ""
     ready_since: int | None = None
     waiting: str = ""
     reports: str = ""
+    restart: str = ""
+    restarts: int = 0
+    next_start: int | None = None
+    last: Outcome | None = None
     address: str = ""
     address6: str = ""
     ports: tuple[str, ...] = ()

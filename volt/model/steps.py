@@ -4,7 +4,9 @@ One definition gives the Python types here, the printed form (`volt plan`), the 
 (volt.launch.encode) and the C header (volt/native/generate.py). An operation is a class below;
 its fields are the arguments in order, its docstring says what the static program does, its
 `calls` name the system calls that change something outside the process, and its `undo` says what
-takes the change back when a later step fails, its `release` what does so when the run is over.
+takes the change back when a later step fails, its `release` what does so when the run is over. What
+is done `once` holds as long as the run; all else is undone and done again where restart-by has the
+payload started anew.
 """
 
 from __future__ import annotations
@@ -109,6 +111,7 @@ class Step(Value):
     calls: ClassVar[tuple[str, ...]] = ()
     undo: ClassVar[str] = ""
     release: ClassVar[str] = ""
+    once: ClassVar[bool] = False
 
 
 # ── on the host, as the supervisor ──────────────────────────────────────────────────────────────
@@ -121,6 +124,7 @@ class Report(Step):
     name = "report"
     calls = ("openat", "write", "renameat2")
     undo = release = "the outcome is written in any case"
+    once = True
     path: Text = ()
     descriptor: U32 = 0
 
@@ -141,11 +145,38 @@ class TimeLimit(Step):
 
 class StopBy(Step):
     """What ends the payload where volt ends it: the signal with this number, and SIGKILL when it has taken
-    `milliseconds` and longer. Without this step SIGTERM and 10 s."""
+    `milliseconds` and longer. Without this step SIGTERM and 10 s. `asked` says that a SIGTERM to the supervisor asks
+    for that, as a unit of systemd does; else it is passed on."""
 
     name = "stop-by"
     signal: U32
     milliseconds: U64
+    asked: Switch = False
+
+
+class ExpectInit(Step):
+    """What runs inside is an init. INT, TERM and HUP to this process end it in its own way, with the signal of stop-by;
+    it has ended when systemd-nspawn has, whose status is its own: 133 where it asked to be started again."""
+
+    name = "expect-init"
+
+
+class RestartBy(Step):
+    """Start the payload anew when it has ended: always, or where its status is none of `clean`; a start that fails is
+    an end too. All that is not done once is undone, and after a pause done again from the same plan. The pauses are
+    those of `pauses` in their order, milliseconds; one more end in a row is the last. An end after `lasted`
+    milliseconds or more begins a new row. It is the last too if volt was asked for it, where `folder`/ending is, and if
+    the file `policy` says something else by then. `folder`/restarts.json tells how it stands."""
+
+    name = "restart-by"
+    calls = ("openat", "write", "renameat2")
+    once = True
+    folder: Text
+    always: Switch
+    clean: Texts
+    pauses: Texts
+    lasted: U64
+    policy: Text
 
 
 class Detach(Step):
@@ -155,6 +186,7 @@ class Detach(Step):
 
     name = "detach"
     calls = ("clone3", "setsid")
+    once = True
 
 
 class MakePipe(Step):
@@ -174,6 +206,7 @@ class OpenLog(Step):
     name = "open-log"
     calls = ("openat",)
     undo = release = "close it, with what is still in the pipes"
+    once = True
     folder: Text
     rate: U64
     size: U64
@@ -228,7 +261,8 @@ class AwaitPort(Step):
 
 class TellReady(Step):
     """When the payload is ready, or has started where nothing tells that, send READY=1 to the socket that NOTIFY_SOCKET
-    names in the caller's environment, if there is one by then: sd_notify(3)."""
+    names in the caller's environment, if there is one by then, and WATCHDOG=1 whenever the payload does, four times a
+    second at most: sd_notify(3)."""
 
     name = "tell-ready"
     calls = ("sendto",)
@@ -244,6 +278,7 @@ class MakeFolder(Step):
     calls = ("mkdirat",)
     undo = "remove the folder, if this run made it"
     release = "remove the folder unless it is kept; or rename it"
+    once = True
     path: Text
     mode: Mode = 0o755
     keep: Switch = False
@@ -258,6 +293,7 @@ class ClaimName(Step):
     name = "claim-name"
     calls = ("openat", "write", "linkat", "unlinkat")
     undo = release = "remove the claim"
+    once = True
     folder: Text
     label: Text
     content: Text
@@ -269,6 +305,7 @@ class ClaimRun(Step):
     name = "claim-run"
     calls = ("openat", "write", "linkat")
     undo = release = "remove the claim"
+    once = True
     folder: Text
 
 
@@ -279,6 +316,7 @@ class ClaimUids(Step):
     name = "claim-uids"
     calls = ("openat", "write", "linkat", "unlinkat")
     undo = release = "remove the claim"
+    once = True
     folder: Text
     base: U32
     count: U32
@@ -292,6 +330,7 @@ class ClaimAddress(Step):
     name = "claim-address"
     calls = ("openat", "write", "linkat", "unlinkat")
     undo = release = "remove the claim"
+    once = True
     folder: Text
     base: U32
     count: U32
@@ -306,6 +345,7 @@ class ClaimHost(Step):
     name = "claim-host"
     calls = ("openat", "write", "linkat", "fchmod", "unlinkat")
     undo = release = "remove the claim"
+    once = True
     folder: Text
     label: Text
     content: Text
@@ -339,6 +379,7 @@ class ClaimPorts(Step):
     name = "claim-ports"
     calls = ("bind", "write")
     undo = release = "close the sockets"
+    once = True
     folder: Text
     label: Text
     sockets: Texts
@@ -425,7 +466,8 @@ class ForgetConnections(Step):
     `forget` takes the notes away and lets nothing more out of a link that is still there; then each list of `lists`
     that a note stands for is gone through, and its connections deleted; where that fails, `again` makes all notes
     again; and `waiting` drops what the host could not deliver yet. This is done for a dead workload when the launch
-    comes to it, and at the end for its own. linux/netfilter/nfnetlink_conntrack.h"""
+    comes to it, and at the end for its own. Then the host forgets in any case, by `waiting`, who has the address on
+    `bridge`. linux/netfilter/nfnetlink_conntrack.h"""
 
     name = "forget-connections"
     calls = ("sendto",)
@@ -435,6 +477,7 @@ class ForgetConnections(Step):
     forget: Messages
     again: Messages
     waiting: Messages
+    bridge: Text
 
 
 class PrepareLink(Step):
@@ -467,6 +510,7 @@ class WriteFile(Step):
     calls = ("openat", "write", "renameat2")
     undo = "remove the file"
     release = "remove the file unless it is kept"
+    once = True
     path: Text
     content: Text
     mode: Mode = 0o600
@@ -480,9 +524,20 @@ class PinFile(Step):
     name = "pin-file"
     calls = ("openat", "write", "renameat2")
     undo = "remove the file, if this run made it"
+    once = True
     path: Text
     content: Text
     otherwise: Text
+
+
+class MakeMachineId(Step):
+    """Make `path` with a random machine-id(5), unless there is one already."""
+
+    name = "make-machine-id"
+    calls = ("openat", "write", "renameat2")
+    undo = "remove the file, if this run made it"
+    once = True
+    path: Text
 
 
 class SetAside(Step):
@@ -492,6 +547,7 @@ class SetAside(Step):
     calls = ("renameat2",)
     undo = "rename it back"
     release = "remove the tree that was set aside"
+    once = True
     path: Text
     to: Text
 
@@ -514,6 +570,7 @@ class StartScope(Step):
     name = "start-scope"
     calls = ("connect", "sendto")
     undo = release = "systemd removes the scope once this process has ended"
+    once = True
     bus: Text
     unit: Text
     request: Blob
@@ -527,7 +584,8 @@ class JoinCgroup(Step):
 
     name = "join-cgroup"
     calls = ("mkdirat", "write")
-    undo = release = "it goes with the scope"
+    undo = release = "it goes with the unit"
+    once = True
     path: Text
 
 
@@ -553,6 +611,26 @@ class MakeSocket(Step):
 
     name = "make-socket"
     to: Out
+
+
+class RegisterMachine(Step):
+    """Have systemd-machined know the run, once the payload has started: `request` is sent to the bus at `bus`, with the
+    number of process 1 inside, as the host has it, at byte `leader_at`, and the index of the workload's link at byte
+    `link_at`, 0 for none. Nobody waits for the answer; a refusal is a line of the run's log, and no failure. Undone
+    only where it was taken: `farewell` is sent, and a second, at most, waited. Where it is refused, `stale` asks for
+    the machine of this process's own unit, "" for nothing: one that is found is an earlier run's, which has left it
+    behind; it goes by `farewell`, and the request is sent once more.
+    org.freedesktop.machine1(5), RegisterMachineWithNetwork, UnregisterMachine, GetMachineByPID."""
+
+    name = "register-machine"
+    calls = ("connect", "sendto")
+    undo = release = "unregister it"
+    bus: Text
+    request: Blob
+    leader_at: U32
+    link_at: U32
+    farewell: Blob
+    stale: Blob = b""
 
 
 class MemoryFile(Step):
@@ -656,6 +734,16 @@ class TakeTerminal(Step):
     descriptor: U32
 
 
+class LoadModules(Step):
+    """Have each of `modules` loaded that has no folder in /sys/module: `program`, modprobe(8), is run with its name and
+    has ten seconds. What has been loaded stays so: others may use it by the time that the run ends."""
+
+    name = "load-modules"
+    calls = ("clone3",)
+    modules: Texts
+    program: Text
+
+
 class StartGuard(Step):
     """clone3(2) a child into `cgroup`, with a pid and a mount namespace of its own; the steps of the
     next section are the child's. The parent supervises from here on."""
@@ -707,6 +795,17 @@ class MakeFilesystem(Step):
     to: Out
 
 
+class MountLoop(Step):
+    """The same of the image of a disk, read-only, through a loop device that goes with its last mount: loop(4)."""
+
+    name = "mount-loop"
+    calls = ("fsmount",)
+    type: Text
+    file: Text
+    attrs: Attrs = ()
+    to: Out
+
+
 class Attach(Step):
     """move_mount(2) of a detached mount onto `path`."""
 
@@ -714,6 +813,17 @@ class Attach(Step):
     calls = ("move_mount",)
     mount: Reg
     path: Text
+
+
+class LockMount(Step):
+    """Attach a detached mount to `path` for a moment; `to` is a copy of it, and of all below, whose attributes nobody
+    changes who may mount in a user namespace of its own: mount_namespaces(7)."""
+
+    name = "lock-mount"
+    calls = ("move_mount", "unshare", "umount2")
+    mount: Reg
+    path: Text
+    to: Out
 
 
 class ActAs(Step):
@@ -837,10 +947,11 @@ class ShowNetwork(Step):
 
 class OpenTerminal(Step):
     """A terminal of the container's own devpts, whose master goes to the supervisor. With `input` it is typed into;
-    for output alone it changes no byte."""
+    for output alone it changes no byte. As the `console` it is /dev/console too."""
 
     name = "open-terminal"
     input: Switch = False
+    console: Switch = False
 
 
 class SendNetlink(Step):
@@ -940,6 +1051,15 @@ class StartPayload(Step):
     terminal: U32 = 0
 
 
+class StartInit(Step):
+    """fork(2): process 1 does the steps of the next section, whose exec makes it the image's init; the child stays, for
+    signals and sessions, and waits for them to end in exec. `terminal` as with start-payload."""
+
+    name = "start-init"
+    calls = ("clone",)
+    terminal: U32 = 0
+
+
 class KeepCapabilities(Step):
     """capset(2): the init itself keeps these alone."""
 
@@ -1000,6 +1120,8 @@ OPERATIONS: tuple[type[Step], ...] = (
     Lifeline,
     TimeLimit,
     StopBy,
+    ExpectInit,
+    RestartBy,
     Detach,
     MakePipe,
     OpenLog,
@@ -1026,6 +1148,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     PrepareLink,
     WriteFile,
     PinFile,
+    MakeMachineId,
     SetAside,
     MakeCgroup,
     StartScope,
@@ -1033,6 +1156,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     SetControl,
     WatchLimits,
     MakeSocket,
+    RegisterMachine,
     MemoryFile,
     Seal,
     SealInside,
@@ -1044,12 +1168,15 @@ OPERATIONS: tuple[type[Step], ...] = (
     CloneMount,
     SetMount,
     TakeTerminal,
+    LoadModules,
     StartGuard,
     DieWithParent,
     NewSession,
     PrivateMounts,
     MakeFilesystem,
+    MountLoop,
     Attach,
+    LockMount,
     ActAs,
     MakeFile,
     MakeLink,
@@ -1075,6 +1202,7 @@ OPERATIONS: tuple[type[Step], ...] = (
     RestrictSelf,
     FilterInit,
     StartPayload,
+    StartInit,
     KeepCapabilities,
     BoundCapabilities,
     SetIdentity,

@@ -188,6 +188,11 @@ class Workload(Value):
         return self.hostname or self.name
 
     @property
+    def boots(self) -> bool:
+        """Whether the image's own init becomes process 1."""
+        return self.mode == Mode.HYBRID_NATIVE
+
+    @property
     def writable(self) -> bool:
         """Whether the merged root can be written: read_only_rootfs wins over writable_layer."""
         return not self.security.read_only_rootfs and self.storage.writable_layer != WritableLayerMode.NONE

@@ -45,8 +45,9 @@ SMALL = (
 # Tables of addresses are constants where the program's own address is one: no process has a copy of them. On arm64 all
 # of it is within reach of one instruction: no two have to be kept apart for a Cortex-A53, erratum 843419.
 PLACED = {"x86_64": ("-fno-pie",), "aarch64": ("-fno-pie", "-mcmodel=tiny")}
-# What runs while a payload does: it lies together, before the C library, since the kernel brings in 16 pages with each
-# that is needed (fault_around_bytes): whoever waits then has half of the program, and not all of it.
+# What runs while a payload does: it lies together at the beginning, and behind it what it needs of the C library. The
+# kernel brings in the others of 16 pages with each that is needed (fault_around_bytes): whoever waits then has these,
+# and nothing of the rest, however large that becomes.
 WAITING = {"context", "events", "frames", "init", "log", "loopback", "memory", "ready", "supervise", "terminal"}
 SANITIZERS = (
     "-O1",
@@ -78,7 +79,7 @@ def build(target: Path, *, cc: str | None = None, sanitize: bool = False, arch: 
 
 def sources() -> list[Path]:
     """The C files of the program, in the order in which their code lies in it."""
-    return sorted(SOURCES.glob("*.c"), key=lambda file: (file.stem in WAITING, file.name))
+    return sorted(SOURCES.glob("*.c"), key=lambda file: (file.stem not in WAITING, file.name))
 
 
 def compile_program(
@@ -96,7 +97,10 @@ def compile_program(
         includes = ("-I", folder, "-I", str(SOURCES))
         head, tail = _compiler(wanted, cc, sanitize=sanitize)
         options = SANITIZERS if sanitize else (*SMALL, *PLACED.get(wanted, ()))
-        command = [*head, *LANGUAGE, *options, *WARNINGS, *HARDENING, *includes, *map(str, files), *tail]
+        waiting = [str(file) for file in files if file.stem in WAITING]
+        rest = [str(file) for file in files if file.stem not in WAITING]
+        library = [] if sanitize else tail[:1] or ["-lc"]
+        command = [*head, *LANGUAGE, *options, *WARNINGS, *HARDENING, *includes, *waiting, *library, *rest, *tail]
         subprocess.run([*command, "-o", str(target)], check=True)
 
 

@@ -10,11 +10,10 @@
 #include "table.h"
 
 #define BUS_ANSWERS 10000 // milliseconds: systemd answers within a few, or is in trouble
-#define BUS_MOST (1u << 16) // bytes of one message; those that we wait for take a few hundred
+#define BUS_MOST (1u << 16) // bytes of one message that is read; those that we wait for take a few hundred
+#define BUS_LONGEST (1u << 27) // … of any, D-Bus Specification, "Message Format"
 #define START_NUMBER 3u // volt/plan/bus.py: the last of the messages sent
 
-// D-Bus Specification, "Message Format".
-enum { METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4 };
 enum { FIELD_MEMBER = 3, FIELD_REPLY = 5 };
 
 struct cursor {
@@ -81,7 +80,7 @@ size_t bus_message_length(const uint8_t *header) {
     uint64_t body = take_u32(&in);
     in.at = 12;
     uint64_t fields = ((uint64_t)take_u32(&in) + 7) & ~(uint64_t)7, whole = BUS_HEADER + fields + body;
-    return header[0] == 'l' && header[3] == 1 && whole <= BUS_MOST ? (size_t)whole : 0;
+    return header[0] == 'l' && header[3] == 1 && whole <= BUS_LONGEST ? (size_t)whole : 0;
 }
 
 bool bus_parse(struct bytes whole, struct bus_message *message) {
@@ -126,14 +125,28 @@ static int log_in(struct context *context, int bus, uint64_t deadline) {
     return strncmp(line, "OK ", 3) == 0 ? 0 : refuse(context, EACCES, "the bus answers: %s", line);
 }
 
+// What is too long to be read.
+static int pass_over(int bus, uint8_t *buffer, size_t length, uint64_t deadline) {
+    for (size_t part; length; length -= part) {
+        part = length < BUS_MOST ? length : BUS_MOST;
+        if (receive(bus, buffer, part, deadline) < 0) return -1;
+    }
+    return 0;
+}
+
+// Whoever is on the bus may send us a signal, of any length and with anything in it: what is not understood of one says
+// nothing, and is no failure.
 static int next_message(struct context *context, int bus, uint8_t *buffer, struct bus_message *message,
                         uint64_t deadline) {
     if (receive(bus, buffer, BUS_HEADER, deadline) < 0) return explain(context, "systemd, over the bus");
-    size_t length = bus_message_length(buffer);
-    if (length == 0) return refuse(context, EPROTO, "the bus");
-    if (receive(bus, buffer + BUS_HEADER, length - BUS_HEADER, deadline) < 0) return explain(context, "the bus");
-    if (!bus_parse((struct bytes){buffer, length}, message)) return refuse(context, EPROTO, "the bus");
-    return 0;
+    size_t length = bus_message_length(buffer), rest = length - BUS_HEADER;
+    bool tells = buffer[1] == SIGNAL;
+    if (length == 0 || (length > BUS_MOST && !tells)) return refuse(context, EPROTO, "the bus");
+    int got = length > BUS_MOST ? pass_over(bus, buffer, rest, deadline) : receive(bus, buffer + BUS_HEADER, rest, deadline);
+    if (got < 0) return explain(context, "the bus");
+    if (length <= BUS_MOST && bus_parse((struct bytes){buffer, length}, message)) return 0;
+    *message = (struct bus_message){.type = SIGNAL, .member = "", .strings = {"", "", ""}};
+    return tells ? 0 : refuse(context, EPROTO, "the bus");
 }
 
 // Until the job that makes the unit is done, or has failed.

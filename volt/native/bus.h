@@ -14,7 +14,9 @@ struct bus_message {
     const char *strings[BUS_STRINGS]; // of the body: an error's words; a signal's path, unit and result
 };
 
-// The whole length by its first 16 bytes; 0 where it is none, too long, or of another byte order.
+enum { METHOD_RETURN = 2, ERROR = 3, SIGNAL = 4 }; // D-Bus Specification, "Message Format"
+
+// The whole length by its first 16 bytes; 0 where it is none, longer than any may be, or of another byte order.
 size_t bus_message_length(const uint8_t *header);
 // False where it is damaged; the texts lie within `whole`.
 bool bus_parse(struct bytes whole, struct bus_message *message);

@@ -36,7 +36,7 @@ int do_set_control(struct context *context, const struct step_set_control *step)
 }
 
 int do_join_cgroup(struct context *context, const struct step_join_cgroup *step) {
-    if (mkdirat(AT_FDCWD, step->path, 0755) < 0) return explain(context, "%s", step->path);
+    if (mkdirat(AT_FDCWD, step->path, 0755) < 0 && errno != EEXIST) return explain(context, "%s", step->path);
     if (write_control(format_text("%s/cgroup.procs", step->path), "0") == 0) return 0;
     return explain(context, "%s", step->path);
 }

@@ -165,10 +165,11 @@ static char *own_content(const struct context *context) {
     return format_text("{\"run\":\"%s\",\"pid\":%" PRIu64 "}\n", context->slots.run, context->slots.pid);
 }
 
-static int draw_run(struct context *context) {
-    unsigned char random[RUN_DIGITS / 2];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return -1;
-    for (size_t i = 0; i < sizeof random; i++) format_into(context->slots.run + 2 * i, 3, "%02x", random[i]);
+// Into `to`, with a NUL behind them: an even number of random hex digits, MACHINE_DIGITS at most.
+int draw_digits(char *to, size_t digits) {
+    unsigned char random[MACHINE_DIGITS / 2];
+    if (getrandom(random, digits / 2, 0) != (ssize_t)(digits / 2)) return -1;
+    for (size_t i = 0; i < digits / 2; i++) format_into(to + 2 * i, 3, "%02x", random[i]);
     return 0;
 }
 
@@ -176,7 +177,7 @@ int do_claim_run(struct context *context, const struct step_claim_run *step) {
     char holder[HOLDER_LENGTH];
     int result = 1;
     for (int attempt = 0; attempt < ATTEMPTS && result == 1; attempt++) {
-        if (draw_run(context) < 0) return -1;
+        if (draw_digits(context->slots.run, RUN_DIGITS) < 0) return -1;
         char *path = format_text("%s/%s.lock", step->folder, context->slots.run);
         result = claim(context, path, step->folder, own_content(context), holder);
     }

@@ -100,12 +100,19 @@ static int ignore_advertisements(struct context *context, const char *label) {
     return !value || value == '0' ? 0 : change_setting(context, accept, '0');
 }
 
-// The bridge's index, 0 where there is none; *whole when it is up and has its addresses.
+// The MAC by which workloads know who has an address of the bridge: volt/plan/links.py.
+static bool is_own_mac(const struct ifreq *hardware, uint32_t address) {
+    const uint8_t own[] = {0x02, 0x56, (uint8_t)(address >> 24), (uint8_t)(address >> 16), (uint8_t)(address >> 8),
+                           (uint8_t)address};
+    return memcmp(hardware->ifr_hwaddr.sa_data, own, sizeof own) == 0;
+}
+
+// The bridge's index, 0 where there is none; *whole when it is up and has its MAC and its addresses.
 static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) {
-    struct ifreq index = {0}, flags, address;
+    struct ifreq index = {0}, flags, address, hardware;
     int probe = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     format_into(index.ifr_name, sizeof index.ifr_name, "%s", step->label);
-    address = flags = index;
+    hardware = address = flags = index;
     *whole = false;
     if (probe < 0 || ioctl(probe, SIOCGIFINDEX, &index) < 0) {
         close_held(&probe);
@@ -114,6 +121,7 @@ static uint32_t find_bridge(const struct step_ensure_bridge *step, bool *whole) 
     if (ioctl(probe, SIOCGIFFLAGS, &flags) == 0 && ioctl(probe, SIOCGIFADDR, &address) == 0) {
         const struct sockaddr_in *found = (const void *)&address.ifr_addr;
         *whole = flags.ifr_flags & IFF_UP && ntohl(found->sin_addr.s_addr) == step->address && is_own_address(step->address6);
+        *whole &= ioctl(probe, SIOCGIFHWADDR, &hardware) == 0 && is_own_mac(&hardware, step->address);
     }
     close_held(&probe);
     return (uint32_t)index.ifr_ifindex;
@@ -196,7 +204,7 @@ static int find(struct context *context, const char *name) {
 }
 
 // The link of who has the claimed address.
-static int find_link(struct context *context) {
+int find_link(struct context *context) {
     return find(context, format_text(LINK_PREFIX "%08x", context->slots.address));
 }
 
@@ -269,7 +277,7 @@ int connect_network(struct context *context, int network) {
     if (result == 0) result = find_link(context);
     if (result == 0) result = send_filled(context, ROUTE, context->link.adopt, 0);
     if (result == 0) result = send_filled(context, NETFILTER, context->link.permit, EEXIST);
-    if (result == 0) result = act_apart(configure_inside, context);
+    if (result == 0) result = act_apart(configure_inside, context, 0);
     if (result == 0) result = publish_ports(context);
     if (result == 0) result = forget_untranslated(context);
     int error = errno;

@@ -1,6 +1,7 @@
 // Forgetting connections: what connection tracking knows of an address is deleted before somebody else has it.
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -182,6 +183,15 @@ static int delete_noted(struct context *context, int netlink, struct bytes lists
     return result;
 }
 
+// Where the host has been told to forget it, what was translated already waits until it knows who has the address: up to
+// 200 KiB of it, arp(7). The bridge may be another by now, or none.
+static int forget_neighbour(struct context *context, const struct step_forget_connections *step) {
+    uint32_t bridge = if_nametoindex(step->bridge);
+    if (!bridge) return 0;
+    context->slots.bridge = bridge;
+    return send_once(context, ROUTE, fill_messages(context, step->waiting), ENOENT);
+}
+
 // Before the connections go the notes: what begins from here on is noted anew. With them the link is silenced: what a dead
 // workload's network namespace still sends would be tracked again, and the link itself takes 15 ms to go. Of tables that
 // are gone nothing has to be taken out.
@@ -189,8 +199,7 @@ static int forget_noted(struct context *context, int netlink, const struct step_
                         unsigned noted) {
     if (send_request(context, netlink, fill_messages(context, step->forget), ENOENT) < 0) return -1;
     int result = any_tracked() ? delete_noted(context, netlink, fill_messages(context, step->lists), noted) : 0;
-    // What was translated already waits until the host knows who has the address: up to 200 KiB of it, arp(7).
-    if (result == 0) result = send_once(context, ROUTE, fill_messages(context, step->waiting), ENOENT);
+    if (result == 0) result = forget_neighbour(context, step);
     int error = errno;
     if (result < 0) (void)send_once(context, NETFILTER, fill_messages(context, step->again), 0);
     errno = error;
@@ -202,6 +211,7 @@ static int forget_connections(struct context *context, const struct step_forget_
     int netlink = netlink_socket(context, NETFILTER);
     int result = netlink < 0 ? -1 : find_noted(context, netlink, fill_messages(context, step->ask), &noted);
     if (result == 0 && noted) result = forget_noted(context, netlink, step, noted);
+    else if (result == 0 && context->undoing) result = forget_neighbour(context, step);
     close_held(&netlink);
     return result;
 }

@@ -90,18 +90,21 @@ uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-// Our start in clock ticks since boot: the fields are counted behind the name, which may hold anything.
-uint64_t start_clock(void) {
+// A field of proc_pid_stat(5), 0 where it cannot be read: they are counted behind the name, which may hold anything.
+uint64_t process_number(const char *path, int wanted) {
     char line[1024];
-    int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = file < 0 ? -1 : read_up_to(file, line, sizeof line - 1);
     close_held(&file);
     if (length <= 0) return 0;
     line[length] = '\0';
     char *at = strrchr(line, ')');
-    for (int field = 2; at && field < STAT_START_TIME; field++) at = strchr(at + 1, ' ');
+    for (int field = 2; at && field < wanted; field++) at = strchr(at + 1, ' ');
     return at ? strtoull(at + 1, NULL, 10) : 0;
 }
+
+// Our start in clock ticks since boot.
+uint64_t start_clock(void) { return process_number("/proc/self/stat", STAT_START_TIME); }
 
 char *format_text(const char *format, ...) {
     va_list arguments;

@@ -88,6 +88,14 @@ static struct texts joined(struct texts first, struct texts second) {
     return all;
 }
 
+// seccomp(2) asks for SYS_ADMIN, or that nothing gains rights any more. Where an image is booted neither is so for a
+// session as another user: it gains none.
+static int filter_exec(const struct context *context) {
+    if (install_filter(context->filter) == 0) return 0;
+    if (errno != EACCES || !context->asked || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -1;
+    return install_filter(context->filter);
+}
+
 int do_execute(struct context *context, const struct step_execute *step) {
     const struct asked *asked = context->asked;
     struct texts argv = asked ? asked->argv : step->argv, defaults = step->defaults, env = step->env;
@@ -104,7 +112,7 @@ int do_execute(struct context *context, const struct step_execute *step) {
     default_signals();
     // What a session runs ends with it. Here, because a change of ids takes this away.
     if (asked && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return refuse(context, 0, "it cannot be tied to its session");
-    if (install_filter(context->filter) < 0)
+    if (filter_exec(context) < 0)
         return refuse(context, 0, "the filter of system calls was refused: %s", strerror(errno));
     if (asked && asked->copies) {
         close_held(&context->report_pipe); // as an exec would: it has started

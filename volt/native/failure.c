@@ -19,6 +19,7 @@ static const struct {
     {OP_CLAIM_PORTS, 0, "publish another port of the host's, or end what holds this one"},
     {OP_ENSURE_RESOLVER, 0,
      "leave port 53 of that address to it, or write dns in [network]; the next launch is planned anew"},
+    {OP_LOAD_MODULES, 0, "the kernel's log may say more: dmesg"},
     {OP_SET_MOUNT, EINVAL,
      "this file system cannot be mounted with mapped ids: keep the folder on ext4, xfs, btrfs or tmpfs (kernel 6.3)"},
     {OP_SET_MOUNT, EPERM, "this file system was mounted where its ids cannot be mapped again"},

@@ -76,6 +76,17 @@ int undo_write_file(struct context *context, const struct step_write_file *step,
     return unlink(step->path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
+// A file of that name with `data`, whole, whatever was there.
+int replace_file(int folder, const char *name, const void *data, size_t length) {
+    char temporary[64];
+    format_into(temporary, sizeof temporary, "%s.new", name);
+    int file = openat(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0) return -1;
+    int result = write_all(file, data, length);
+    close_held(&file);
+    return result < 0 ? -1 : (int)syscall(SYS_renameat2, folder, temporary, folder, name, 0u);
+}
+
 // 1 the same, 0 another content, -1 an error.
 static int same_content(const char *path, const char *content) {
     size_t length = strlen(content);
@@ -88,16 +99,13 @@ static int same_content(const char *path, const char *content) {
     return (size_t)got == length && memcmp(found, content, length) == 0;
 }
 
-int do_pin_file(struct context *context, const struct step_pin_file *step) {
-    int same = same_content(step->path, step->content);
-    if (same == 0) return refuse(context, 0, "%s", step->otherwise);
-    if (same == 1) return 0;
-    if (errno != ENOENT) return explain(context, "%s", step->path);
-    char *temporary = format_text("%s.new-%d", step->path, getpid());
-    if (write_new(temporary, step->content, 0600, true) < 0) return explain(context, "%s", step->path);
+// A new file with `content`, whole or not at all.
+static int place_new(struct context *context, const char *path, const char *content, mode_t mode) {
+    char *temporary = format_text("%s.new-%d", path, getpid());
+    if (write_new(temporary, content, mode, true) < 0) return explain(context, "%s", path);
     // Renamed and not linked: there is no second name that could be left behind.
-    if (rename_new(temporary, step->path) < 0) {
-        explain(context, "%s", step->path);
+    if (rename_new(temporary, path) < 0) {
+        explain(context, "%s", path);
         int error = errno;
         unlink(temporary);
         errno = error;
@@ -107,11 +115,39 @@ int do_pin_file(struct context *context, const struct step_pin_file *step) {
     return 0;
 }
 
+// What this run made goes with a launch that fails.
+static int remove_made(const char *path, const struct deed *deed, enum ending ending) {
+    if (ending == FINISHED || !deed->made) return 0;
+    return unlink(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+int do_pin_file(struct context *context, const struct step_pin_file *step) {
+    int same = same_content(step->path, step->content);
+    if (same == 0) return refuse(context, 0, "%s", step->otherwise);
+    if (same == 1) return 0;
+    if (errno != ENOENT) return explain(context, "%s", step->path);
+    return place_new(context, step->path, step->content, 0600);
+}
+
 int undo_pin_file(struct context *context, const struct step_pin_file *step, struct deed *deed,
                   enum ending ending) {
     (void)context;
-    if (ending == FINISHED || !deed->made) return 0;
-    return unlink(step->path) == 0 || errno == ENOENT ? 0 : -1;
+    return remove_made(step->path, deed, ending);
+}
+
+int do_make_machine_id(struct context *context, const struct step_make_machine_id *step) {
+    char content[MACHINE_DIGITS + 2] = "";
+    struct stat status;
+    if (lstat(step->path, &status) == 0) return 0;
+    if (errno != ENOENT || draw_digits(content, MACHINE_DIGITS) < 0) return explain(context, "%s", step->path);
+    content[MACHINE_DIGITS] = '\n';
+    return place_new(context, step->path, content, 0444);
+}
+
+int undo_make_machine_id(struct context *context, const struct step_make_machine_id *step, struct deed *deed,
+                         enum ending ending) {
+    (void)context;
+    return remove_made(step->path, deed, ending);
 }
 
 int do_set_aside(struct context *context, const struct step_set_aside *step) {

@@ -73,13 +73,22 @@ void close_descriptors(struct frame *frame) {
     for (unsigned i = 0; i < FRAME_OTHERS; i++) close_held(&frame->others[i]);
 }
 
+static void take_sender(struct frame *frame, const struct cmsghdr *header) {
+    struct ucred sender;
+    memcpy(&sender, CMSG_DATA(header), sizeof sender);
+    frame->sender = sender.pid;
+}
+
 // The descriptors that came along, in order; those for which there is no place are closed.
 static void take_descriptors(struct frame *frame, struct msghdr *envelope) {
     unsigned taken = 0;
     frame->descriptor = -1;
+    frame->sender = 0;
     for (unsigned i = 0; i < FRAME_OTHERS; i++) frame->others[i] = -1;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(envelope); header; header = CMSG_NXTHDR(envelope, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        if (header->cmsg_level != SOL_SOCKET) continue;
+        if (header->cmsg_type == SCM_CREDENTIALS) take_sender(frame, header);
+        if (header->cmsg_type != SCM_RIGHTS) continue;
         size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {
             int descriptor;
@@ -103,7 +112,7 @@ int receive_frame(int socket, struct frame *frame) {
     uint8_t bytes[HEADER_LENGTH + FRAME_LIMIT];
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(4 * sizeof(int))];
+        char space[CMSG_SPACE(4 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     } ancillary;
     struct iovec message = {bytes, sizeof bytes};
     struct msghdr envelope = {.msg_iov = &message, .msg_iovlen = 1, .msg_control = &ancillary};

@@ -13,6 +13,7 @@ struct frame {
     uint8_t body[FRAME_LIMIT];
     int descriptor; // that travelled along, or -1
     int others[FRAME_OTHERS]; // behind it, of EXECUTE alone
+    pid_t sender; // where the socket tells it, SO_PASSCRED of unix(7); else 0
 };
 
 int frame_pair(int pair[2]);

@@ -52,6 +52,7 @@ def table() -> str:
         _perform(),
         _undo(),
         _check(),
+        _once(),
         "#endif\n\n#ifdef VOLT_TABLE_ERRORS\n",
         _errors(),
         "#endif\n\n#endif\n",
@@ -213,6 +214,13 @@ def _check() -> str:
             "    }",
         ]
     return "\n".join([*lines, "    }", "    return false;", "}", ""])
+
+
+def _once() -> str:
+    """What is not done again where the payload is started anew."""
+    cases = (f"    case OP_{_ident(op).upper()}:" for op in OPCODES if op.once)
+    lines = ("bool operation_once(unsigned opcode) {", "    switch (opcode) {", *cases, "        return true;", "    }")
+    return "\n".join([*lines, "    return false;", "}", ""])
 
 
 def _errors() -> str:

@@ -51,13 +51,13 @@ static int cover_all(void *guard_pidfd) {
     return 0;
 }
 
-// In a child that shares our memory, so that it may enter another namespace: `act` returns 0 or an errno, as this does
-// by errno.
-int act_apart(int (*act)(void *), void *about) {
+// In a child that shares our memory, and what else `flags` says, so that it may enter another namespace: `act` returns 0
+// or an errno, as this does by errno.
+int act_apart(int (*act)(void *), void *about, int flags) {
     struct mark before = mark_memory();
     char *stack = keep(APART_STACK);
     int status = 0;
-    pid_t pid = clone(act, stack + APART_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, about);
+    pid_t pid = clone(act, stack + APART_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD | flags, about);
     if (pid < 0) return -1;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return -1;
@@ -66,7 +66,7 @@ int act_apart(int (*act)(void *), void *about) {
     return errno ? -1 : 0;
 }
 
-int cover_below(struct context *context) { return act_apart(cover_all, &context->guard_pidfd); }
+int cover_below(struct context *context) { return act_apart(cover_all, &context->guard_pidfd, 0); }
 
 // SIGKILL, and wait until pid namespace and mounts are gone with it. The guard stays known where it did not end.
 void end_guard(struct context *context) {

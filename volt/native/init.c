@@ -54,7 +54,9 @@ static _Noreturn void payload_main(struct context *context, const struct step_st
 
 // Signals that a terminal sends to a whole group go to the payload's; the others are meant for it alone.
 void signal_payload(const struct context *context, uint32_t number) {
-    bool group = number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGSTOP || number == SIGCONT;
+    // From inside nothing kills process 1: the supervisor ends all of it, as when it is told that it has ended.
+    if (context->payload == 1 && number == SIGKILL) send_number(context->control, FRAME_EXITED, SIGKILL);
+    bool group = context->payload != 1 && (number == SIGINT || number == SIGQUIT || number == SIGHUP || number == SIGSTOP || number == SIGCONT);
     if (number > 0 && number <= 64 && context->payload > 0)
         kill(group ? -context->payload : context->payload, (int)number);
 }
@@ -81,6 +83,46 @@ int do_start_payload(struct context *context, const struct step_start_payload *s
     errno = error;
     int result = context->payload < 0 ? -1 : await_exec(context, pair[0]);
     error = errno;
+    close(pair[0]);
+    errno = error;
+    return result;
+}
+
+// ── the image's init
+
+// Where it is no session's leader yet, it becomes one by itself; the console is not taken for it.
+static _Noreturn void become_init(struct context *context, const struct step_start_init *step) {
+    const struct step_start_payload standard = {.terminal = step->terminal};
+    struct frame frame;
+    for (unsigned n = 3; n-- > 0;)
+        if (place_standard(context, &standard, n) < 0) explain(context, "standard descriptor %u", n);
+    if (!context->failure.text[0] && perform_section(context, true) == 0) {
+        context->failure = (struct failure){.number = context->deed->number};
+        refuse(context, 0, "the steps of the init do not end in an exec");
+    }
+    // The child passes it on, and ends: with process 1 it would have ended before.
+    send_failure(context->report_pipe, &context->failure);
+    receive_frame(context->report_pipe, &frame);
+    _exit(VOLT_FAILED);
+}
+
+int do_start_init(struct context *context, const struct step_start_init *step) {
+    int pair[2];
+    sigset_t ending;
+    if (frame_pair(pair) < 0) return -1;
+    pid_t child = fork_child();
+    if (child < 0) return -1;
+    close_held(&pair[child == 0]);
+    if (child > 0) {
+        context->report_pipe = pair[1];
+        become_init(context, step);
+    }
+    // An init that ends everything waits for us too.
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigprocmask(SIG_UNBLOCK, &ending, NULL);
+    context->payload = 1;
+    int result = await_exec(context, pair[0]), error = errno;
     close(pair[0]);
     errno = error;
     return result;

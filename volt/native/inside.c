@@ -79,6 +79,8 @@ int do_attach_inside(struct context *context, const struct step_attach_inside *s
 
 int attach_inside(struct context *context, int folder, const char *path) { return attach(context, folder, path, true); }
 
+int attach_file(struct context *context, int file, const char *path) { return attach(context, file, path, false); }
+
 // The path where it is there: 1 and *point, 0 nothing there, -1 an error.
 static int existing(struct context *context, const char *path, int *point) {
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -152,6 +152,23 @@ struct landlock_port {
 #define LANDLOCK_BENEATH 1u // LANDLOCK_RULE_PATH_BENEATH
 #define LANDLOCK_PORT 2u    // LANDLOCK_RULE_NET_PORT
 
+// linux/loop.h
+struct loop_info {
+    uint64_t device, inode, other_device, offset, size_limit;
+    uint32_t number, encryption, key_size, flags;
+    uint8_t names[128], key[32];
+    uint64_t init[2];
+};
+struct loop_config {
+    uint32_t file, block_size;
+    struct loop_info info;
+    uint64_t reserved[8];
+};
+#define LOOP_CONFIGURE 0x4c0a
+#define LOOP_GET_FREE 0x4c82 // LOOP_CTL_GET_FREE
+#define LOOP_READ_ONLY 1u    // LO_FLAGS_READ_ONLY
+#define LOOP_AUTOCLEAR 4u    // LO_FLAGS_AUTOCLEAR
+
 // linux/netlink.h
 struct netlink_address {
     uint16_t family, pad;
@@ -194,6 +211,8 @@ static inline int k_openat2(int folder, const char *path, uint64_t flags, uint64
 static inline int k_close_range(unsigned first, unsigned last, unsigned flags) {
     return (int)syscall(SYS_close_range, first, last, flags);
 }
+
+static inline int k_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0u); }
 
 static inline int k_pidfd_send_signal(int pidfd, int number) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0u);

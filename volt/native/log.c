@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kernel.h"
+#include "terminal.h"
 #include "table.h"
 
 #define PIPE_SIZE (1 << 20)   // bytes that a payload may be ahead of us
@@ -189,17 +190,20 @@ static void add_piece(struct log *log, int stream, const char *at, size_t left) 
 // ── what is too much
 
 // A line that was cut off is ended, so that what comes later does not seem to be the rest of it.
+static bool end_line(struct log *log, int n) {
+    struct stream *stream = &log->streams[n];
+    if (!stream->open) return false;
+    struct lines lines = lines_of(log, n);
+    add(&lines, "", 0, true);
+    flush(&lines);
+    stream->open = false;
+    return true;
+}
+
 static void begin_discarding(struct log *log) {
     log->discarding = true;
-    for (int n = 0; n < LOG_STREAMS; n++) {
-        struct stream *stream = &log->streams[n];
-        if (!stream->open) continue;
-        struct lines lines = lines_of(log, n);
-        add(&lines, "", 0, true);
-        flush(&lines);
-        stream->open = false;
-        stream->skipping = true;
-    }
+    for (int n = 0; n < LOG_STREAMS; n++)
+        if (end_line(log, n)) log->streams[n].skipping = true;
 }
 
 // As many bytes as the time since then allows, at most those of one second.
@@ -242,8 +246,11 @@ static int take(struct log *log, int n) {
         stream->skipping = true;
         return 0;
     }
+    size_t length = (size_t)got;
+    // systemd ends its lines as a terminal wants them, which ends them once more.
+    if (log->console) length = as_lines(log->piece, as_lines(log->piece, length));
     log->allowed -= got;
-    add_piece(log, n, log->piece, (size_t)got);
+    add_piece(log, n, log->piece, length);
     return 0;
 }
 
@@ -263,4 +270,25 @@ void log_finish(struct log *log) {
     for (int n = 0; log && n < LOG_STREAMS; n++)
         for (int i = 0; i < DRAIN_LIMIT && log->streams[n].from >= 0 && take(log, n) == 0; i++) continue;
     if (log) tell_missing(log);
+}
+
+// A line of volt's own.
+void log_say(struct log *log, const char *text) {
+    char at[STAMP];
+    if (!log) return;
+    for (int n = 0; n < LOG_STREAMS; n++) end_line(log, n);
+    struct mark before = mark_memory();
+    stamp(at);
+    char *line = format_text("%.*s volt F %s\n", (int)STAMP, at, text);
+    if (!put(log, line, strlen(line))) log->lost += strlen(line);
+    forget_since(before);
+}
+
+// Nothing comes from the start that is over; the files stay.
+void log_forget(struct log *log) {
+    for (int n = 0; log && n < LOG_STREAMS; n++) {
+        close_held(&log->streams[n].from);
+        log->streams[n].skipping = false;
+    }
+    if (log) log->search = NULL;
 }

@@ -28,6 +28,7 @@ struct log {
     uint64_t counted;    // when that was; milliseconds of CLOCK_MONOTONIC
     uint64_t discarded, lost; // above the rate, and to a disk that took nothing; since it was last told
     bool discarding;
+    bool console; // an init's, terminal.h
     struct search *search; // what is looked for in all that is written, discarded or not; or NULL
     char piece[LOG_PIECE], lines[LOG_LINES];
 };
@@ -35,5 +36,7 @@ struct log {
 void log_watch(const struct log *log, struct pollfd polls[LOG_STREAMS]);
 void log_copy(struct log *log, const struct pollfd polls[LOG_STREAMS]);
 void log_finish(struct log *log);
+void log_say(struct log *log, const char *text);
+void log_forget(struct log *log);
 
 #endif

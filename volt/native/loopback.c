@@ -18,6 +18,7 @@
 #define RELAY_ENDS 1000  // milliseconds that a killed one may take
 #define RELAY_PAUSE 1000 // … before another is started, where one has failed
 #define BACKLOG 128
+#define STALE_MOST 4096 // datagrams: more than a socket's buffer takes
 
 // All else that is published the rules translate, before it comes to the socket.
 bool is_relayed(const struct port *port) {
@@ -39,7 +40,19 @@ int do_relay_loopback(struct context *context, const struct step_relay_loopback 
 int undo_relay_loopback(struct context *context, const struct step_relay_loopback *step, struct deed *deed,
                         enum ending ending) {
     (void)step, (void)deed, (void)ending;
-    return relay_end(context);
+    struct ports *ports = context->ports;
+    const int no = 0;
+    int result = relay_end(context);
+    int error = errno;
+    // Until the next start, where there is one: whoever comes is refused, and the port stays taken. One that did not
+    // listen yet does not now either.
+    for (unsigned i = 0; ports && i < ports->count; i++) {
+        if (!is_relayed(&ports->each[i]) || ports->each[i].datagrams) continue;
+        setsockopt(ports->each[i].socket, SOL_SOCKET, SO_REUSEADDR, &no, sizeof no);
+        shutdown(ports->each[i].socket, SHUT_RD);
+    }
+    errno = error;
+    return result;
 }
 
 // Connections that ended before the run began still have the port: socket(7), SO_REUSEADDR. A listening socket shares it
@@ -47,7 +60,11 @@ int undo_relay_loopback(struct context *context, const struct step_relay_loopbac
 static int listen_at(const struct port *port) {
     const int yes = 1;
     if (fcntl(port->socket, F_SETFL, O_RDWR | O_NONBLOCK) < 0) return -1;
-    if (port->datagrams) return 0;
+    if (port->datagrams) {
+        // What came before was for nobody, or for the last start.
+        for (int i = 0; i < STALE_MOST && recv(port->socket, NULL, 0, 0) >= 0;) i++;
+        return 0;
+    }
     if (setsockopt(port->socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0) return -1;
     return listen(port->socket, BACKLOG);
 }

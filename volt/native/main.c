@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "lookup.h"
 #include "resolver.h"
+#include "restart.h"
 #include "volt.h"
 #include "table.h"
 
@@ -58,6 +59,18 @@ static int begin(struct context *context) {
     return 0;
 }
 
+// One start of the payload, up to its end.
+static void run_once(struct context *context) {
+    if (perform_section(context, false) < 0 || context->guard <= 0) return;
+    supervise(context);
+    read_events(context); // while the cgroup is there
+}
+
+// A launch that has failed is undone; what has run is over, however a later start has ended.
+static enum ending ending_of(const struct context *context) {
+    return context->failure.happened && !context->result.started && !context->again ? FAILED : FINISHED;
+}
+
 // The plan in the file `plan`, or where it lies in memory already in `whole`.
 static int perform_main(struct context *context, int plan, struct bytes whole) {
     hold_standard();
@@ -70,11 +83,10 @@ static int perform_main(struct context *context, int plan, struct bytes whole) {
     if (result < 0) {
         context->failure.happened = true;
         context->failure.error = errno;
-    } else if (perform_section(context, false) == 0 && context->guard > 0) {
-        supervise(context);
-        read_events(context); // while the cgroup is there
-    }
-    undo_all(context, context->failure.happened && !context->result.started ? FAILED : FINISHED);
+    } else
+        do run_once(context);
+        while (restart_again(context));
+    undo_all(context, ending_of(context));
     print_failure(context);
     print_events(context);
     return exit_status(context);

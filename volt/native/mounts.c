@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "table.h"
 
 #define WAITING_STACK (16u << 10) // bytes
+#define LOOP_TRIES 64             // launches that take a free device at the same moment
 
 static int write_map(pid_t pid, const char *name, const char *map) {
     char path[64];
@@ -119,8 +121,69 @@ int do_make_filesystem(struct context *context, const struct step_make_filesyste
     return publish(context, step->to, make_filesystem(context, step->type, step->options.items, step->attrs));
 }
 
+static int configured(int loop, int file) {
+    struct loop_config config = {.file = (uint32_t)file, .info.flags = LOOP_READ_ONLY | LOOP_AUTOCLEAR};
+    return ioctl(loop, LOOP_CONFIGURE, &config);
+}
+
+// A loop device with the file behind it, and its path. Another may have taken the one that was free: loop(4).
+static int open_loop(int file, char *path, size_t size) {
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), loop = -1;
+    if (control < 0) return -1;
+    for (int tries = 0; loop < 0 && tries < LOOP_TRIES; tries++) {
+        int number = ioctl(control, LOOP_GET_FREE);
+        if (number < 0) break;
+        format_into(path, size, "/dev/loop%d", number);
+        loop = open(path, O_RDONLY | O_CLOEXEC);
+        if (loop < 0) break;
+        if (configured(loop, file) == 0) continue;
+        close_held(&loop);
+        if (errno != EBUSY) break;
+    }
+    close_held(&control);
+    return loop;
+}
+
+// The mount holds the device from then on, and closing its last user takes the file from it again.
+int do_mount_loop(struct context *context, const struct step_mount_loop *step) {
+    static const char prefix[] = "source=";
+    char source[64] = "source=";
+    size_t before = sizeof prefix - 1;
+    int file = open(step->file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0) return explain(context, "%s", step->file);
+    int loop = open_loop(file, source + before, sizeof source - before), mount = -1;
+    char *const options[] = {source, "ro", NULL}; // or the device would be opened for writing
+    if (loop < 0) explain(context, "%s through a loop device", step->file);
+    else mount = make_filesystem(context, step->type, options, step->attrs);
+    close_held(&loop);
+    close_held(&file);
+    return publish(context, step->to, mount);
+}
+
 int do_attach(struct context *context, const struct step_attach *step) {
     return k_move_mount(step->mount, AT_FDCWD, step->path, 0) < 0 ? explain(context, "%s", step->path) : 0;
+}
+
+struct locked {
+    const char *path;
+    int descriptor;
+};
+
+// A mount namespace of another user namespace has what it was copied from as it was: mount_namespaces(7), "Restrictions
+// on mount namespaces", which a copy of a mount in there takes along.
+static int copy_locked(void *about) {
+    struct locked *locked = about;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return errno;
+    locked->descriptor = k_open_tree(AT_FDCWD, locked->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    return locked->descriptor < 0 ? errno : 0;
+}
+
+int do_lock_mount(struct context *context, const struct step_lock_mount *step) {
+    struct locked locked = {.path = step->path, .descriptor = -1};
+    if (k_move_mount(step->mount, AT_FDCWD, step->path, 0) < 0 || act_apart(copy_locked, &locked, CLONE_FILES) < 0 ||
+        umount2(step->path, MNT_DETACH) < 0)
+        return explain(context, "%s", step->path);
+    return publish(context, step->to, locked.descriptor);
 }
 
 int do_share_mount(struct context *context, const struct step_share_mount *step) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "restart.h"
 #include "volt.h"
 #include "table.h"
 
@@ -15,13 +16,16 @@
 
 static void add_failure(struct document *to, const struct context *context) {
     struct found found;
-    char message[2 * FAILURE_TEXT];
+    char message[2 * FAILURE_TEXT], over[256];
     bool happened = context->failure.happened;
     bool known = happened && find_step(&context->program, context->failure.number, &found);
     message[0] = '\0';
     if (happened) failure_message(context, message, sizeof message);
     else events_message(context, message, sizeof message);
     if (!message[0]) ready_message(context, message, sizeof message);
+    restart_message(context, over, sizeof over);
+    size_t told = strlen(message);
+    if (over[0]) format_into(message + told, sizeof message - told, "%s%s", told ? "; " : "", over);
     add_field(to, "step", known ? operation_name(found.opcode) : NULL);
     if (known) add(to, ", \"number\": %u", context->failure.number);
     else add(to, ", \"number\": null");

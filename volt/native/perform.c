@@ -116,6 +116,18 @@ int load_bytes(struct context *context, struct bytes whole, bool inner) {
     return 0;
 }
 
+// The same program once more, with what has been done of it.
+int load_again_bytes(struct context *context, struct bytes whole) {
+    const struct deed *deeds = context->deeds;
+    const uint8_t *steps = context->program.steps.start;
+    if (load_bytes(context, whole, false) < 0) return -1;
+    for (size_t i = 0; i < context->deed_count; i++) {
+        context->deeds[i] = deeds[i];
+        context->deeds[i].step.start = context->program.steps.start + (deeds[i].step.start - steps);
+    }
+    return 0;
+}
+
 static int perform_step(struct context *context, struct bytes step, unsigned opcode, struct reader *arguments,
                         uint32_t number) {
     struct deed *deed = &context->deeds[context->deed_count];
@@ -148,7 +160,7 @@ int perform_section(struct context *context, bool second) {
         struct bytes step, note;
         unsigned opcode;
         if (!next_step(&steps, &opcode, &step, &note, &arguments)) return damaged(&steps);
-        if (i < begin) continue;
+        if (i < begin || (!second && context->again && operation_once(opcode))) continue;
         if (context->session && opcode == OP_EXECUTE) return 0;
         if (perform_step(context, step, opcode, &arguments, program->number + i) < 0) return -1;
     }
@@ -169,7 +181,9 @@ void keep_for_undo(struct context *context) {
     const uint8_t *steps = program->steps.start;
     context->deeds = copy(context->deeds, (context->deed_count + 1) * sizeof *context->deeds);
     program->steps.start = copy(steps, program->steps.length);
-    program->whole = program->inner = (struct bytes){0};
+    program->whole = (struct bytes){0};
+    if (!context->failure.happened) program->inner = (struct bytes){0};
+    program->inner.start = copy(program->inner.start, program->inner.length); // whose step has failed, perhaps
     for (struct deed *deed = context->deeds; deed < context->deeds + context->deed_count; deed++) {
         deed->step.start = program->steps.start + (deed->step.start - steps);
         if (deed->path) deed->path = copy(deed->path, strlen(deed->path) + 1);
@@ -193,9 +207,27 @@ static void undo_deed(struct context *context, struct deed *deed, enum ending en
     context->undone = false;
 }
 
+static unsigned operation_of(struct context *context, const struct deed *deed) {
+    struct reader steps = reader_of(context, deed->step);
+    return read_u16(&steps);
+}
+
 void undo_all(struct context *context, enum ending ending) {
     context->undoing = true;
     while (context->deed_count > 0) undo_deed(context, &context->deeds[--context->deed_count], ending);
+}
+
+// Of what was done for one start of the payload, newest first; what is done once stays.
+void undo_repeated(struct context *context) {
+    size_t count = context->deed_count, kept = 0;
+    struct deed *deeds = context->deeds;
+    context->undoing = true;
+    for (size_t i = count; i-- > 0;)
+        if (!operation_once(operation_of(context, &deeds[i]))) undo_deed(context, &deeds[i], FINISHED);
+    for (size_t i = 0; i < count; i++)
+        if (operation_once(operation_of(context, &deeds[i]))) deeds[kept++] = deeds[i];
+    context->deed_count = kept;
+    context->undoing = false;
 }
 
 static bool find_in(const struct program *program, uint32_t number, struct found *found) {

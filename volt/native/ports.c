@@ -72,7 +72,14 @@ static int open_port(struct port *port) {
     if (port->number) return 0;
     if (getsockname(port->socket, (struct sockaddr *)&bound, &size) < 0) return -1;
     port->number = ntohs(bound.sin6_port);
-    return 0;
+    if (port->datagrams) return 0;
+    // A number that was not asked for is let go by a socket that ceases to listen: here by another one, beside it.
+    struct port asked = *port;
+    if (set(port->socket, SOL_SOCKET, SO_REUSEADDR, 1) < 0) return -1;
+    int result = open_port(&asked);
+    close_held(&port->socket);
+    port->socket = asked.socket;
+    return result;
 }
 
 static int refuse_port(struct context *context, const char *folder, const char *text, const struct port *port) {
@@ -277,8 +284,10 @@ int undo_claim_ports(struct context *context, const struct step_claim_ports *ste
 }
 
 int do_prepare_ports(struct context *context, const struct step_prepare_ports *step) {
-    if (write_claim(context, fill_messages(context, step->publish)) < 0) return -1;
-    if (write_claim(context, fill_messages(context, step->remove)) < 0) return -1;
+    // The claim says it already where it is done again, and may be followed again.
+    if (context->again && lock_whole(context->address_claim, F_UNLCK) < 0) return -1;
+    if (!context->again && write_claim(context, fill_messages(context, step->publish)) < 0) return -1;
+    if (!context->again && write_claim(context, fill_messages(context, step->remove)) < 0) return -1;
     context->ports->publish = step->publish;
     context->ports->remove = step->remove;
     context->ports->earlier = step->earlier;
@@ -292,5 +301,6 @@ int undo_prepare_ports(struct context *context, const struct step_prepare_ports 
     if (!context->ports->published) return 0;
     int locked = lock_whole(context->address_claim, F_WRLCK);
     int result = take_back(context, fill_messages(context, step->remove));
+    context->ports->published = result < 0;
     return locked < 0 ? -1 : result;
 }

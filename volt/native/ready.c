@@ -23,7 +23,6 @@
 // ── how it stands
 
 static int write_state(const struct ready *ready) {
-    static const char name[] = "ready.json", temporary[] = "ready.json.new";
     char text[DOCUMENT];
     struct document document = {.at = text, .left = sizeof text};
     add(&document, "{\"version\": 1, \"since\": ");
@@ -32,11 +31,7 @@ static int write_state(const struct ready *ready) {
     add_field(&document, "waiting", ready->waiting);
     add_field(&document, "reports", ready->said);
     add(&document, "}\n");
-    int file = openat(ready->folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0) return -1;
-    int result = write_all(file, text, document.length);
-    close_held(&file);
-    return result < 0 ? -1 : (int)syscall(SYS_renameat2, ready->folder, temporary, ready->folder, name, 0u);
+    return replace_file(ready->folder, "ready.json", text, document.length);
 }
 
 // Once the payload runs, what cannot be written is missing where somebody looks, and no reason to end it.
@@ -102,11 +97,23 @@ int do_tell_ready(struct context *context, const struct step_tell_ready *step) {
     return ready ? 0 : -1;
 }
 
+// Before it is awaited anew, by another start of the payload.
+void ready_forget(struct context *context) {
+    struct ready *ready = context->ready;
+    if (!ready) return;
+    ready->since = 0;
+    ready->said[0] = '\0';
+    update_state(ready);
+    close_held(&ready->folder);
+    close_held(&ready->shown);
+    context->ready = NULL;
+    munmap(ready, sizeof *ready);
+}
+
 // ── who is told
 
 // sd_notify(3). Whoever does not take it waits for nothing, or has a limit of its own.
-static void tell_caller(void) {
-    static const char message[] = "READY=1";
+static void tell_caller(const char *message) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = getenv("NOTIFY_SOCKET");
     size_t length = path ? strlen(path) : 0;
@@ -116,7 +123,7 @@ static void tell_caller(void) {
     int one = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (one < 0) return;
     const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    sendto(one, message, sizeof message - 1, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address, size);
+    sendto(one, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address, size);
     close_held(&one);
 }
 
@@ -133,7 +140,7 @@ static void become_ready(struct context *context) {
     ready->waiting[0] = '\0';
     if (context->log) context->log->search = NULL;
     update_state(ready);
-    if (ready->tells) tell_caller();
+    if (ready->tells) tell_caller("READY=1");
     detached_started(context);
 }
 
@@ -178,11 +185,11 @@ void ready_expect(struct context *context) {
 int ready_begin(struct context *context) {
     struct ready *ready = context->ready;
     if (!ready || ready->sign == SIGN_START) {
-        if (ready && ready->tells) tell_caller();
+        if (ready && ready->tells) tell_caller("READY=1");
         detached_started(context);
         return 0;
     }
-    if (ready->limit && context->starter >= 0) ready->by = now() + ready->limit;
+    if (ready->limit) ready->by = now() + ready->limit;
     if (ready->sign == SIGN_LINE) return 0;
     if (ready->shown < 0) {
         errno = EPROTO;
@@ -199,10 +206,9 @@ void ready_reap(struct context *context) {
 static void take_news(struct context *context, const struct news *news) {
     struct ready *ready = context->ready;
     char *to = news->kind == NEWS_SAID ? ready->said : ready->waiting;
-    if (news->kind == NEWS_READY) {
-        become_ready(context);
-        return;
-    }
+    if (news->kind == NEWS_ALIVE && ready->tells) tell_caller("WATCHDOG=1");
+    if (news->kind == NEWS_READY) become_ready(context);
+    if (news->kind == NEWS_READY || news->kind == NEWS_ALIVE) return;
     memcpy(to, news->text, NEWS_TEXT);
     to[NEWS_TEXT - 1] = '\0';
     update_state(ready);

@@ -30,6 +30,7 @@ struct ready {
 };
 
 bool ready_takes(struct context *context, const struct frame *frame);
+void ready_forget(struct context *context);
 void ready_expect(struct context *context);
 int ready_begin(struct context *context);
 void ready_watch(const struct context *context, struct pollfd *one);

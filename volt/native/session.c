@@ -101,6 +101,8 @@ static int answer(struct context *context, int socket, struct frame *frame) {
 static _Noreturn void session_main(struct context *context, int socket, uint32_t kind) {
     struct frame frame;
     end_after(SESSION_LIMIT);
+    // Of an image's init we are a child that it may end, and nothing waits for what is left then.
+    if (context->payload == 1 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) _exit(VOLT_FAILED);
     close_held(&context->control);
     close_held(&context->signals);
     context->held = NULL; // forgotten with all other memory

@@ -7,30 +7,43 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "frames.h"
+#include "kernel.h"
 #include "log.h"
+#include "machine.h"
 #include "ready.h"
 #include "relay.h"
+#include "restart.h"
 #include "terminal.h"
 #include "table.h"
 
 #define START_LIMIT 60000 // milliseconds from the guard's start to the payload's
+#define ASK_AGAIN 1000    // … and an image's init has until it is asked once more to end
 #define KILL_AFTER 10000  // … and that a start may still take which is not wanted any more
 
-enum { CONTROL, SIGNALS, GUARD, LIFELINE, READY, RELAY, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
+enum { CONTROL, SIGNALS, GUARD, LIFELINE, READY, RELAY, MACHINE, TERMINAL, LOG = TERMINAL + TERMINAL_POLLS, POLLS = LOG + LOG_STREAMS };
 
 struct watch {
     struct context *context;
     struct terminal terminal;
-    uint64_t start_by, end_at, kill_at; // 0: not set
+    uint64_t start_by, end_at, ask_at, kill_at; // 0: not set
+    uint32_t early;                     // the signal that asked for the end before the payload had started; 0: none
     bool killed, over, resting;
 };
 
 int do_stop_by(struct context *context, const struct step_stop_by *step) {
     context->stop_signal = step->signal;
     context->stop_timeout = step->milliseconds;
+    context->stop_asked = step->asked;
+    return 0;
+}
+
+int do_expect_init(struct context *context, const struct step_expect_init *step) {
+    (void)step;
+    context->boots = true;
     return 0;
 }
 
@@ -46,8 +59,17 @@ static void fail(struct watch *watch, int error, const char *text) {
     watch->over = true;
 }
 
+// Where what takes signals inside was ended there, systemd-nspawn itself asks an init to end.
 static void forward(struct watch *watch, uint32_t number) {
-    send_number(watch->context->control, FRAME_SIGNAL, number);
+    struct context *context = watch->context;
+    if (context->control >= 0) send_number(context->control, FRAME_SIGNAL, number);
+    else if (number == context->stop_signal) k_pidfd_send_signal(context->guard_pidfd, SIGTERM);
+}
+
+// An init hears nothing before it has said what it takes: it is asked again, until it has ended.
+static void ask(struct watch *watch) {
+    if (watch->context->boots) watch->ask_at = now() + ASK_AGAIN;
+    forward(watch, (uint32_t)watch->context->stop_signal);
 }
 
 // A signal to the payload, and a while later SIGKILL to everything.
@@ -55,7 +77,7 @@ static void end_payload(struct watch *watch, const char *why) {
     if (watch->kill_at) return;
     watch->context->result.ended = why;
     watch->kill_at = now() + watch->context->stop_timeout;
-    forward(watch, (uint32_t)watch->context->stop_signal);
+    ask(watch);
 }
 
 // What systemd-nspawn wrote last, on one line.
@@ -75,9 +97,23 @@ static void last_messages(struct context *context, char *to, size_t size) {
     to[length] = '\0';
 }
 
+// An init has ended as systemd-nspawn says, which then has ended too. One that is done at once takes with it who would
+// have told that it has started; what cannot be started never ends well.
+static bool init_ended(struct watch *watch) {
+    struct context *context = watch->context;
+    siginfo_t info = {0};
+    if (!context->boots) return false;
+    if (waitid(P_PID, (id_t)context->guard, &info, WEXITED | WNOWAIT) < 0 || info.si_code != CLD_EXITED) return false;
+    if (!context->result.started && info.si_status != 0) return false;
+    context->result.started = context->result.exited = watch->over = true;
+    context->result.wait_status = info.si_status << 8;
+    return true;
+}
+
 static void lost(struct watch *watch) {
     struct context *context = watch->context;
     char text[FAILURE_TEXT];
+    if (!watch->killed && init_ended(watch)) return;
     if (context->result.started && watch->killed) {
         context->result.exited = true;
         context->result.wait_status = SIGKILL;
@@ -85,8 +121,8 @@ static void lost(struct watch *watch) {
         return;
     }
     if (watch->killed) {
-        fail(watch, 0, context->result.ended ? "ended before the payload had started"
-                                             : "the payload had not started after 60 seconds");
+        fail(watch, 0, context->result.ended || watch->early ? "ended before the payload had started"
+                                                             : "the payload had not started after 60 seconds");
         return;
     }
     last_messages(context, text, sizeof text);
@@ -99,10 +135,14 @@ static int log_terminal(struct context *context, int master) {
     static const struct winsize size = {.ws_row = 24, .ws_col = 80};
     ioctl(master, TIOCSWINSZ, &size);
     context->log->streams[LOG_OUTPUT].from = master;
+    context->log->console = context->boots;
     return fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
 static void begin_terminal(struct watch *watch, struct frame *frame) {
+    // A console is nobody's for moments: without a slave that stays open the master would be at its end.
+    if (watch->context->boots && frame->descriptor >= 0)
+        watch->context->terminal = ioctl(frame->descriptor, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (frame->descriptor >= 0 && watch->context->log) {
         if (log_terminal(watch->context, frame->descriptor) < 0) fail(watch, errno, "the payload's terminal");
         else forward(watch, GO_ON);
@@ -135,17 +175,42 @@ static void join(struct watch *watch, int network, uint32_t step) {
     watch->context->failure.number = step;
 }
 
+// As `volt stop` ends it: a unit of systemd, by SIGTERM; an init, to which these mean other things, a new start among
+// them, and which hears none of them in its first moments; and a detached run that nobody else knows of yet, whose end
+// is the end of the wait for it.
+bool asks_to_end(const struct context *context, uint32_t number) {
+    if (number == SIGTERM && (context->stop_asked || context->starter >= 0 || context->restart)) return true;
+    return context->boots && (number == SIGTERM || number == SIGINT || number == SIGHUP);
+}
+
+static void ask_to_end(struct watch *watch, uint32_t number) {
+    restart_unwanted(watch->context);
+    if (!watch->context->result.started) watch->early = watch->early == SIGTERM ? SIGTERM : number;
+    else end_payload(watch, number == SIGTERM && watch->context->starter >= 0 ? "cancelled" : NULL);
+}
+
+static void take_start(struct watch *watch, const struct frame *frame) {
+    struct context *context = watch->context;
+    if (frame->length) context->skipped = format_text("%.*s", (int)frame->length, frame->body);
+    context->result.started = true;
+    watch->start_by = 0;
+    restart_started(context);
+    if (ready_begin(context) < 0) {
+        fail(watch, errno, "it cannot be watched");
+        context->failure.number = context->ready->step;
+        return;
+    }
+    if (context->machine) machine_begin(context, frame->sender);
+    if (watch->early) ask_to_end(watch, watch->early);
+}
+
 static void take_frame(struct watch *watch, struct frame *frame) {
     struct result *result = &watch->context->result;
     uint32_t number;
     switch (frame->type) {
     case FRAME_STARTED:
-        if (frame->length) watch->context->skipped = format_text("%.*s", (int)frame->length, frame->body);
-        result->started = true;
-        watch->start_by = 0;
-        if (ready_begin(watch->context) == 0) return;
-        fail(watch, errno, "it cannot be watched");
-        watch->context->failure.number = watch->context->ready->step;
+        if (result->started) break;
+        take_start(watch, frame);
         return;
     case FRAME_FAILED:
         if (!frame_failure(frame, &watch->context->failure)) break;
@@ -178,11 +243,15 @@ static void take_frame(struct watch *watch, struct frame *frame) {
 }
 
 static void take_frames(struct watch *watch, bool guard_ended) {
+    struct context *context = watch->context;
     while (!watch->over) {
         struct frame frame;
-        int got = receive_frame(watch->context->control, &frame);
+        int got = context->control < 0 ? 0 : receive_frame(context->control, &frame);
         if (got > 0) take_frame(watch, &frame);
-        else if (got == 0) lost(watch);
+        else if (got == 0 && context->boots && context->result.started && !guard_ended) {
+            close_held(&context->control); // an init goes on without it
+            return;
+        } else if (got == 0) lost(watch);
         else if (errno != EAGAIN) fail(watch, errno, "the control socket");
         else if (guard_ended) lost(watch);
         else return;
@@ -213,9 +282,7 @@ static void take_signal(struct watch *watch, uint32_t number) {
         // A start that hangs must not hold up whoever wants it ended.
         if (number <= SIGTERM && !watch->context->result.started && watch->start_by > now() + KILL_AFTER)
             watch->start_by = now() + KILL_AFTER;
-        // Nobody else knows of a detached run yet: what ends the wait for it ends it.
-        if (number == SIGTERM && watch->context->starter >= 0 && watch->context->result.started)
-            end_payload(watch, "cancelled");
+        if (asks_to_end(watch->context, number)) ask_to_end(watch, number);
         else forward(watch, number);
         return;
     case SIGCHLD:
@@ -227,18 +294,21 @@ static void take_signal(struct watch *watch, uint32_t number) {
     }
 }
 
-static uint32_t next_signal(const struct context *context) {
+uint32_t next_signal(const struct context *context) {
     struct signalfd_siginfo info;
-    return read(context->signals, &info, sizeof info) == (ssize_t)sizeof info ? info.ssi_signo : 0;
+    if (read(context->signals, &info, sizeof info) != (ssize_t)sizeof info || machine_sends(&info)) return 0;
+    return info.ssi_signo;
 }
 
 static void meet_deadlines(struct watch *watch) {
     uint64_t time = now();
     if (watch->end_at && time >= watch->end_at) {
         watch->end_at = 0;
+        restart_unwanted(watch->context);
         end_payload(watch, "time-limit");
     }
     if (ready_is_late(watch->context, time)) end_payload(watch, "not-ready");
+    if (watch->ask_at && time >= watch->ask_at) ask(watch);
     bool late = watch->start_by && time >= watch->start_by;
     if (!late && !(watch->kill_at && time >= watch->kill_at)) return;
     watch->killed = true;
@@ -247,7 +317,7 @@ static void meet_deadlines(struct watch *watch) {
 
 static int until_deadline(const struct watch *watch) {
     const struct ready *ready = watch->context->ready;
-    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->kill_at, ready ? ready->by : 0,
+    const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->ask_at, watch->kill_at, ready ? ready->by : 0,
                                   relay_due(watch->context)};
     uint64_t time = now(), least = UINT64_MAX;
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
@@ -275,6 +345,7 @@ static void watch_once(struct watch *watch) {
     log_watch(context->log, polls + LOG);
     ready_watch(context, polls + READY);
     relay_watch(context, polls + RELAY);
+    polls[MACHINE] = (struct pollfd){context->machine ? machine_connection(context) : -1, POLLIN, 0};
     if (poll(polls, POLLS, until_deadline(watch)) < 0) return;
     if (polls[SIGNALS].revents) {
         uint32_t number = next_signal(context);
@@ -289,6 +360,10 @@ static void watch_once(struct watch *watch) {
     log_copy(context->log, polls + LOG);
     ready_take(context, polls + READY);
     relay_take(context, polls + RELAY);
+    if (polls[MACHINE].revents) {
+        machine_take(context);
+        watch->resting = false; // what that took is given back too
+    }
     if (!watch->over) meet_deadlines(watch);
     if (!watch->over && !watch->resting && context->result.started) rest(watch);
 }
@@ -314,6 +389,7 @@ void supervise(struct context *context) {
     ready_expect(context);
     while (!watch.over) watch_once(&watch);
     end_guard(context);
+    close_held(&context->terminal);
     drain_terminal(&watch);
     log_finish(context->log);
     ready_end(context);

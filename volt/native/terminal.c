@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "frames.h"
@@ -46,6 +47,14 @@ int await_go_on(struct context *context) {
     }
 }
 
+// What an init says goes to /dev/console, whatever it has been handed.
+static int show_console(struct context *context, int slave) {
+    int mount = k_open_tree(slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    int result = mount < 0 ? explain(context, "/dev/console") : attach_file(context, mount, "/dev/console");
+    close_held(&mount);
+    return result;
+}
+
 // A terminal of the container's own devpts: its master goes to the supervisor, its slave stays open here.
 int do_open_terminal(struct context *context, const struct step_open_terminal *step) {
     int master = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -53,9 +62,11 @@ int do_open_terminal(struct context *context, const struct step_open_terminal *s
     if (master < 0) return explain(context, "/dev/ptmx");
     context->terminal = open_slave(master, step->input);
     int result = context->terminal;
+    if (result >= 0 && step->console && show_console(context, context->terminal) < 0) result = -1;
     if (result >= 0) result = send_frame(context->control, FRAME_TERMINAL, NULL, 0, master);
     close_held(&master);
-    return result < 0 ? explain(context, "terminal") : await_go_on(context);
+    if (result < 0) return context->failure.text[0] ? -1 : explain(context, "terminal");
+    return await_go_on(context);
 }
 
 // ── outside, as the supervisor
@@ -101,9 +112,12 @@ void terminal_init(struct terminal *terminal) {
     terminal->input.from = terminal->input.to = terminal->output.from = terminal->output.to = -1;
 }
 
-// The caller's terminal opened anew: a description of our own, so that O_NONBLOCK does not become the caller's.
+// The caller's terminal opened anew: a description of our own, so that O_NONBLOCK does not become the caller's. A file's
+// is kept, with the place where the caller goes on writing: no write to it waits.
 static int open_again(int descriptor, int flags) {
     char path[32];
+    struct stat status;
+    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) return fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
     format_into(path, sizeof path, "/proc/self/fd/%d", descriptor);
     int again = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return again >= 0 ? again : fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
@@ -139,6 +153,7 @@ int terminal_begin(struct terminal *terminal, struct context *context, int maste
     }
     terminal->master = master;
     terminal->outer = outer;
+    terminal->console = context->boots && !context->terminal_taken;
     // The description came from the init alone: no one else sees this flag.
     if (fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK) < 0) return -1;
     terminal->output.from = master;
@@ -150,6 +165,14 @@ int terminal_begin(struct terminal *terminal, struct context *context, int maste
     }
     terminal_resize(terminal);
     return 0;
+}
+
+// What ends a line on an init's console, ONLCR of termios(3), as it was written; the new length. Cut apart, it stays.
+size_t as_lines(char *data, size_t length) {
+    size_t used = 0;
+    for (size_t i = 0; i < length; i++)
+        if (data[i] != '\r' || i + 1 == length || data[i + 1] != '\n') data[used++] = data[i];
+    return used;
 }
 
 static bool empty(const struct flow *flow) { return flow->at == flow->filled; }
@@ -185,7 +208,9 @@ void terminal_copy(struct terminal *terminal, const struct pollfd polls[TERMINAL
     short master = polls[TERMINAL_MASTER].revents;
     if (polls[TERMINAL_INPUT].revents) fill(&terminal->input);
     if (master & (POLLOUT | POLLERR)) drain(&terminal->input);
-    if (master & (POLLIN | POLLHUP | POLLERR)) fill(&terminal->output);
+    bool taken = master & (POLLIN | POLLHUP | POLLERR) && empty(&terminal->output);
+    if (taken) fill(&terminal->output);
+    if (taken && terminal->console) terminal->output.filled = as_lines(terminal->output.data, terminal->output.filled);
     if (polls[TERMINAL_OUTPUT].revents || !empty(&terminal->output)) drain(&terminal->output);
 }
 

@@ -17,6 +17,7 @@ struct flow {
 struct terminal {
     int master, outer;       // the caller's terminal, for its size
     struct flow input, output;
+    bool console;            // of an init: lines end as files' do
 };
 
 enum { TERMINAL_INPUT, TERMINAL_OUTPUT, TERMINAL_MASTER, TERMINAL_POLLS };
@@ -26,6 +27,7 @@ int terminal_begin(struct terminal *terminal, struct context *context, int maste
 void terminal_resize(struct terminal *terminal);
 void terminal_watch(struct terminal *terminal, struct pollfd polls[TERMINAL_POLLS]);
 void terminal_copy(struct terminal *terminal, const struct pollfd polls[TERMINAL_POLLS]);
+size_t as_lines(char *data, size_t length);
 bool terminal_drained(const struct terminal *terminal);
 
 #endif

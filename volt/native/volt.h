@@ -12,6 +12,7 @@
 #define REGISTERS 4096        // descriptors that a program can name
 #define FAILURE_TEXT 4096     // bytes of a failure's own words
 #define RUN_DIGITS 12         // of a run's id
+#define MACHINE_DIGITS 32     // of machine-id(5)
 #define VOLT_FAILED 125       // the exit status of every failure of volt's own
 #define CANNOT_EXECUTE 126    // … and of a command that cannot be run, or is not there: as a shell's
 #define COMMAND_NOT_FOUND 127
@@ -100,8 +101,7 @@ struct asked {
 struct context {
     struct program program;
     struct slots slots;
-    bool checking; // the program is being looked through: nothing is performed, slots are unknown
-    bool undoing;  // descriptors may be closed by now
+    bool checking, undoing; // the program is looked through: nothing is performed, slots are unknown; all is undone
 
     struct deed *deeds, *deed; // all so far; that of the step being performed
     size_t deed_count;
@@ -113,25 +113,26 @@ struct context {
 
     int control, control_far;          // the control socket; the guard's end
     int messages;                      // what systemd-nspawn writes to standard error
-    int signals;                       // signalfd of everything
-    int lifeline;
+    int signals, lifeline;             // signalfd of everything; the caller's, whose closing ends the run
     int plan, address_claim;           // files that are open as long as the run: of the plan, of claim-address; or -1
     int starter;                       // a detached run's: the one who started it waits at its other end; or -1
     int input;                         // the writing end of the payload's standard input, where that is a pipe of ours
     struct log *log;                   // where what the payload writes goes; or NULL
     struct ready *ready;               // what shows that the payload is ready; or NULL
+    struct restart *restart;           // whether it is started anew; or NULL
+    struct machine *machine;           // whether systemd-machined knows of it; or NULL
     int guard_pidfd;
     pid_t guard, payload;
     uint64_t begun, time_limit;        // milliseconds of CLOCK_MONOTONIC; a span
     uint64_t stop_signal, stop_timeout; // what ends the payload; milliseconds until SIGKILL does
-    bool claimed;                      // the name is ours
+    bool claimed, stop_asked, boots, again; // the name is ours; SIGTERM asks to stop; inside is an init; started anew
     struct link link;
     struct ports *ports;               // what is published; or NULL
     mode_t callers_umask;
     bool terminal_taken;               // saved_mode is to be restored
     struct termios saved_mode;
     int report_pipe;                   // the payload's, up to its exec: failures to the init
-    int terminal;                      // inside: the payload's terminal, or -1
+    int terminal;                      // inside: the payload's terminal; outside: an init's, held open; or -1
     int inside;                        // inside: the inner program, for sessions; or -1
     bool session;                      // … this is one: a section ends before its exec
     struct asked *asked;               // … and it runs this; NULL otherwise
@@ -150,6 +151,7 @@ int publish(struct context *context, uint16_t to, int descriptor);
 __attribute__((format(printf, 2, 3))) int explain(struct context *context, const char *format, ...);
 __attribute__((format(printf, 3, 4))) int refuse(struct context *context, int error, const char *format, ...);
 uint64_t now(void);
+uint64_t process_number(const char *path, int field);
 uint64_t start_clock(void);
 int held(const struct context *context, unsigned number);
 void hold(struct context *context, unsigned number, int descriptor);
@@ -190,6 +192,9 @@ bool check_program(struct context *context);
 int perform_section(struct context *context, bool second);
 void keep_for_undo(struct context *context);
 void undo_all(struct context *context, enum ending ending);
+void undo_repeated(struct context *context);
+int load_again_bytes(struct context *context, struct bytes whole);
+bool operation_once(unsigned opcode);
 struct found {
     unsigned opcode;
     bool payload; // the step is of the inner program's second section
@@ -216,6 +221,9 @@ void read_events(struct context *context);
 void events_message(const struct context *context, char *to, size_t size);
 void print_events(const struct context *context);
 
+// files.c
+int replace_file(int folder, const char *name, const void *data, size_t length);
+
 // tree.c
 int remove_tree(const char *path);
 
@@ -230,6 +238,7 @@ void ready_message(const struct context *context, char *to, size_t size);
 
 // inside.c
 int attach_inside(struct context *context, int folder, const char *path);
+int attach_file(struct context *context, int file, const char *path);
 
 // environment.c
 char **build_environment(struct context *context, struct texts defaults, struct descriptors files,
@@ -255,14 +264,16 @@ int count_answers(struct context *context, int netlink, struct bytes request, st
 
 // connect.c
 int connect_network(struct context *context, int network);
+int find_link(struct context *context);
 int mend_loopback(struct context *context);
 
 // claims.c
 bool is_named(int file, const char *path);
+int draw_digits(char *to, size_t digits);
 void holder_value(const char *content, const char *key, char *to, size_t size);
 
 // guard.c
-int act_apart(int (*act)(void *), void *about);
+int act_apart(int (*act)(void *), void *about, int flags);
 void end_guard(struct context *context);
 int cover_below(struct context *context);
 int forbid_orphan(struct context *context);
@@ -282,6 +293,7 @@ _Noreturn void command_session(struct context *context, int socket, bool copies)
 _Noreturn void copy_files(const struct texts *words);
 
 // supervise.c, init.c
+uint32_t next_signal(const struct context *context);
 void signal_payload(const struct context *context, uint32_t number);
 void supervise(struct context *context);
 void hold_env_files(struct context *context);

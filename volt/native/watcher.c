@@ -188,14 +188,15 @@ static _Noreturn void watch_port(const struct watched *watched) {
 // ── a notice
 
 struct notices {
-    bool ready, changed;
+    bool ready, told, changed, alive;
     size_t length;
     char said[NEWS_TEXT];
 };
 
 static void take_line(struct notices *notices, const char *line, size_t length) {
-    static const char ready[] = "READY=1", status[] = "STATUS=";
+    static const char ready[] = "READY=1", alive[] = "WATCHDOG=1", status[] = "STATUS=";
     if (length == sizeof ready - 1 && memcmp(line, ready, length) == 0) notices->ready = true;
+    if (length == sizeof alive - 1 && memcmp(line, alive, length) == 0) notices->alive = true;
     if (length < sizeof status - 1 || memcmp(line, status, sizeof status - 1) != 0) return;
     line += sizeof status - 1;
     length -= sizeof status - 1;
@@ -224,26 +225,31 @@ static void take_messages(struct notices *notices, int most) {
     for (int i = 0; i < most && take_message(notices); i++) continue;
 }
 
+// What may be told again and again is so when it is `due`; that it is ready once, and before that it lives.
+static void tell_notices(struct notices *notices, bool due) {
+    if (notices->changed && due) tell(NEWS_SAID, notices->said, notices->length);
+    if (notices->ready && !notices->told) tell(NEWS_READY, "", 0);
+    if (notices->alive && due) tell(NEWS_ALIVE, "", 0);
+    notices->told = notices->ready;
+    if (due) notices->changed = notices->alive = false;
+}
+
 // Until nobody wants to hear more; what has been sent by then is told first.
 static _Noreturn void watch_notices(void) {
     struct notices notices = {0};
-    bool told = false;
     tell_waiting("it has not sent READY=1 yet");
     for (uint64_t next = 0;;) {
         struct pollfd polls[] = {{LIVING, 0, 0}, {SHOWN, POLLIN, 0}};
         uint64_t time = now();
-        int wait = !notices.changed ? -1 : next > time ? (int)(next - time) : 0;
+        bool untold = notices.changed || notices.alive;
+        int wait = !untold ? -1 : next > time ? (int)(next - time) : 0;
         if (poll(polls, 2, wait) < 0 && errno != EINTR) _exit(VOLT_FAILED);
         bool last = polls[0].revents != 0;
         take_messages(&notices, last ? LAST : BURST);
         time = now();
-        if (notices.changed && (last || time >= next)) {
-            tell(NEWS_SAID, notices.said, notices.length);
-            notices.changed = false;
-            next = time + QUIET;
-        }
-        if (notices.ready && !told) tell(NEWS_READY, "", 0);
-        told = notices.ready;
+        untold = notices.changed || notices.alive;
+        tell_notices(&notices, last || time >= next);
+        if (untold && time >= next) next = time + QUIET;
         if (last) _exit(0);
         // A flood waits for us, and not the machine for a flood.
         poll(polls, 1, 1);

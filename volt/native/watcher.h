@@ -10,7 +10,7 @@
 // The kinds of sign. Of a start, and of a line, the supervisor knows by itself.
 enum sign { SIGN_START, SIGN_LINE, SIGN_NOTICE, SIGN_FILE, SIGN_PORT };
 
-enum { NEWS_READY, NEWS_WAITING, NEWS_SAID };
+enum { NEWS_READY, NEWS_WAITING, NEWS_SAID, NEWS_ALIVE };
 
 // Written and read whole: pipe(7), PIPE_BUF.
 struct news {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from volt.backends import container
 from volt.errors import HostUnfit, ManifestError
-from volt.model.facts import Call, Facts, ImageFact
+from volt.model.facts import Call, Facts
 from volt.model.filter import Filter
 from volt.model.folders import UIDS_FOLDER
 from volt.model.landlock import FILES
@@ -21,6 +22,7 @@ from volt.model.steps import (
     ClaimUids,
     DieWithParent,
     Execute,
+    ExpectInit,
     KeepCapabilities,
     Lifeline,
     MakeFilesystem,
@@ -35,6 +37,7 @@ from volt.model.steps import (
     SealInside,
     SealProgram,
     StartGuard,
+    StartInit,
     StartPayload,
     Step,
     TakeTerminal,
@@ -47,19 +50,25 @@ from volt.plan import environment
 from volt.plan.capabilities import beyond_default, payload_sets
 from volt.plan.cgroup import Place, place
 from volt.plan.check import Accounts, check
-from volt.plan.confinement import below_part, init_part, inside_part, payload_part, raised_limits
+from volt.plan.confinement import below_part, init_part, inside_part, payload_part, raised_limits, sessions_limits
 from volt.plan.detached import apart, detach_part, log_folder, log_part, standard
-from volt.plan.image import require_mountable
+from volt.plan.image import image_notes, require_mountable
 from volt.plan.landlock import Applied, apply, check_enforced, landlock_part
 from volt.plan.landlock import notes as landlock_notes
 from volt.plan.landlock import unenforced as landlock_unenforced
 from volt.plan.limits import unenforced
-from volt.plan.mounts import files_folder, mounts, mounts_part
+from volt.plan.machine import machine_steps
+from volt.plan.mounts import Mount, mounts, mounts_part
 from volt.plan.ready import await_steps, check_reached, ready_notes, shown_steps
 from volt.plan.record import known_of, stop_by
+from volt.plan.restarting import restart_steps
 from volt.plan.root import HOST, attach_root, root_part
 from volt.plan.uids import candidates
+from volt.plan.unit import owned
 from volt.plan.users import HOST_GROUP, HOST_PASSWD, Identity, identify
+
+if TYPE_CHECKING:
+    from volt.backends import Backend
 
 FilterFor = Callable[[tuple[str, ...]], Filter]
 
@@ -74,7 +83,11 @@ def make_plan(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
 
     Raises ManifestError with every finding, HostUnfit where no plan is possible on this host at all.
     """
-    facts = apart(facts, call)
+    facts = apart(owned(workload, facts, call), call)
+    if workload.boots:
+        from volt.plan.boot import on_console
+
+        call = on_console(call)
     accounts = _accounts(workload, facts)
     findings = check(workload, facts, call, accounts)
     if findings:
@@ -91,40 +104,40 @@ def _accounts(workload: Workload, facts: Facts) -> Accounts:
 
 
 def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFor, accounts: Accounts) -> LaunchPlan:
-    identity = identify(workload.user, accounts.passwd, accounts.group)
-    found = mounts(workload, facts, accounts.passwd, accounts.group)
+    backend = _backend(workload)
+    identity = identify(None if workload.boots else workload.user, accounts.passwd, accounts.group)
+    found = _mounts(workload, facts, call, accounts)
     sets = payload_sets(workload, identity.uid)
     filtered = filter_for(sets.bounding)
-    streams = _standard(call)
+    streams = _standard(workload, call)
     env_file = _env_file(workload, facts)
     home = place(workload, facts, call.waived)
     waived = unenforced(workload.resources, facts, call.waived)
     landlock = _landlock(workload, facts, call)
     part = (
-        _call_part(workload, call)
+        _call_part(workload, facts, call)
         + _claims(workload, facts, call)
         + _record(workload, facts, call, home, _unenforced(waived, landlock))
         + _network(workload, facts)
         + _guard_start(sets.bounding, facts)
         + Part(host=home.before)
-        + container.cgroup_part(facts, home.path)
+        + backend.cgroup_part(facts, home.path)
         + Part(host=home.after)
         + root_part(workload, facts, tuple((mount.path, mount.folder) for mount in found), call)
-        + files_folder()
         + mounts_part(found)
         + attach_root()
         + env_file
         + Part(guard=raised_limits(workload, facts))
         + inside_part(facts)
-        + Part(init=(*shown_steps(workload, call), ProtectInit(), *_open_terminal(call)))
+        + Part(init=(*shown_steps(workload, call), ProtectInit(), *_open_terminal(workload, call)))
         + landlock_part(landlock, workload, call, streams)
-        + _start(streams, call.terminal, sets.bounding, filtered.init)
-        + payload_part(workload, identity, filtered.program)
-        + Part(payload=(_execute(workload, call, identity, facts.image, env_file.inherited),))
+        + _start(workload, streams, call, sets.bounding, filtered.init)
+        + payload_part(workload, identity, filtered.program, unit=bool(call.command or workload.command))
+        + Part(payload=(_execute(workload, facts, call, identity, env_file.inherited),))
     )
     handed = ("program", "control", "inside", *(name for name in streams if name), *part.inherited)
-    part += container.start_part(workload, facts, handed, sets.bounding)
-    part += Part(host=(*_terminal(call), StartGuard(cgroup="cgroup")))
+    part += backend.start_part(workload, facts, handed, sets.bounding)
+    part += Part(host=(*_terminal(call), *machine_steps(workload, facts, call, home.unit), StartGuard(cgroup="cgroup")))
     return LaunchPlan(
         name=workload.name,
         mode=str(workload.mode),
@@ -133,12 +146,32 @@ def _assemble(workload: Workload, facts: Facts, call: Call, filter_for: FilterFo
         init=part.init,
         payload=part.payload,
         inherited=handed,
-        notes=(*_notes(workload, facts, landlock), *ready_notes(workload, call), *_weaker(filtered, waived)),
+        notes=(*_notes(workload, facts, call, landlock), *ready_notes(workload, call), *_weaker(filtered, waived)),
     )
 
 
-def _standard(call: Call) -> tuple[str, ...]:
+def _mounts(workload: Workload, facts: Facts, call: Call, accounts: Accounts) -> tuple[Mount, ...]:
+    """All that the init attaches; an image's init is root, and the command that it starts who the manifest says."""
+    more: tuple[Mount, ...] = ()
+    if workload.boots:
+        from volt.plan.boot import boot_mounts
+
+        more = boot_mounts(workload, facts, identify(workload.user, accounts.passwd, accounts.group), call)
+    return mounts(workload, facts, accounts.passwd, accounts.group, more)
+
+
+def _backend(workload: Workload) -> Backend:
+    if not workload.boots:
+        return container
+    from volt.backends import native
+
+    return native
+
+
+def _standard(workload: Workload, call: Call) -> tuple[str, ...]:
     """The names of the payload's standard descriptors, "" for a terminal or /dev/null."""
+    if workload.boots:
+        return ("", "", "")
     if call.detach:
         return standard(call)
     return tuple("" if call.terminal >> n & 1 else name for n, name in enumerate(STANDARD))
@@ -160,7 +193,7 @@ def _unenforced(waived: Mapping[str, str], landlock: Applied) -> tuple[str, ...]
     return (*(f"resources.{key}" for key in waived), *rights)
 
 
-def _call_part(workload: Workload, call: Call) -> Part:
+def _call_part(workload: Workload, facts: Facts, call: Call) -> Part:
     """What the caller asked to be told, when the run has to end, and how."""
     steps: list[Step] = []
     if isinstance(call.report, str):
@@ -171,8 +204,10 @@ def _call_part(workload: Workload, call: Call) -> Part:
         steps.append(Lifeline(descriptor=call.lifeline, note="the caller"))
     if call.time_limit is not None:
         steps.append(TimeLimit(milliseconds=call.time_limit, note="the caller's time limit"))
-    if stop := stop_by(workload):
+    if stop := stop_by(workload, facts, call):
         steps.append(stop)
+    if workload.boots:
+        steps.append(ExpectInit(note=f"workload.mode = {workload.mode}"))
     return Part(host=tuple(steps)) + detach_part(call)
 
 
@@ -238,6 +273,7 @@ def _record(workload: Workload, facts: Facts, call: Call, home: Place, waived: t
         host=(
             MakeFolder(path=folder, mode=0o700, ended=ended),
             *await_steps(workload, call, folder),
+            *restart_steps(workload, call, folder),
             WriteFile(path=(*folder, "/record.json"), content=content, keep=call.keep, note=note),
             *outcome,
         )
@@ -283,25 +319,29 @@ def _env_file(workload: Workload, facts: Facts) -> Part:
     return Part(host=(step,), inherited=("env-file",))
 
 
-def _open_terminal(call: Call) -> tuple[Step, ...]:
-    return (OpenTerminal(input=bool(call.terminal & 1)),) if call.terminal else ()
+def _open_terminal(workload: Workload, call: Call) -> tuple[Step, ...]:
+    opened = OpenTerminal(input=bool(call.terminal & 1), console=workload.boots)
+    return (opened,) if call.terminal else ()
 
 
-def _start(standard: tuple[str, ...], terminal: int, given: tuple[str, ...], bpf: bytes) -> Part:
+def _start(workload: Workload, standard: tuple[str, ...], call: Call, given: tuple[str, ...], bpf: bytes) -> Part:
     caps = tuple(cap for cap in CAPABILITIES if cap in (*OF_INIT, *given))
     note = "to signal a payload of any id; the others are for sessions, which do the payload's steps"
-    start = (StartPayload(stdio=standard, terminal=terminal), KeepCapabilities(caps=caps, note=note))
-    return init_part(bpf) + Part(init=start)
+    start = StartPayload(stdio=standard, terminal=call.terminal)
+    begun = (StartInit(terminal=call.terminal), *sessions_limits(workload)) if workload.boots else (start,)
+    return init_part(workload, bpf) + Part(init=(*begun, KeepCapabilities(caps=caps, note=note)))
 
 
-def _execute(
-    workload: Workload, call: Call, identity: Identity, image: ImageFact | None, env_files: tuple[str, ...]
-) -> Execute:
+def _execute(workload: Workload, facts: Facts, call: Call, identity: Identity, env_files: tuple[str, ...]) -> Execute:
+    if workload.boots:
+        from volt.plan.boot import init_execute
+
+        return init_execute(workload, call, identity, facts)
     return Execute(
         argv=tuple(text(word) for word in call.command or workload.command),
         env=environment.given(workload, call),
         env_files=env_files,
-        defaults=environment.defaults(workload, identity, call, image),
+        defaults=environment.defaults(workload, identity, call, facts.image),
         note="workload.command",
     )
 
@@ -310,22 +350,15 @@ def _terminal(call: Call) -> tuple[Step, ...]:
     return (TakeTerminal(descriptor=0),) if call.terminal & 1 and not call.detach else ()
 
 
-def _weaker(filtered: Filter, waived: Mapping[str, str]) -> tuple[str, ...]:
-    return (*_filter_notes(filtered), *_waivers(waived))
-
-
-def _waivers(waived: Mapping[str, str]) -> Iterator[str]:
+def _weaker(filtered: Filter, waived: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"security.seccomp_profile: {note}" for note in filtered.notes)
     for key, reason in waived.items():
         yield f"resources.{key}: not enforced, as allowed: {reason}"
 
 
-def _filter_notes(filtered: Filter) -> Iterator[str]:
-    return (f"security.seccomp_profile: {note}" for note in filtered.notes)
-
-
-def _notes(workload: Workload, facts: Facts, landlock: Applied) -> tuple[str, ...]:
+def _notes(workload: Workload, facts: Facts, call: Call, landlock: Applied) -> tuple[str, ...]:
     """What this plan does not do, said rather than left out."""
-    notes = [*landlock_notes(landlock)]
+    notes = [*landlock_notes(landlock), *image_notes(workload, facts)]
     if "SYS_ADMIN" in (workload.security.capabilities or ()) and {*FILES} & {*landlock.handled()}:
         notes.append(
             "security.capabilities: SYS_ADMIN mounts nothing, since Landlock withholds files: permissive does not"
@@ -334,8 +367,12 @@ def _notes(workload: Workload, facts: Facts, landlock: Applied) -> tuple[str, ..
         notes.append(f"security.capabilities: {', '.join(beyond)}: beyond the default set")
     kernel = workload.kernel
     for key in ("version", "path", "modules", "cmdline"):
-        if getattr(kernel, key):
+        if getattr(kernel, key) and not workload.boots:
             notes.append(f"kernel.{key}: ignored in container mode")
+    if workload.boots:
+        from volt.plan.boot import boot_notes
+
+        notes += boot_notes(workload, call)
     if workload.network.bridged:
         notes += _network_notes(workload, facts)
     if workload.network.joined == "host":

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from volt.model.facts import Call, Facts, ProfileText
 from volt.model.findings import Bound, Finding
 from volt.model.modes import LandlockProfile
-from volt.model.policy import Policy
+from volt.model.policy import POLICY, Policy
 from volt.model.sizes import Size
 from volt.model.values import Value
 from volt.model.workload import Resources, Volume, Workload
@@ -31,8 +31,10 @@ class Asked(Value):
 
 
 def check_policy(workload: Workload, facts: Facts, call: Call) -> Iterator[Finding]:
-    """A finding for everything that is beyond the policy; nothing where there is none."""
+    """A finding for everything that is beyond the policy; where there is none, for modules of the kernel alone."""
     policy = facts.policy
+    if workload.boots:
+        yield from _modules(workload.kernel.modules, policy)
     if policy is None:
         return
     yield from _waivers(call, policy)
@@ -75,6 +77,20 @@ def _waivers(call: Call, policy: Policy) -> Iterator[Finding]:
         if name not in policy.allow_unenforced:
             message = f"--allow-unenforced {name} may not be given on this machine"
             yield _beyond(policy, "", "allow_unenforced", message, f"launch without --allow-unenforced {name}")
+
+
+def _modules(asked: Sequence[str], policy: Policy | None) -> Iterator[Finding]:
+    """What is loaded is the host's, for as long as it is up: so what no policy lists is not permitted."""
+    most, key = policy.kernel_modules if policy else None, "kernel.modules"
+    beyond = [name for name in asked if name not in (most or ())]
+    listed = ", ".join(f'"{name}"' for name in dict.fromkeys((*(most or ()), *beyond)))
+    hint = f"remove it, or have root write in {POLICY}, below [kernel]: modules = [{listed}]"
+    for number, name in enumerate(asked):
+        if name in beyond:
+            bound = None if most is None else Bound(key)
+            message = f"the kernel's module {name} may not be loaded on this machine"
+            told = hint if policy is None or policy.quotable else ASK
+            yield Finding("beyond-policy", f"{key}[{number}]", message, told, policy=bound)
 
 
 def _env_file(workload: Workload, facts: Facts, policy: Policy) -> Iterator[Finding]:

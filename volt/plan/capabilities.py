@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from volt.model.modes import NetworkMode
+from volt.model.modes import Mode, NetworkMode
 from volt.model.steps import CAPABILITIES
 from volt.model.values import Value
 
@@ -28,6 +28,10 @@ DEFAULT = (
     "SYS_CHROOT",
     "SETFCAP",
 )
+
+
+# What an init needs besides: to mount, to end its pid namespace, and to see in /proc what it starts as others.
+BOOT = (*DEFAULT, "SYS_ADMIN", "SYS_BOOT", "SYS_PTRACE")
 
 
 STRICT = "strict"  # of either profile: a workload that asks for it names the capabilities that it needs
@@ -58,7 +62,8 @@ def payload_sets(workload: Workload, uid: int) -> CapabilitySets:
     listed = security.capabilities
     if listed is None and STRICT in (security.landlock_profile, security.seccomp_profile):
         return capability_sets((), uid)
-    sets = capability_sets(listed, uid)
+    boots = listed is None and workload.mode == Mode.HYBRID_NATIVE
+    sets = capability_sets(BOOT if boots else listed, uid)
     if listed is None and workload.network.joined == NetworkMode.HOST:
         return sets.without("NET_BIND_SERVICE")
     return sets

@@ -14,7 +14,7 @@ ENABLE = "cgroup.subtree_control"
 
 class Place(Value):
     """The run's own cgroup: `path` below the root of the mount; `before` makes what it lies in, `after` limits it.
-    `unit` is its scope, () without."""
+    `unit` is its scope, or the unit that owns it, () without."""
 
     path: Text
     unit: Text = ()
@@ -29,17 +29,22 @@ def place(workload: Workload, facts: Facts, waived: tuple[str, ...]) -> Place:
     """Where the run's cgroup goes, with every limit that is asked for and not waived."""
     keys = enforced(workload.resources, facts, waived)
     where = home(facts, needs(keys))
-    written = tuple(key for key in keys if not (where.scope and key in UNIT_PROPERTIES))
-    if where.scope:
+    written = tuple(key for key in keys if not ((where.scope or where.unit) and key in UNIT_PROPERTIES))
+    unit: Text = ()
+    above: Text = text(where.path.rstrip("/"))
+    if where.unit:
+        unit = text(facts.control.unit)
+        before = _leaf(facts, above, needs(written))
+        before = before if facts.control.own.path == where.path else before[1:]  # a leaf that systemd has made
+    elif where.scope:
         unit = text("volt-", RUN, ".scope")
-        above: Text = (f"{where.path}/", *unit)
+        above = (f"{where.path}/", *unit)
         before = (_scope(workload, facts, keys, unit), *_leaf(facts, above, needs(written)))
     else:
-        unit, above = (), text(where.path.rstrip("/"))
         before = _folder(facts, where, needs(written))
     path = (*above, "/volt-", RUN)
     after = _limits(workload, facts, (facts.cgroup_root, *path), written)
-    if after or where.scope:  # in a scope limits can come later: volt update
+    if after or unit:  # in a unit limits can come later: volt update
         after += (WatchLimits(path=(facts.cgroup_root, *path)),)
     return Place(path, unit, before, after)
 

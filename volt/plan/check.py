@@ -15,20 +15,14 @@ from volt.plan.landlock_policy import read_policy
 from volt.plan.limits import check_limits
 from volt.plan.root import HOST, layer_base
 from volt.plan.seccomp_check import check_profile
+from volt.plan.unit import check_unit
 from volt.plan.users import UnknownUserError, identify
 
 # Every field that this version accepts and does not perform: a key or a table, and from which value on.
 # One row goes when its feature comes.
 LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
-    ("workload.mode", lambda w: w.mode != Mode.CONTAINER),
+    ("workload.mode", lambda w: w.mode not in (Mode.CONTAINER, Mode.HYBRID_NATIVE)),
     ("workload.platform", lambda w: w.platform is not None),
-    ("workload.boot", lambda w: bool(w.boot)),
-    ("security.no_new_privs", lambda w: w.security.no_new_privs is False),
-    ("service.restart", lambda w: w.service.restart is not None),
-    ("service.restart_sec", lambda w: w.service.restart_sec is not None),
-    ("service.watchdog", lambda w: w.service.watchdog is not None),
-    ("service.after", lambda w: bool(w.service.after)),
-    ("service.requires", lambda w: bool(w.service.requires)),
     ("health.command", lambda w: w.health.command is not None),
     ("health.http", lambda w: w.health.http is not None),
     ("health.tcp", lambda w: w.health.tcp is not None),
@@ -40,7 +34,7 @@ LATER: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
 
 # What to write today instead, where there is something.
 INSTEAD: Mapping[str, str] = {
-    "workload.mode": 'write mode = "container"',
+    "workload.mode": 'write mode = "container" or "hybrid-native"',
 }
 
 STORE = "cas://"
@@ -149,9 +143,16 @@ def _capabilities(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iter
 
 
 def _command(workload: Workload, _f: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
-    if not workload.command and not call.command:
+    if not workload.command and not call.command and not workload.boots:
         hint = 'add to [workload]: command = ["program", "argument"], or put it behind -- on the command line'
         yield Finding("no-command", "workload.command", "there is nothing to run", hint)
+
+
+def _boot(workload: Workload, facts: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    if workload.boots or workload.boot:
+        from volt.plan.boot import check_boot
+
+        yield from check_boot(workload, facts, call)
 
 
 def _env_file(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
@@ -177,6 +178,10 @@ def _ready(workload: Workload, _f: Facts, _c: Call, _a: Accounts) -> Iterator[Fi
     if workload.service.ready_timeout and not workload.service.ready:
         key = "service.ready_timeout"
         yield Finding("no-ready", key, "there is no service.ready that could take so long", "add ready, or remove it")
+
+
+def _unit(workload: Workload, _f: Facts, call: Call, _a: Accounts) -> Iterator[Finding]:
+    yield from check_unit(workload, call)
 
 
 def _volumes(workload: Workload, facts: Facts, _c: Call, _a: Accounts) -> Iterator[Finding]:
@@ -256,8 +261,10 @@ RULES = (
     _capabilities,
     _seccomp,
     _command,
+    _boot,
     _env_file,
     _ready,
+    _unit,
     _users,
     _volumes,
     _layer,

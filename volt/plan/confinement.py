@@ -50,6 +50,8 @@ PROTECTED = (
     "/proc/irq",  # interrupt affinity
     "/proc/sys",  # kernel settings
 )
+# Limits that systemd raises for itself, and says on the command's console where it cannot: the command's unit has them.
+INITS_OWN = ("core",)
 # From this systemd on nspawn moves to its root by pivot_root(2), and nothing is left below it.
 LEAVES_NOTHING = 253
 
@@ -76,17 +78,27 @@ def inside_part(facts: Facts) -> Part:
     return Part(init=(*masks, *(ProtectPath(path=text(path)) for path in PROTECTED)))
 
 
-def init_part(bpf: bytes) -> Part:
+def init_part(workload: Workload, bpf: bytes) -> Part:
     """What the init takes from itself, and from all that it starts: its last steps before it starts the payload."""
     note = "what it and its sessions call, and what the payload may"
-    return Part(init=(NoNewPrivileges(), FilterInit(filter=bpf, note=note)))
+    return Part(init=(*_no_new_privileges(workload), FilterInit(filter=bpf, note=note)))
 
 
-def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
-    """From fork to exec: security.md's order."""
+def _no_new_privileges(workload: Workload, note: str = "") -> tuple[Step, ...]:
+    """Off for a booted image alone, whose users log in and become others, unless it asks for it; and unless that is
+    what a filter takes, without SYS_ADMIN: seccomp(2)."""
+    asked = workload.security.no_new_privs
+    needed = "SYS_ADMIN" not in payload_sets(workload, 0).bounding
+    return (NoNewPrivileges(note=note),) if asked or needed or not workload.boots else ()
+
+
+def payload_part(workload: Workload, identity: Identity, bpf: bytes, *, unit: bool = False) -> Part:
+    """From fork to exec: security.md's order. With `unit` a command is a unit where an image's init is started."""
     sets = payload_sets(workload, identity.uid)
     steps: tuple[Step, ...] = (
-        *limits(workload),
+        *limits(
+            workload, *(name for name in workload.limits if not (unit and workload.boots) or name not in INITS_OWN)
+        ),
         BoundCapabilities(caps=sets.bounding, note="security.capabilities"),
         SetIdentity(
             uid=identity.uid,
@@ -95,7 +107,7 @@ def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
             note="workload.user",
         ),
         SetCapabilities(caps=sets.effective, ambient=sets.ambient, note="security.capabilities"),
-        NoNewPrivileges(note="security.no_new_privs"),
+        *_no_new_privileges(workload, note="security.no_new_privs"),
         ChangeFolder(path=text(workload.workdir or "/"), note="workload.workdir"),
         FilterCalls(filter=bpf, note=_profile(workload)),
     )
@@ -105,6 +117,11 @@ def payload_part(workload: Workload, identity: Identity, bpf: bytes) -> Part:
 def _profile(workload: Workload) -> str:
     named = workload.security.seccomp_profile
     return f"security.seccomp_profile = {named}" if named else "security.seccomp_profile"
+
+
+def sessions_limits(workload: Workload) -> tuple[Step, ...]:
+    """For who goes on behind an image's init, and takes sessions: they have the limits that it may not have."""
+    return limits(workload, *INITS_OWN)
 
 
 def raised_limits(workload: Workload, facts: Facts) -> tuple[Step, ...]:
@@ -117,9 +134,10 @@ def raised_limits(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def limits(workload: Workload) -> tuple[Step, ...]:
-    """setrlimit(2) for each of [limits], exactly, in the payload."""
+def limits(workload: Workload, *names: str) -> tuple[Step, ...]:
+    """setrlimit(2) for these of [limits], exactly."""
     return tuple(
         SetLimit(resource=name, soft=soft, hard=hard, note="[limits]")
         for name, (soft, hard) in sorted(workload.limits.items())
+        if name in names
     )

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Interface
 
 from volt.model.steps import ForgetConnections
-from volt.model.text import ADDRESS, Message
+from volt.model.text import ADDRESS, Message, text
 from volt.model.values import Value
 from volt.plan import links, nft
 from volt.plan.netlink import DUMP, MARKS, attribute, message, nested, slotted
@@ -83,7 +83,9 @@ def rules(table: nft.Table, sent: Sequence[bytes], reached: Sequence[bytes]) -> 
 # ── of one workload
 
 
-def forgotten(table: nft.Table, gateway6: IPv6Interface | None, silence: list[nft.Body]) -> ForgetConnections:
+def forgotten(
+    table: nft.Table, bridge: str, gateway6: IPv6Interface | None, silence: list[nft.Body]
+) -> ForgetConnections:
     """All of them, before the address is used and after. `silence` keeps a dead workload from having more."""
     return ForgetConnections(
         ask=_ask(table, gateway6),
@@ -91,6 +93,7 @@ def forgotten(table: nft.Table, gateway6: IPv6Interface | None, silence: list[nf
         forget=_forget(table, gateway6, silence),
         again=note(table, gateway6),
         waiting=links.forget_neighbour(gateway6),
+        bridge=text(bridge),
         note="of who had the address before",
     )
 

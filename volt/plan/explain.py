@@ -26,6 +26,8 @@ RIGHTS = {
     "signal": "signalling processes outside",
     "refer": "moving files from folder to folder",
     "truncate": "cutting files short",
+    "make_char": "making character devices",
+    "make_block": "making block devices",
 }
 _LEFT = re.compile(r"security\.landlock_profile: (without|not enforced, as allowed:) (.*)")
 _WAIVED = re.compile(r"(resources\.\w+): not enforced, as allowed: (.*)")
@@ -73,7 +75,7 @@ def _said(note: str) -> Iterator[Statement]:
     elif found := _BY_OTHERS.fullmatch(note):
         for group in found[1].split("; "):
             rights, _, wall = group.partition(" by ")
-            verb = "withhold" if wall.startswith(("read-only mounts", "nftables rules")) else "withholds"
+            verb = "withhold" if wall.startswith(("read-only mounts", "mounts", "nftables rules")) else "withholds"
             yield Statement(sentence(f"in Landlock's place {wall} {verb} {_rights(rights)}"))
     else:
         yield Statement(f"{note}.")

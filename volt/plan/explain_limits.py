@@ -10,8 +10,10 @@ from volt.model.plan import LaunchPlan
 from volt.model.steps import (
     NO_LIMIT,
     AttachInside,
+    LoadModules,
     MakeFilesystem,
     MakeIdmap,
+    MountLoop,
     OpenTerminal,
     SealFile,
     SetControl,
@@ -38,6 +40,7 @@ def shared_section(plan: LaunchPlan, view: View) -> Section:
         *_volumes(plan, view),
         *(() if is_private(plan) else (Statement("The network of the host: its interfaces, addresses and ports."),)),
         *_streams(plan),
+        *_modules(plan),
         Statement("The kernel, as every container does: a hole in it is a hole in these walls."),
     )
     return Section("shared", "What it shares with the host", found)
@@ -50,7 +53,7 @@ def _root(plan: LaunchPlan) -> Iterator[Statement]:
         claim = SharedClaim(host, "/", readonly=True)
         yield Statement(f"{host} is its root, read-only: what it changes is not written there.", (MOUNTS,), (claim,))
     for one in plan.host:
-        if isinstance(one, MakeFilesystem) and one.to == "lower":
+        if isinstance(one, (MakeFilesystem, MountLoop)) and one.to == "lower":
             yield Statement(
                 f"{one.note.capitalize()} is its root: nothing changes what is in the store.", (MOUNTS,), ()
             )
@@ -112,6 +115,14 @@ def _streams(plan: LaunchPlan) -> Iterator[Statement]:
     for sealed in plan.host:
         if isinstance(sealed, SealFile):
             yield Statement(f"What {plain(sealed.path)} says, in its environment.")
+
+
+def _modules(plan: LaunchPlan) -> Iterator[Statement]:
+    for one in plan.host:
+        if isinstance(one, LoadModules):
+            names = joined([plain(name) for name in one.modules])
+            many = "s" if len(one.modules) > 1 else ""
+            yield Statement(f"The kernel module{many} {names}: loaded before it starts if need be, and left so.")
 
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────

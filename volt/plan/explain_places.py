@@ -17,6 +17,7 @@ from volt.model.steps import (
     MakeLink,
     MakeRuleset,
     Mask,
+    MountLoop,
     Open,
     ProtectPath,
     RestrictSelf,
@@ -175,7 +176,7 @@ def _attached(steps: tuple[Step, ...]) -> Iterator[Place]:
 
 def _links(steps: tuple[Step, ...]) -> Mapping[str, str]:
     """The links of a fresh root; of a folder's own nothing is known here."""
-    if any(isinstance(one, (CloneMount, MakeFilesystem)) and one.to == "lower" for one in steps):
+    if any(isinstance(one, (CloneMount, MakeFilesystem, MountLoop)) and one.to == "lower" for one in steps):
         return {}
     made = {plain(one.path).removeprefix(SKELETON): plain(one.target) for one in steps if isinstance(one, MakeLink)}
     return {path: target if target.startswith("/") else f"/{target}" for path, target in made.items()}

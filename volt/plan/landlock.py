@@ -23,6 +23,7 @@ SECTION = "landlock"  # of --allow-unenforced
 LANDLOCK = "Landlock"
 NFTABLES = "nftables rules in the network namespace"
 DNS = 53
+MOUNTS = "an init has to mount, which Landlock's rules for files forbid"
 # What bind(2) gives for port 0, ip(7): the same in every new network namespace, and nobody inside can change it.
 EPHEMERAL = (32768, 60999)
 # With these a payload could change the rules: by itself, or as the init, which it could trace and make execute.
@@ -67,7 +68,10 @@ def apply(source: ProfileText, workload: Workload, facts: Facts) -> Applied:
     policy = read_policy(source)[0]
     beneath = tuple(_beneath(policy, workload))
     handled = _handled(policy, workload)
-    held = tuple(_held(right, beneath, workload, facts, required=must) for right, must in handled.items())
+    # An init has no rules for files, and so what a rule gives everywhere is withheld nowhere.
+    everywhere = {right for right in FILES if workload.boots and _given(right, "/", beneath)}
+    withheld = ((right, must) for right, must in handled.items() if right not in everywhere)
+    held = tuple(_held(right, beneath, workload, facts, required=must) for right, must in withheld)
     return Applied(held, beneath, tuple(_ports(policy, workload)))
 
 
@@ -76,6 +80,9 @@ def check_enforced(applied: Applied, source: ProfileText, facts: Facts, call: Ca
     missing = [one for one in applied.held if one.required and not one.wall]
     if not missing or SECTION in call.waived:
         return
+    if files := [one.right for one in missing if one.lack == MOUNTS]:
+        hint = f'write landlock_profile = "default" or mode = "container", or launch with --allow-unenforced {SECTION}'
+        raise HostUnfit(f"{KEY} ({shown_name(source)}) requires {', '.join(files)}: {MOUNTS}", hint=hint)
     what = f"{KEY} ({shown_name(source)}) requires {_with_kernels(one.right for one in missing)}"
     has = f"Landlock ABI {facts.landlock_abi}" if facts.landlock_abi else "no Landlock"
     message = f"{what}: Linux {facts.kernel_release} here has {has}, and no other wall does the same"
@@ -136,6 +143,8 @@ def _held(
     right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload, facts: Facts, *, required: bool
 ) -> Held:
     wall = _wall(right, beneath, workload, facts)
+    if right in FILES and workload.boots:
+        return Held(right, wall, required, "" if wall else MOUNTS)
     lacks = right in PORTS and not wall and workload.network.joined != NetworkMode.HOST
     return Held(right, wall, required, _lack(workload, facts) if lacks else "")
 
@@ -150,6 +159,8 @@ def _lack(workload: Workload, facts: Facts) -> str:
 
 def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload, facts: Facts) -> str:
     """What withholds a right: Landlock where the kernel has it, else a wall that does the same."""
+    if right in FILES and workload.boots:
+        return _mounts_wall(right, beneath, workload)
     if facts.landlock_abi >= abi_of(right):
         return LANDLOCK
     if right == "signal":
@@ -161,9 +172,22 @@ def _wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Worklo
         return NFTABLES if own and not _lack(workload, facts) else ""
     if right == "refer" and facts.landlock_abi:
         return "Landlock, which refuses it everywhere"
+    return _read_only(right, beneath, workload)
+
+
+def _read_only(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload) -> str:
     if right in WRITES and all(_given(right, tree, beneath) for tree in writable_trees(workload, right)):
         return "read-only mounts"
     return ""
+
+
+def _mounts_wall(right: str, beneath: tuple[tuple[str, Beneath], ...], workload: Workload) -> str:
+    """Of files, where an init has to mount, which Landlock's rules for files forbid."""
+    if right in ("make_char", "make_block"):
+        return "the user namespace"
+    if right == "ioctl_dev" and _given(right, "/dev", beneath):
+        return "mounts without devices"
+    return _read_only(right, beneath, workload)
 
 
 def writable_trees(workload: Workload, right: str) -> tuple[str, ...]:
@@ -356,7 +380,9 @@ def notes(applied: Applied) -> Iterator[str]:
     if others:
         yield f"{KEY}: {_grouped(others, others.__getitem__)}"
     left = [one for one in applied.held if not one.required and not one.wall]
-    if left:
+    if files := [one.right for one in left if one.lack == MOUNTS]:
+        yield f"{KEY}: {MOUNTS}: {', '.join(files)}"
+    if left := [one for one in left if one.lack != MOUNTS]:
         lacks = dict.fromkeys(f"; {one.lack}" for one in left if one.lack)
         yield f"{KEY}: without {_with_kernels(one.right for one in left)}{''.join(lacks)}"
     waived = unenforced(applied)

@@ -35,14 +35,15 @@ LEGACY = "boot with systemd.unified_cgroup_hierarchy=1, which leaves every contr
 class Home(Value):
     """The cgroup below which a run's own lies, and the controllers that its children can have there.
 
-    `scope` says that it is a scope that systemd makes for the run; `fresh` that it is volt's own folder at the
-    top. `enabled` are the controllers that its children have already.
+    `scope` says that it is a scope that systemd makes for the run, `unit` that it is the unit's that owns it, `fresh`
+    that it is volt's own folder at the top. `enabled` are the controllers that its children have already.
     """
 
     path: str
     reachable: frozenset[str]
     enabled: tuple[str, ...] = ()
     scope: bool = False
+    unit: bool = False
     fresh: bool = False
 
 
@@ -62,14 +63,17 @@ def asked(resources: Resources) -> tuple[str, ...]:
 def home(facts: Facts, needs: frozenset[str]) -> Home:
     """The first place that can give all that is needed, else the last one that was looked at.
 
-    The caller's own where systemd has delegated it; under systemd a scope in volt.slice; elsewhere the caller's
-    own if its children have what is needed, or a folder of volt's own at the top.
+    The unit's that owns the launch; the caller's own where systemd has delegated it; under systemd a scope in
+    volt.slice; elsewhere the caller's own if its children have what is needed, or a folder of volt's own at the top.
     """
     found = tuple(_homes(facts.control))
     return next((one for one in found if needs <= one.reachable), found[-1])
 
 
 def _homes(control: Control) -> Iterator[Home]:
+    if control.unit and control.delegated:  # which the supervisor leaves for a leaf of its own
+        yield Home(control.delegated.path, frozenset(control.delegated.controllers), unit=True)
+        return
     if control.delegated:
         yield _within(control.delegated)
     if control.bus:

@@ -18,8 +18,9 @@ PROTOCOL = 0  # NETLINK_ROUTE
 
 _NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH, _DELNEIGH = 16, 17, 20, 24, 28, 29  # RTM_
 _INET, _BRIDGE, _INET6 = 2, 7, 10  # AF_
-_HAIRPIN, _LEARNING, _FLOOD = 4, 8, 9  # IFLA_BRPORT_, of which the first is its mode
-_STATIC_ENTRY, _OF_MASTER = 0x40, 0x04  # NUD_NOARP, NTF_MASTER
+_HAIRPIN, _LEARNING, _FLOOD, _ANSWER = 4, 8, 9, 12  # IFLA_BRPORT_: MODE, LEARNING, UNICAST_FLOOD, PROXYARP_WIFI
+_PORT = {_HAIRPIN: 1, _LEARNING: 0, _FLOOD: 0, _ANSWER: 1}
+_STATIC_ENTRY, _PERMANENT, _OF_MASTER = 0x40, 0x80, 0x04  # NUD_NOARP, NUD_PERMANENT, NTF_MASTER
 _UP = 0x1  # IFF_UP
 _MAC, _NAME, _MTU, _MASTER, _INFO, _FAMILIES, _NAMESPACE = 1, 3, 4, 10, 18, 26, 28  # IFLA_
 _NO_DAD = 0x02  # IFA_F_NODAD: the address is nobody else's, by its claim
@@ -42,9 +43,10 @@ def make_bridge(label: str, gateway: IPv4Interface, mtu: int) -> bytes:
 
 
 def mend_bridge(gateway: IPv4Interface, gateway6: IPv6Interface | None) -> Message:
-    """Up, with its addresses."""
+    """Up, with the MAC that workloads know it by, and its addresses."""
     index = MARKS[BRIDGE]
-    bodies = [(_NEWLINK, 0, struct.pack("<BxH", 0, 0) + index + struct.pack("<II", _UP, _UP))]
+    mac = attribute(_MAC, MAC + gateway.packed)
+    bodies = [(_NEWLINK, 0, struct.pack("<BxH", 0, 0) + index + struct.pack("<II", _UP, _UP) + mac)]
     bodies += [(_NEWADDR, CREATE | EXCL, _address(one, index)) for one in (gateway, gateway6) if one]
     return _messages(*bodies)
 
@@ -58,17 +60,23 @@ def create_links(mtu: int) -> Message:
     return _messages((_NEWLINK, CREATE | EXCL, body))
 
 
-def adopt_link() -> Message:
+def adopt_link(gateway6: IPv6Interface | None) -> Message:
     """Up, and on the bridge, which knows the MAC behind it and learns no other: it would learn some from frames that no
     rule sees, and what it does not know it would send to everybody. A frame may leave by the link that it came from:
-    where the bridge hands its frames to the rules above it, that is how a workload reaches a port of its own."""
+    where the bridge hands its frames to the rules above it, that is how a workload reaches a port of its own.
+
+    The host knows who has the address, and the bridge answers for it when a peer asks (linux/if_link.h: proxy ARP for
+    Wi-Fi, which is for what a port's neighbours are asked for): each question would go to all links, and a few hundred
+    fill the queue of a processor (net.core.netdev_max_backlog), which drops what comes then."""
     index = struct.pack("<BxH", 0, 0) + MARKS[LINK] + struct.pack("<II", _UP, _UP)
-    still = attribute(_HAIRPIN, b"\1") + attribute(_LEARNING, b"\0") + attribute(_FLOOD, b"\0")
+    still = b"".join(attribute(kind, bytes([value])) for kind, value in _PORT.items())
     known = struct.pack("<BxH", _BRIDGE, 0) + MARKS[LINK] + struct.pack("<HBB", _STATIC_ENTRY, _OF_MASTER, 0)
+    mac = MAC + MARKS[ADDRESS]
     return _messages(
         (_NEWLINK, 0, index + attribute(_MASTER, MARKS[BRIDGE])),
         (_NEWLINK, 0, index + nested(_INFO, name(4, "bridge"), nested(5, still))),  # IFLA_INFO_SLAVE_
-        (_NEWNEIGH, CREATE | REPLACE, known + attribute(2, MAC + MARKS[ADDRESS])),  # NDA_LLADDR
+        (_NEWNEIGH, CREATE | REPLACE, known + attribute(2, mac)),  # NDA_LLADDR
+        *(_neighbour(family, MARKS[BRIDGE], address, mac) for family, address in _claimed(gateway6)),
     )
 
 
@@ -77,10 +85,22 @@ def remove_link() -> Message:
 
 
 def forget_neighbour(gateway6: IPv6Interface | None) -> Message:
-    """What the host knows of the address, with the packets that wait until it knows who has it."""
-    own = [(_INET, MARKS[ADDRESS])] + ([(_INET6, gateway6.packed[:12] + MARKS[ADDRESS])] if gateway6 else [])
-    heads = ((struct.pack("<BxH", family, 0) + MARKS[BRIDGE] + bytes(4), address) for family, address in own)
-    return _messages(*((_DELNEIGH, 0, head + attribute(1, address)) for head, address in heads))  # NDA_DST
+    """Who the host knows to have the address, and the packets that wait where it does not know."""
+    heads = ((struct.pack("<BxH", family, 0), address) for family, address in _claimed(gateway6))
+    rest = MARKS[BRIDGE] + bytes(4)
+    return _messages(*((_DELNEIGH, 0, head + rest + attribute(1, address)) for head, address in heads))  # NDA_DST
+
+
+def _claimed(gateway6: IPv6Interface | None) -> list[tuple[int, bytes]]:
+    """The workload's addresses, with their families."""
+    four = _INET, MARKS[ADDRESS]
+    return [four, (_INET6, gateway6.packed[:12] + MARKS[ADDRESS])] if gateway6 else [four]
+
+
+def _neighbour(family: int, index: bytes, address: bytes, mac: bytes) -> tuple[int, int, bytes]:
+    """Who has an address, which nobody is asked for: struct ndmsg, NDA_DST, NDA_LLADDR."""
+    head = struct.pack("<BxH", family, 0) + index + struct.pack("<HBB", _PERMANENT, 0, 0)
+    return _NEWNEIGH, CREATE | REPLACE, head + attribute(1, address) + attribute(2, mac)
 
 
 def remove(label: str) -> bytes:
@@ -89,14 +109,18 @@ def remove(label: str) -> bytes:
 
 
 def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None, *, way_out: bool = True) -> Message:
-    """Inside: its addresses and the way out. Of IPv6 addresses it has these alone, which follow from its claim."""
+    """Inside: its addresses, the way out and who has it. Of IPv6 addresses it has these alone, which follow from its
+    claim."""
     index = MARKS[LINK]
     link = struct.pack("<BxH", 0, 0) + index
     up = (_NEWLINK, 0, link + struct.pack("<II", _UP, _UP))
     own = (_NEWADDR, CREATE | EXCL, _own(_INET, gateway.network.prefixlen, 0, index, MARKS[ADDRESS]))
     ways = [(_NEWROUTE, CREATE | EXCL, _route(_INET, gateway.packed, index))] * way_out
+    host = MAC + gateway.packed
+    known = [_neighbour(_INET, index, gateway.packed, host)]
     if gateway6 is None:
-        return _messages(up, own, *ways)
+        return _messages(up, own, *ways, *known)
+    known.append(_neighbour(_INET6, index, gateway6.packed, host))
     ways += [(_NEWROUTE, CREATE | EXCL, _route(_INET6, gateway6.packed, index))] * way_out
     no_others = nested(_FAMILIES, nested(_INET6, attribute(8, b"\1")))  # IFLA_INET6_ADDR_GEN_MODE: none
     local = _own(_INET6, 64, 253, index, LINK_LOCAL + MARKS[ADDRESS])
@@ -108,6 +132,7 @@ def configure(gateway: IPv4Interface, gateway6: IPv6Interface | None, *, way_out
         (_NEWADDR, CREATE | EXCL, local),
         (_NEWADDR, CREATE | EXCL, own6),
         *ways,
+        *known,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from volt.model.facts import Facts
-from volt.model.part import FILES, Part
+from volt.model.part import FILES, LOCKED, Part
 from volt.model.sizes import Size
 from volt.model.steps import (
     MAKE_FILE,
     MAKE_FOLDER,
     AttachInside,
     CloneMount,
+    LockMount,
     MakeFile,
     MakeFilesystem,
     MakeFolder,
@@ -19,9 +20,10 @@ from volt.model.steps import (
     Step,
 )
 from volt.model.text import UIDS, Slot, Text, text
-from volt.model.values import Value
+from volt.model.values import Value, replace
 from volt.model.workload import Tmpfs, Volume, Workload
 from volt.plan import files
+from volt.plan.capabilities import payload_sets
 from volt.plan.root import HOST, WHOLE_RANGE
 from volt.plan.users import Identity, identify
 
@@ -32,31 +34,46 @@ SHM_ATTRS = ("nosuid", "nodev", "noexec")
 
 
 class Mount(Value):
-    """One mount of the inside: a descriptor handed in (`inherited`), or made there by `make`."""
+    """One mount of the inside: a descriptor handed in (`inherited`), or made there by `make`. `of_host`: what it shows
+    is the host's own."""
 
     path: str
     source: str
     folder: bool
     part: Part
     handed: bool = True
+    of_host: bool = False
     note: str = ""
 
+    def locked(self, number: int) -> Mount:
+        """The same where root inside may mount, and would take attributes off again."""
+        path, to = text(f"{LOCKED}/{number}"), f"{self.source}:locked"
+        made = MakeFolder(path=path) if self.folder else MakeFile(path=path)
+        lock = LockMount(mount=self.source, path=path, to=to, note=self.note)
+        return replace(self, source=to, part=self.part + Part(guard=(made, lock)))
 
-def mounts(workload: Workload, facts: Facts, passwd: str, group: str) -> tuple[Mount, ...]:
-    """Everything that the init attaches, in order: a deeper path after the path above it."""
+
+def mounts(
+    workload: Workload, facts: Facts, passwd: str, group: str, more: tuple[Mount, ...] = ()
+) -> tuple[Mount, ...]:
+    """Everything that the init attaches, in order: a deeper path after the path above it; `more` among it."""
     found = [
         *host_mounts(workload, facts),
         *file_mounts(workload, facts),
+        *more,
         shared_memory(workload, facts),
         *(tmpfs_mount(number, item, facts) for number, item in enumerate(workload.storage.tmpfs)),
         *volume_mounts(workload, facts, passwd, group),
     ]
-    return tuple(sorted(found, key=lambda mount: mount.path.count("/")))
+    ordered = sorted(found, key=lambda mount: mount.path.count("/"))
+    if "SYS_ADMIN" not in payload_sets(workload, 0).bounding:
+        return tuple(ordered)
+    return tuple(one.locked(number) if one.of_host else one for number, one in enumerate(ordered))
 
 
 def mounts_part(found: tuple[Mount, ...]) -> Part:
     """The steps that prepare each mount, and the init's steps that attach them."""
-    part = Part()
+    part = _folders(found)
     for mount in found:
         kind = MAKE_FOLDER if mount.folder else MAKE_FILE
         attach = AttachInside(mount=mount.source, path=text(mount.path), kind=kind, note=mount.note)
@@ -94,15 +111,16 @@ def _host_mount(path: str, folder: bool) -> Mount:
         CloneMount(source=f"{name}:source", to=name),
         SetMount(mount=name, attrs=("ro", "nosuid", "nodev")),
     )
-    return Mount(path, name, folder, Part(host=steps), note="the host's, read-only")
+    return Mount(path, name, folder, Part(host=steps), of_host=True, note="the host's, read-only")
 
 
 def file_mounts(workload: Workload, facts: Facts) -> list[Mount]:
     """/etc/hosts, /etc/hostname and /etc/resolv.conf: mounts, so that the image is not changed."""
-    return [_file_mount(workload, path, body) for path, body in files.generated(workload, facts).items()]
+    return [file_mount(workload, path, body) for path, body in files.generated(workload, facts).items()]
 
 
-def _file_mount(workload: Workload, path: str, content: Text) -> Mount:
+def file_mount(workload: Workload, path: str, content: Text) -> Mount:
+    """A file that is made for the run, and mounted at `path`."""
     name = path.rpartition("/")[2]
     attrs = ("nosuid", "nodev", "noexec") + (() if workload.writable else ("ro",))
     steps: tuple[Step, ...] = (
@@ -114,9 +132,10 @@ def _file_mount(workload: Workload, path: str, content: Text) -> Mount:
     return Mount(path, name, False, Part(guard=steps))
 
 
-def files_folder() -> Part:
-    """The staging folder that the generated files are made in."""
-    return Part(guard=(MakeFolder(path=text(FILES)),))
+def _folders(found: tuple[Mount, ...]) -> Part:
+    """The staging folders of generated files, and of mounts that are locked, where there are any."""
+    locked = any(isinstance(step, LockMount) for mount in found for step in mount.part.guard)
+    return Part(guard=tuple(MakeFolder(path=text(path)) for path in (FILES, *((LOCKED,) if locked else ()))))
 
 
 def shared_memory(workload: Workload, facts: Facts) -> Mount:
@@ -189,4 +208,4 @@ def _volume(number: int, volume: Volume, facts: Facts, make: tuple[Step, ...], i
         CloneMount(source=f"{name}:source", recursive=folder, to=name, note=note),
         SetMount(mount=name, attrs=attrs, idmap=idmap, recursive=folder, note=note),
     )
-    return Mount(volume.container, name, folder, Part(host=steps), note=note)
+    return Mount(volume.container, name, folder, Part(host=steps), of_host=True, note=note)

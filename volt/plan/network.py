@@ -44,6 +44,8 @@ SYSCTLS = (
     ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", "every port is its own"),
     ("/proc/sys/net/ipv4/ping_group_range", "0 65535", "ping(8) without NET_RAW"),
 )
+# Before there is a link, which would begin to ask: what answers is dropped, and all other links hear it.
+NO_ROUTERS = ("/proc/sys/net/ipv6/conf/default/accept_ra", "0", "no router is asked for: volt gives the routes")
 
 
 def check_bridge(workload: Workload, facts: Facts) -> Iterator[Finding]:
@@ -132,15 +134,20 @@ def network_part(workload: Workload, facts: Facts) -> Part:
                 make=rules.make,
                 known=known(bridge.label, internal=bridge.internal),
             ),
-            connections.forgotten(ABOVE, gateway6, silence(gateway6)),
+            connections.forgotten(ABOVE, bridge.label, gateway6, silence(gateway6)),
             *publish_steps(workload, bridge, record),
             _link(bridge),
         ),
         init=(
+            *((_sysctl(*NO_ROUTERS),) if gateway6 else ()),
             JoinNetwork(note=KEY),
-            *(SetSysctl(path=text(path), value=text(value), note=note) for path, value, note in SYSCTLS),
+            *(_sysctl(*one) for one in SYSCTLS),
         ),
     )
+
+
+def _sysctl(path: str, value: str, note: str) -> SetSysctl:
+    return SetSysctl(path=text(path), value=text(value), note=note)
 
 
 def _link(bridge: Bridge) -> PrepareLink:
@@ -151,7 +158,7 @@ def _link(bridge: Bridge) -> PrepareLink:
         base=int(gateway.network.network_address),
         mask=int(gateway.netmask),
         create=links.create_links(bridge.mtu),
-        adopt=links.adopt_link(),
+        adopt=links.adopt_link(gateway6),
         permit=permit(gateway6),
         doubt=connections.note(ABOVE, gateway6),
         configure=links.configure(gateway, gateway6, way_out=not bridge.internal),

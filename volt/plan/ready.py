@@ -46,11 +46,11 @@ def check_reached(workload: Workload, call: Call, landlock: Applied) -> None:
 
 def await_steps(workload: Workload, call: Call, folder: Text) -> tuple[Step, ...]:
     """The supervisor's steps; `folder` is the run's own. For a run in the foreground nobody waits, and no time ends
-    it."""
+    it, but where that is a unit's, which waits."""
     steps: tuple[Step, ...] = ()
     if sign := awaited(workload, call):
         given = workload.service.ready_timeout
-        limit = (given.milliseconds if given else TIMEOUT) if call.detach else 0
+        limit = (given.milliseconds if given else TIMEOUT) if call.detach or call.unit else 0
         steps = (AWAITED[sign.kind](sign, folder, limit),)
     if call.notified and not call.detach:
         steps += (TellReady(note="the caller's NOTIFY_SOCKET"),)
@@ -65,8 +65,11 @@ def shown_steps(workload: Workload, call: Call) -> tuple[Step, ...]:
 
 def variables(workload: Workload) -> Mapping[str, str]:
     """What the payload finds in its environment, whatever else is given there."""
-    sign = workload.service.ready
-    return {"NOTIFY_SOCKET": SOCKET} if sign and sign.kind == "notify" else {}
+    sign, watchdog = workload.service.ready, workload.service.watchdog
+    if not sign or sign.kind != "notify":
+        return {}
+    within = {"WATCHDOG_USEC": str(watchdog.milliseconds * 1000)} if watchdog else {}  # sd_watchdog_enabled(3)
+    return {"NOTIFY_SOCKET": SOCKET, **within}
 
 
 def ready_notes(workload: Workload, call: Call) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from volt.model.signals import signal_number
 from volt.model.steps import StopBy
 from volt.model.workload import Workload
 from volt.plan.ready import awaited
+from volt.plan.restarting import restarted
 
 STOP_SIGNAL = "TERM"
 STOP_TIMEOUT = 10_000  # milliseconds
@@ -32,23 +33,30 @@ def known_of(workload: Workload, facts: Facts, call: Call, waived: tuple[str, ..
         "interactive": call.interactive,
         "command": list(call.command or workload.command),
         "rootfs": workload.storage.rootfs or "",
-        "stop_signal": _stop_signal(workload),
+        "stop_signal": _stop_signal(workload, facts),
         "stop_timeout": _stop_timeout(workload),
         "ready": str(awaited(workload, call) or ""),
+        **({"unit": call.unit} if call.unit else {}),
+        **({"restart": policy} if (policy := restarted(workload, call)) else {}),
         "source": json.loads(call.origin),
     }
 
 
-def stop_by(workload: Workload) -> StopBy | None:
-    """How volt ends the payload, where the manifest says it."""
-    service = workload.service
-    if not service.stop_signal and not service.stop_timeout:
+def stop_by(workload: Workload, facts: Facts, call: Call) -> StopBy | None:
+    """How volt ends the payload, where the manifest says it, a unit asks for it, or it is an init."""
+    service, asked = workload.service, bool(call.unit)
+    if not service.stop_signal and not service.stop_timeout and not asked and not workload.boots:
         return None
-    return StopBy(signal=_stop_signal(workload), milliseconds=_stop_timeout(workload), note="service.stop_signal")
+    signal, limit = _stop_signal(workload, facts), _stop_timeout(workload)
+    return StopBy(signal=signal, milliseconds=limit, asked=asked, note="service.stop_signal")
 
 
-def _stop_signal(workload: Workload) -> int:
-    return signal_number(workload.service.stop_signal or STOP_SIGNAL)
+def _stop_signal(workload: Workload, facts: Facts) -> int:
+    if not workload.boots:
+        return signal_number(workload.service.stop_signal or STOP_SIGNAL)
+    from volt.backends.native import stop_signal
+
+    return signal_number(stop_signal(workload, facts))
 
 
 def _stop_timeout(workload: Workload) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePosixPath
 
-from volt.model.facts import Call, Facts, ImageFact
+from volt.model.facts import Call, Facts, ImageFact, PathFact
 from volt.model.part import EMPTY, LAYER, LOWER, OBJECTS, ROOT, SKELETON, Part
 from volt.model.steps import (
     ActAs,
@@ -17,6 +17,7 @@ from volt.model.steps import (
     MakeFolder,
     MakeIdmap,
     MakeLink,
+    MountLoop,
     Open,
     PinFile,
     SetAside,
@@ -26,6 +27,7 @@ from volt.model.steps import (
 from volt.model.text import RUN, UIDS, Text, text
 from volt.model.workload import Workload
 from volt.plan import files
+from volt.plan.image import image_folders
 from volt.plan.users import HOST_GROUP, HOST_PASSWD
 
 HOST = "host"
@@ -66,7 +68,7 @@ def root_part(workload: Workload, facts: Facts, mount_points: tuple[tuple[str, b
         *_attach_lower(workload, facts),
         *_attach_layer(workload, facts),
         ActAs(uid=text(UIDS), note="the root of the workload makes its root"),
-        *_skeleton(workload, mount_points),
+        *_skeleton(workload, (*mount_points, *((path, True) for path in image_folders(facts)))),
         *_upper(workload),
         _overlay(workload, facts),
     )
@@ -87,27 +89,41 @@ def _open_root(workload: Workload, facts: Facts) -> tuple[Step, ...]:
         return ()
     if facts.image:
         return _open_image(facts.image)
-    fact = facts.paths[root]
+    return _open_folder(root, facts.paths[root], "storage.rootfs")
+
+
+def _open_folder(path: str, fact: PathFact, note: str) -> tuple[Step, ...]:
+    """A folder as the root: the one that planning has seen."""
     return (
-        Open(path=text(root), device=fact.device, inode=fact.inode, to="root-folder", note="storage.rootfs"),
-        CloneMount(source="root-folder", to="lower", note="storage.rootfs"),
-        SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note="storage.rootfs"),
+        Open(path=text(path), device=fact.device, inode=fact.inode, to="root-folder", note=note),
+        CloneMount(source="root-folder", to="lower", note=note),
+        SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note=note),
     )
 
 
 def _open_image(image: ImageFact) -> tuple[Step, ...]:
-    """The tree from its image, and the folder that has the content of its files. The lease comes first: collecting
-    removes images before it looks at leases again, so what can be mounted now stays as long as the lease is held."""
+    """The tree from its image, and the folder that has the content of its files; or the tree unpacked. The lease comes
+    first: collecting removes both before it looks at leases again, so what can be mounted now stays as long as the
+    lease is held."""
     tree, note = f"sha256:{image.digest}", f"the tree sha256:{image.digest}"
-    source = text(f"source={image.file}")
+    lease = ClaimName(folder=text(image.leases), label=text(RUN), content=text(f"{tree}\n"), note="nothing of it goes")
+    if image.folder:
+        return lease, *_open_folder(image.file, image.folder, note)
     return (
-        ClaimName(folder=text(image.leases), label=text(RUN), content=text(f"{tree}\n"), note="nothing of it goes"),
-        MakeFilesystem(type=text("erofs"), options=(source,), attrs=("ro", "nodev"), to="lower", note=note),
+        lease,
+        _mount_image(image, note),
         SetMount(mount="lower", attrs=("ro", "nodev"), idmap="ids", note=image.key),
         Open(path=text(image.objects), to="objects-folder"),
         CloneMount(source="objects-folder", to="objects"),
         SetMount(mount="objects", attrs=("ro", "nosuid", "nodev", "noexec"), note="what its files hold"),
     )
+
+
+def _mount_image(image: ImageFact, note: str) -> Step:
+    if image.loop:
+        return MountLoop(type=text("erofs"), file=text(image.file), attrs=("ro", "nodev"), to="lower", note=note)
+    source = text(f"source={image.file}")
+    return MakeFilesystem(type=text("erofs"), options=(source,), attrs=("ro", "nodev"), to="lower", note=note)
 
 
 def _open_layer(workload: Workload, facts: Facts, call: Call) -> tuple[Step, ...]:
@@ -137,7 +153,7 @@ def _attach_lower(workload: Workload, facts: Facts) -> tuple[Step, ...]:
     if workload.storage.rootfs == HOST:
         return ()
     lower = (MakeFolder(path=text(LOWER)), Attach(mount="lower", path=text(LOWER)))
-    if not facts.image:
+    if not facts.image or facts.image.folder:
         return lower
     return (*lower, MakeFolder(path=text(OBJECTS)), Attach(mount="objects", path=text(OBJECTS)))
 
@@ -178,6 +194,8 @@ def _skeleton(workload: Workload, mount_points: tuple[tuple[str, bool], ...]) ->
         parents = [str(parent) for parent in reversed(inside.parents[:-1])]
         if any(isinstance(entries.get(name), MakeLink) for name in (*parents, str(inside))):
             continue  # it lies where the link leads, which the init follows
+        if any(isinstance(entries.get(name), MakeFile) for name in parents):
+            continue  # of an image alone, which says that there is a folder below a file
         for parent in parents:
             entries.setdefault(parent, _folder(parent))
         entries.setdefault(str(inside), _folder(str(inside)) if folder else _file(str(inside)))
@@ -213,9 +231,10 @@ def _file(name: str, content: str = "") -> MakeFile:
 def _overlay(workload: Workload, facts: Facts) -> MakeFilesystem:
     """overlayfs: Documentation/filesystems/overlayfs.rst. Two lower layers, since a mount without an
     upper one needs two; metadata-only copies and an index would tie a kept upper layer to its lowers. An image is
-    made of such copies, of what lies in a data-only layer; and of a layer on it the digest says which it is tied to."""
+    made of such copies, of what lies in a data-only layer; and of a layer on it the digest says which it is tied to, by
+    names that are the same in the tree unpacked: so a layer that was made on the one goes on over the other."""
     lowers = [SKELETON, EMPTY] if workload.storage.rootfs == HOST else [LOWER, SKELETON]
-    data = f"::{OBJECTS}" if facts.image else ""
+    data = f"::{OBJECTS}" if facts.image and not facts.image.folder else ""
     options: list[Text] = [text(f"lowerdir={':'.join(lowers)}{data}")]
     if workload.writable:
         options += [text(f"upperdir={LAYER}/upper"), text(f"workdir={LAYER}/work")]
@@ -223,6 +242,7 @@ def _overlay(workload: Workload, facts: Facts) -> MakeFilesystem:
         options += [text("redirect_dir=on")]
     if workload.writable:
         options += [text("index=off")]
-    options += [text("metacopy=on" if data else "metacopy=off")]
+    copies = data or (facts.image and workload.writable)
+    options += [text("metacopy=on" if copies else "metacopy=off")]
     attrs = ("nodev",) if workload.writable else ("ro", "nodev")
     return MakeFilesystem(type=text("overlay"), options=tuple(options), attrs=attrs, to="merged", note="the root")

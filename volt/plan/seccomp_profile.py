@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import tomli
 
 from volt.model.steps import CAPABILITIES
-from volt.model.values import Value
+from volt.model.values import Value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -22,8 +22,9 @@ PERMIT = "permit"
 _LOW_HALF = 0xFFFF_FFFF
 _WHOLE = 2**64 - 1
 _LAST_ARGUMENT = 5
-_PROFILE_KEYS = {"format", "name", "description", "unlisted", "compat", "permit", "refuse"}
+_PROFILE_KEYS = {"format", "name", "description", "unlisted", "compat", "permit", "refuse", "withhold"}
 _RULE_KEYS = {"reason", "calls", "with", "without", "where"}
+_WITHHELD_KEYS = {"reason", "calls", "answer"}
 _CONDITION_KEYS = {"argument", "mask", "equals"}
 
 
@@ -109,6 +110,9 @@ class _Reader:
         permits = tuple(self._rules(table, "permit", _RULE_KEYS))
         refusals = tuple(self._rules(table, "refuse", {*_RULE_KEYS, "answer"}))
         self._contradictions(permits, refusals)
+        withheld = tuple(self._rules(table, "withhold", _WITHHELD_KEYS))
+        self._contradictions((), withheld)
+        permits, refusals = _without(permits, withheld), (*_without(refusals, withheld), *withheld)
         return Profile(
             name=self._string("the profile", table, "name"),
             description=self._string("the profile", table, "description"),
@@ -132,7 +136,7 @@ class _Reader:
             yield Rule(
                 calls=self._calls(place, entry),
                 reason=self._string(place, entry, "reason"),
-                answer=self._answer(place, entry, "answer") if kind == "refuse" else "",
+                answer=self._answer(place, entry, "answer") if "answer" in keys else "",
                 where=tuple(self._conditions(place, entry)),
                 having=self._capabilities(place, entry, "with"),
                 lacking=self._capabilities(place, entry, "without"),
@@ -214,6 +218,13 @@ class _Reader:
                 if call in seen:
                     self.problems.append(f"{call} is refused twice; the second time: {rule.reason}")
                 seen.add(call)
+
+
+def _without(rules: tuple[Rule, ...], withheld: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The rules without the calls that others withhold, whatever these rules say of them."""
+    gone = {call for rule in withheld for call in rule.calls}
+    left = (replace(rule, calls=tuple(call for call in rule.calls if call not in gone)) for rule in rules)
+    return tuple(rule for rule in left if rule.calls)
 
 
 def _is_number(value: object, most: int) -> TypeGuard[int]:

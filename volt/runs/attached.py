@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from volt.errors import StateError
 from volt.runs.log_files import BLOCK, LogFiles
-from volt.runs.processes import GONE, descriptors, tree_of
+from volt.runs.processes import GONE, between_starts, descriptors, tree_of
 from volt.runs.session import copy_descriptor
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ PTMX = os.makedev(5, 2)  # Documentation/admin-guide/devices.txt
 
 def input_of(record: Record, supervisor: int) -> int | None:
     """What the payload of a detached run reads, as a descriptor to write to that blocks nobody: the pipe of `-i`, or
-    the master of its terminal. None where it has neither, or nothing in it reads any more. `supervisor` is the pidfd of
-    its supervisor. Raises StateError."""
-    if not (record.terminal or record.interactive):
+    the master of its terminal. None where it has neither, or nothing in it reads any more, or yet: between two starts.
+    `supervisor` is the pidfd of its supervisor. Raises StateError."""
+    if not (record.terminal or record.interactive) or between_starts(record):
         return None
     try:
         return _found(record, supervisor)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from volt.errors import HostUnfit, StateError
 from volt.model.values import replace
 from volt.runs.cgroup import check_path
+from volt.runs.processes import between_starts
 from volt.runs.supervisor import hold
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def pause(folders: Folders, state: RunState) -> RunState:
     """The run, paused. Raises StateError where it does not run or cannot be paused, HostUnfit."""
     if state.state == "paused":
         raise StateError(f"{state.name} is paused already", hint="volt unpause lets it go on")
+    if state.state == "restarting":
+        raise StateError(f"{state.name} is between two starts", hint="volt ps tells when the next one is")
     freeze(_record(folders, state))
     return replace(state, state="paused")
 
@@ -67,7 +70,7 @@ def _write(record: Record, *, frozen: bool) -> None:
     try:
         Path(record.cgroup, "cgroup.freeze").write_text(f"{frozen:d}\n")
     except FileNotFoundError as error:
-        raise StateError(f"{record.name} has ended meanwhile") from error
+        raise between_starts(record) or StateError(f"{record.name} has ended meanwhile") from error
     except PermissionError as error:
         raise HostUnfit("pausing a workload needs root", hint="run it with sudo") from error
     except OSError as error:

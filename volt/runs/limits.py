@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError, VoltError
 from volt.model.limits import OWN_TASKS
 from volt.runs.cgroup import check_path
+from volt.runs.processes import between_starts
 
 if TYPE_CHECKING:
     from volt.model.limits import Change
@@ -143,7 +144,7 @@ def _tell_systemd(unit: str, weights: Mapping[str, int]) -> None:
 
 def _explained(record: Record, error: OSError) -> VoltError:
     if not os.path.lexists(record.cgroup):
-        return StateError(f"{record.name} has ended meanwhile")
+        return between_starts(record) or StateError(f"{record.name} has ended meanwhile")
     where = error.filename or record.cgroup
     if error.errno in (errno.EBUSY, errno.ENOENT) and where.endswith(ENABLE):
         message = f"{record.name} was started where no such limit can be held: {where}"

@@ -5,27 +5,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
+from volt.model.modes import Mode
 from volt.model.values import Value
 
 if TYPE_CHECKING:
     from volt.runs.record import Record
 
-PAYLOAD = 2  # its number inside: the init's first child
+FIRST = 2  # the number inside of the init's first child: the payload, or the keeper
 GONE = (FileNotFoundError, ProcessLookupError)
 
 
 class Tree(Value):
-    """The host's numbers of a run's processes. `inside` is all below the init, the payload first."""
+    """The host's numbers of a run's processes. `init` is process 1 inside, and `keeper` the one that takes sessions.
+    `inside` is all that is not volt's own, the payload first.
+
+    In a container the init is both, and all below it is inside. Where an image is booted the keeper is process 1's
+    first child, 0 once root inside has ended that; the payload is the image's init.
+    """
 
     supervisor: int
     init: int
     inside: tuple[int, ...]
+    keeper: int
 
 
 def tree_of(record: Record) -> Tree:
@@ -37,11 +45,26 @@ def tree_of(record: Record) -> Tree:
         if len(numbers) == levels and numbers[-1] == 1:
             break
     else:
-        raise StateError(f"{record.name} has not started yet, or has ended")
-    inside = sorted(_below(init, children), key=lambda pid: namespaced(pid)[levels - 1 : levels] != [PAYLOAD])
-    if not inside or namespaced(inside[0])[-1:] != [PAYLOAD]:
+        raise between_starts(record) or StateError(f"{record.name} has not started yet, or has ended")
+    below = _below(init, children)
+    first = next((pid for pid in below if namespaced(pid)[levels - 1 :] == [FIRST]), 0)
+    booted = record.mode == Mode.HYBRID_NATIVE
+    if not (first or booted):
         raise StateError(f"{record.name} has not started its command yet, or that has ended")
-    return Tree(record.pid, init, tuple(inside))
+    payload, keeper = (init, first) if booted else (first, init)
+    return Tree(record.pid, init, (payload, *(pid for pid in below if pid != first)), keeper)
+
+
+def between_starts(record: Record) -> StateError | None:
+    """What is to be said of a run that waits for its next start; None of any other. Its supervisor has its folder open,
+    where restarts.json says it, volt/native/restart.c."""
+    if not record.restart:
+        return None
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        numbers = (one for one, path in descriptors(record.pid) if path.endswith(f"/runs/{record.id}"))
+        if json.loads(_text(f"/proc/{record.pid}/fd/{next(numbers, -1)}/restarts.json"))["next"] is not None:
+            return StateError(f"{record.name} is between two starts", hint="volt ps tells when the next one is")
+    return None
 
 
 def belongs(pid: int, record: Record) -> bool:

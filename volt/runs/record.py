@@ -22,7 +22,9 @@ class Record(Value):
     `protocol` is the version that its init speaks, volt/model/protocol.py, 0 where the record does not say.
     `address` and `address6` are its own on a bridge, "" elsewhere; `ports` are published, 0.0.0.0:8080->80/tcp each.
     `terminal` and `interactive` say what its standard streams are. `stop_signal` is a number, `stop_timeout` in
-    milliseconds. `ready` is service.ready; `source` what it takes to launch the same again, volt/api/planning.py."""
+    milliseconds. `ready` is service.ready; `restart` the policy by which its supervisor starts it anew, "" for none;
+    `unit` the unit of systemd whose workload it is, "" for none's;
+    `source` what it takes to launch the same again, volt/api/planning.py."""
 
     id: str
     name: str
@@ -51,6 +53,8 @@ class Record(Value):
     address: str = ""
     address6: str = ""
     ports: tuple[str, ...] = ()
+    unit: str = ""
+    restart: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -29,7 +29,7 @@ def look(tree: Tree, paths: Iterable[str], controls: Iterable[str], *, nftables:
         return Seen(
             host=_namespaces(tree.supervisor),
             standard={each.number: each.file for each in _descriptors(tree.supervisor) if each.number <= 2},
-            init=_process(tree.init),
+            init=_process(tree.keeper),
             inside=tuple(_processes(tree)),
             mounts=_mounts(tree.init),
             places={path: _place(f"/proc/{tree.init}/root", path) for path in paths},

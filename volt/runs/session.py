@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 from volt.model.attempts import Attempt, Tried, Tries
 from volt.model.protocol import FRAME_LIMIT, MAGIC, OLDEST, SESSION_ATTEMPTS, VERSION, Frame
-from volt.runs.processes import GONE, descriptors
+from volt.runs.processes import GONE, between_starts, descriptors
 
 if TYPE_CHECKING:
     from volt.runs.record import Record
@@ -91,7 +91,7 @@ def _control(record: Record) -> socket.socket:
             one.close()
     finally:
         os.close(pidfd)
-    raise StateError(f"{record.name} has no control socket")
+    raise between_starts(record) or StateError(f"{record.name} has no control socket")
 
 
 def copy_descriptor(pidfd: int, descriptor: int) -> int:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from volt.errors import StateError
-from volt.model.run import LOST, RESTARTED, Outcome, Runs, RunState, State, read_outcome
+from volt.model.run import LOST, RESTARTED, Outcome, Runs, RunState, State, outcome_of, read_outcome
 from volt.model.values import replace
 from volt.runs.claims import is_held
 from volt.runs.record import Record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from volt.model.folders import Folders
+
+    Take = Callable[[RunState, Mapping[str, Any]], RunState]
 
 LOCK = ".lock"
 USUAL = 1 << 14  # bytes of a record, or of an outcome
@@ -26,6 +28,7 @@ MOST = 1 << 20
 ID_LENGTH = 12
 HEX = frozenset("0123456789abcdef")
 READY_VERSION = 1  # of ready.json, volt/native/ready.c
+RESTARTS_VERSION = 1  # of restarts.json, volt/native/restart.c
 Lock = tuple[str, int | None]  # its path, and who holds it where that is known already
 
 
@@ -127,28 +130,53 @@ def living(record: Record, folder: str) -> RunState:
     """A run that lives, as its cgroup and its folder have it. Raises StateError, OSError."""
     state = _with_readiness(_told(record, "running", None, None), folder)
     if is_frozen(record.cgroup):
-        return replace(state, state="paused")
-    return state
+        state = replace(state, state="paused")
+    return with_restarts(state, folder)
 
 
 def _ended(folder: str, record: Record, outcome: Outcome | None, when: int | None) -> RunState:
-    return _with_readiness(ended(record, outcome, when), folder)
+    state = _with_readiness(ended(record, outcome, when), folder)
+    return with_restarts(state, folder)
 
 
 def _with_readiness(state: RunState, folder: str) -> RunState:
     """How it stands with the sign that a run is watched for, as its supervisor wrote it. Raises StateError, OSError."""
-    data = _content(f"{folder}/ready.json") if state.ready else b""
+    return _told_by(state, folder, "ready.json", READY_VERSION, _ready) if state.ready else state
+
+
+def _ready(state: RunState, found: Mapping[str, Any]) -> RunState:
+    began: State = "starting" if found["since"] is None and state.lives else state.state
+    seen, waiting, reports = found["since"], found["waiting"], found["reports"]
+    return replace(state, state=began, ready_since=seen, waiting=waiting, reports=reports)
+
+
+def with_restarts(state: RunState, folder: str) -> RunState:
+    """How often it has been started anew, and until when it waits for that, as its supervisor wrote it.
+    Raises StateError, OSError."""
+    return _told_by(state, folder, "restarts.json", RESTARTS_VERSION, _restarted) if state.restart else state
+
+
+def _restarted(state: RunState, found: Mapping[str, Any]) -> RunState:
+    state = replace(state, restarts=found["restarts"])
+    if found["next"] is None or not state.lives:
+        return state
+    ended = outcome_of(found["last"])
+    waits = replace(state, state="restarting", ready_since=None, waiting="", reports="")
+    return replace(waits, next_start=found["next"], last=ended)
+
+
+def _told_by(state: RunState, folder: str, name: str, version: int, take: Take) -> RunState:
+    """The state with what a document of its supervisor's says, where there is one."""
+    data = _content(f"{folder}/{name}")
     if not data:
         return state
     try:
         found = json.loads(data)
-        if found["version"] != READY_VERSION:
-            raise StateError(f"run {state.id}: its ready.json has version {found['version']}, not {READY_VERSION}")
-        began: State = "starting" if found["since"] is None and state.lives else state.state
-        seen, waiting, reports = found["since"], found["waiting"], found["reports"]
-        return replace(state, state=began, ready_since=seen, waiting=waiting, reports=reports)
+        if found["version"] != version:
+            raise StateError(f"run {state.id}: its {name} has version {found['version']}, not {version}")
+        return take(state, found)
     except (ValueError, KeyError, TypeError) as error:
-        raise StateError(f"run {state.id}: its ready.json is torn: {error}") from error
+        raise StateError(f"run {state.id}: its {name} is torn: {error}") from error
 
 
 def is_frozen(cgroup: str) -> bool:
@@ -207,6 +235,8 @@ def _told(record: Record, state: State, outcome: Outcome | None, when: int | Non
         rootfs=record.rootfs,
         cgroup=record.cgroup,
         scope=record.scope,
+        unit=record.unit,
+        restart=record.restart,
         ready=record.ready,
         address=record.address,
         address6=record.address6,

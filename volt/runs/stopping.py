@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError, VoltError
+from volt.model.modes import Mode
 from volt.runs.freezing import thaw
 from volt.runs.states import ended_meanwhile, is_frozen
 from volt.runs.supervisor import Supervisor, hold
@@ -19,16 +20,21 @@ from volt.runs.sweep import sweep
 if TYPE_CHECKING:
     from volt.model.folders import Folders
     from volt.model.run import RunState
+    from volt.runs.record import Record
+    from volt.runs.units import UnitJob
 
+ASKED_AGAIN = 1.0  # seconds until a booted image is asked again
 KILLED = 5.0  # seconds that a killed payload may take to be gone, and then its supervisor
 Stopped = Mapping[str, "RunState | VoltError"]  # by the run's id
 
 
 class _Stopping:
-    """One run on its way to the end: what was done, and until when that may take."""
+    """One run on its way to the end: what was done, and until when that may take. One that a unit of systemd owns is
+    asked by that, which has a job for it."""
 
-    def __init__(self, supervisor: Supervisor, limit: float) -> None:
+    def __init__(self, supervisor: Supervisor, limit: float, job: UnitJob | None) -> None:
         self.supervisor = supervisor
+        self.job = job
         self.deadline = 0.0
         self._left = [self._kill_supervisor, self._kill_payload]
         if limit > 0:
@@ -42,10 +48,22 @@ class _Stopping:
         self.deadline = time.monotonic() + step()
         return True
 
-    def _ask(self, limit: float) -> float:
-        return limit if self._send(self.supervisor.record.stop_signal, signal.SIGTERM) else 0.0
+    def _ask(self, limit: float, *, again: bool = False) -> float:
+        self.supervisor.forbid_restart()
+        if self.job:
+            self._go_on()
+            return limit
+        sent = self._send(self.supervisor.record.stop_signal, signal.SIGTERM)
+        if not (sent or again):
+            return 0.0
+        if self.supervisor.record.mode != Mode.HYBRID_NATIVE or limit <= ASKED_AGAIN:
+            return limit
+        # An init hears nothing before it has said what it takes: kill(2).
+        self._left.append(lambda: self._ask(limit - ASKED_AGAIN, again=True))
+        return ASKED_AGAIN
 
     def _kill_payload(self) -> float:
+        self.supervisor.forbid_restart()
         # Where there is no init any more SIGTERM makes the supervisor give up what a terminal does not take.
         return KILLED if self._send(signal.SIGKILL, signal.SIGTERM) else 0.0
 
@@ -55,25 +73,28 @@ class _Stopping:
 
     def _send(self, *numbers: int) -> bool:
         """The first of these signals that can be sent. A paused payload would not see it."""
-        record = self.supervisor.record
         for number in numbers:
             with suppress(StateError):
                 self.supervisor.send(number)
-                if is_frozen(record.cgroup):
-                    thaw(record)
+                self._go_on()
                 return True
         return False
 
+    def _go_on(self) -> None:
+        if is_frozen(self.supervisor.record.cgroup):
+            thaw(self.supervisor.record)
 
-def stop(folders: Folders, states: Iterable[RunState], timeout: float | None = None) -> Stopped:
+
+def stop(folders: Folders, states: Iterable[RunState], timeout: float | None = None, *, again: bool = False) -> Stopped:
     """End living runs: their stop signal to the payload; `timeout` seconds later, by default the run's own, SIGKILL to
-    it, 5 seconds later SIGKILL to the supervisor, with which all of it dies, and the sweep. All of them at once.
+    it, 5 seconds later SIGKILL to the supervisor, with which all of it dies, and the sweep. All of them at once. What a
+    unit of systemd owns is stopped by that, or its policy would start it again; with `again` it does.
 
     How each ended, or why it did not.
     """
     found: dict[str, RunState | VoltError] = {}
     with ExitStack() as held:
-        for one in _watch(_hold(folders, states, timeout, held, found)):
+        for one in _watch(_hold(folders, states, timeout, (held, "RestartUnit" if again else "StopUnit"), found)):
             found[one.supervisor.record.id] = _end(one)
     if any(isinstance(one, VoltError) or one.state == "lost" for one in found.values()):
         sweep(folders)
@@ -84,24 +105,36 @@ def _hold(
     folders: Folders,
     states: Iterable[RunState],
     timeout: float | None,
-    held: ExitStack,
+    holding: tuple[ExitStack, str],
     found: dict[str, RunState | VoltError],
 ) -> list[_Stopping]:
-    """Those that live; of the others `found` gets why they cannot be stopped."""
+    """Those that live, held as long as the stack of `holding`, with a job of its verb where a unit owns them; of the
+    others `found` gets why they cannot be stopped."""
     stopping = []
+    held, verb = holding
     for state in states:
         try:
             supervisor = hold(folders, state.id)
+            if supervisor is None:
+                found[state.id] = ended_meanwhile(folders, state)
+                continue
+            held.enter_context(supervisor)
+            job = _job(supervisor.record, verb, held)
         except VoltError as error:
             found[state.id] = error
             continue
-        if supervisor is None:
-            found[state.id] = ended_meanwhile(folders, state)
-            continue
-        held.enter_context(supervisor)
         limit = supervisor.record.stop_timeout / 1000 if timeout is None else timeout
-        stopping.append(_Stopping(supervisor, limit))
+        stopping.append(_Stopping(supervisor, limit, job))
     return stopping
+
+
+def _job(record: Record, verb: str, held: ExitStack) -> UnitJob | None:
+    """What was asked of the unit that owns a run. Raises VoltError."""
+    if not record.unit:
+        return None
+    from volt.runs.units import UnitJob
+
+    return held.enter_context(UnitJob(verb, record.unit))
 
 
 def _watch(stopping: Iterable[_Stopping]) -> Iterator[_Stopping]:
@@ -125,6 +158,8 @@ def _end(one: _Stopping) -> RunState | VoltError:
     if not one.supervisor.wait(0):
         return StateError(f"{name} cannot be killed", hint="a process of it waits in the kernel, for a disk perhaps")
     try:
+        if one.job:
+            one.job.wait()
         return one.supervisor.end()
     except VoltError as error:
         return error

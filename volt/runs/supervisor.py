@@ -18,7 +18,7 @@ from volt.model.run import Outcome, RunState, read_outcome
 from volt.runs.boot import is_of_this_boot
 from volt.runs.processes import GONE
 from volt.runs.session import send_number, unspoken
-from volt.runs.states import ended, read_end, read_record
+from volt.runs.states import ended, read_end, read_record, with_restarts
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -57,6 +57,24 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
+    def forbid_restart(self) -> None:
+        """Whatever ends its payload from now on, it is not started anew: told before it is ended. Where no file can
+        say so SIGTERM does, by which it asks its payload to end, too."""
+        if not self.record.restart:
+            return
+        path = f"{self._folders.run}/runs/{self.record.id}/ending"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        except FileNotFoundError:  # it has ended meanwhile
+            return
+        except OSError:  # a full disk, say
+            self.end_pause()
+
+    def end_pause(self) -> None:
+        """End the run where it waits between two starts; elsewhere as `volt stop` asks it to."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL to the supervisor, with which all of the run dies."""
         with suppress(ProcessLookupError):
@@ -76,7 +94,7 @@ class Supervisor:
         run = self.record.id
         for folder in (f"{self._folders.run}/ended/{run}", f"{self._folders.run}/runs/{run}"):
             if end := read_end(folder, run):
-                return ended(self.record, *end)
+                return with_restarts(ended(self.record, *end), folder)
         outcome = self._last_words()
         return ended(self.record, outcome, int(time.time()))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError
+from volt.model.modes import Mode
 from volt.model.usage import RunProcess, RunProcesses, Source
 from volt.runs.cgroup import check_path
 from volt.runs.processes import GONE, namespaced, status_of, tree_of
@@ -20,8 +21,9 @@ MOST = 4096  # bytes of a command that are read
 
 
 def processes_of(record: Record) -> RunProcesses:
-    """Those of its cgroup that are below its init, or where it has none that can be read, those that its init and its
-    children have started; the payload first. Raises StateError where it has not started, or has ended."""
+    """Those of its cgroup that are not volt's, or where it has none that can be read, those that its init and its
+    children have started; the payload first, which of a booted image is its init. Raises StateError where it has not
+    started, or has ended."""
     check_path(record.cgroup, record.id)
     tree = tree_of(record)
     source: Source = "cgroup"
@@ -29,7 +31,9 @@ def processes_of(record: Record) -> RunProcesses:
     if tree.inside[0] not in members:
         members, source = set(tree.inside), "processes"
     levels = len(namespaced(tree.init))
-    own = (_process(pid, record, levels) for pid in sorted(members - {tree.supervisor, tree.init}))
+    # Root inside of a booted image may take the number that volt's own process had there: what has it is shown.
+    hidden = {tree.supervisor} if record.mode == Mode.HYBRID_NATIVE else {tree.supervisor, tree.init}
+    own = (_process(pid, record, levels) for pid in sorted(members - hidden))
     found = sorted((one for one in own if one), key=lambda one: (one.pid != tree.inside[0], one.pid))
     if not found:
         raise StateError(f"{record.name} has ended meanwhile")

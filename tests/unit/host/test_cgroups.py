@@ -74,3 +74,16 @@ def test_this_machine_is_probed():
     root, control = cgroups.probe_cgroups(mounts())
     assert (root != "") == any(mount.filesystem == "cgroup2" for mount in mounts())
     assert len(control.cores) >= len(os.sched_getaffinity(0)) or not root
+
+
+@pytest.mark.parametrize("there", [(), ("BUS",), ("MACHINED",), ("BUS", "MACHINED")])
+def test_systemd_machined_is_reached_over_a_bus_that_would_start_it(tmp_path, monkeypatch, there):
+    from volt.host.mounts import mounts
+
+    monkeypatch.setattr(cgroups, "SYSTEMD", str(tmp_path))
+    for name in ("BUS", "MACHINED"):
+        monkeypatch.setattr(cgroups, name, str(tmp_path / name))
+        if name in there:
+            (tmp_path / name).touch()
+    root, control = cgroups.probe_cgroups(mounts())
+    assert (control.bus != "", control.machined) == (bool(root) and "BUS" in there, bool(root) and len(there) == 2)

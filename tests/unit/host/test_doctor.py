@@ -98,7 +98,6 @@ def test_a_machine_that_lacks_nothing_needs_no_mending(world, fit):
     [
         ("root", {"root": False}, "missing", "sudo"),
         ("kernel", {"kernel": (KERNEL[0], KERNEL[1] - 1)}, "missing", "boot Linux 5.19"),
-        ("images", {"kernel": (6, 11)}, "degraded", "boot Linux 6.12"),
         ("cgroup v2", {"cgroup_root": ""}, "missing", "mount -t cgroup2"),
         ("cgroup controllers", {"control": replace(CONTROL, top=Cgroup("/"))}, "degraded", "boot a kernel"),
         ("cgroup controllers", {"control": Control(legacy=("memory",))}, "degraded", "unified_cgroup_hierarchy=1"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from volt.errors import StateError
 from volt.host.encode import facts_from_json, facts_to_json
 from volt.host.facts import folders, probe_machine
-from volt.model.facts import Facts, Folders, PathFact, ProfileText
+from volt.model.facts import Boot, Facts, Folders, Modules, PathFact, ProfileText
 from volt.model.policy import Policy
 from volt.model.sizes import Size
 from volt.model.values import kinds
@@ -18,6 +18,7 @@ NUMBERS = st.integers(0, 2**64 - 1)
 TEXTS = st.text(max_size=20)
 PAIRS = st.tuples(NUMBERS, NUMBERS)
 PLAIN = {"str": TEXTS, "int": NUMBERS, "bool": st.booleans(), "str | None": st.none() | TEXTS}
+MODULES = st.builds(Modules, TEXTS, st.lists(TEXTS, max_size=2).map(tuple), st.dictionaries(TEXTS, TEXTS, max_size=2))
 FACTS = st.builds(
     Facts,
     **{name: PLAIN[kind] for name, kind in kinds(Facts).items() if kind in PLAIN},
@@ -30,6 +31,7 @@ FACTS = st.builds(
     policy=st.none()
     | st.builds(Policy, rootfs=st.lists(TEXTS, max_size=2).map(tuple), memory_limit=st.builds(Size, NUMBERS)),
     paths=st.dictionaries(TEXTS, st.builds(PathFact, st.just("folder"), NUMBERS, NUMBERS), max_size=3),
+    boot=st.builds(Boot, TEXTS, there=st.lists(TEXTS, max_size=2).map(tuple), modules=st.none() | MODULES),
     seccomp=st.none() | st.builds(ProfileText, TEXTS, TEXTS, TEXTS, st.booleans()),
 )
 

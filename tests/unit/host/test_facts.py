@@ -7,7 +7,7 @@ import pytest
 
 from volt.errors import VoltError
 from volt.host.facts import folders, probe, probe_machine
-from volt.model.facts import Control, Facts, Folders
+from volt.model.facts import Boot, Control, Facts, Folders
 from volt.model.modes import Mode, WritableLayerMode
 from volt.model.workload import Storage, Volume, Workload
 
@@ -57,7 +57,7 @@ def test_two_probes_agree(machine):
 
 
 def test_every_field_is_plain_data(machine):
-    plain = (str, int, bool, tuple, dict, Folders, Control, type(None))
+    plain = (str, int, bool, tuple, dict, Boot, Folders, Control, type(None))
     assert all(isinstance(getattr(machine, field.name), plain) for field in fields(Facts))
 
 

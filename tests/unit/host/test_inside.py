@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from volt.host.inside import MOST_LINKS, read_inside
+from volt.host.inside import MOST_LINKS, program_inside, read_inside
 
 
 @pytest.fixture
@@ -142,3 +142,42 @@ def test_no_descriptor_is_left(root, upper):
     read(root, upper=upper)
     read(root, "etc/missing", upper)
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture
+def small(root):
+    """A root whose init is a link to a program that may run."""
+    for folder in ("sbin", "bin"):
+        (root / folder).mkdir()
+    (root / "bin/busybox").touch(0o755)
+    (root / "sbin/init").symlink_to("../bin/busybox")
+    return root
+
+
+def program(root, upper=None):
+    found = program_inside(("usr/lib/init", "sbin/init"), str(root), upper and str(upper))
+    return found.path, found.file
+
+
+def test_a_program_is_found_behind_its_links_and_only_where_it_may_run(small, upper):
+    assert program(small) == ("sbin/init", "bin/busybox")
+    (upper / "sbin").mkdir()
+    (upper / "sbin/init").symlink_to("/../../../outside")
+    assert program(small, upper) == ("", ""), "not what lies outside"
+    (small / "bin/busybox").chmod(0o644)
+    assert program(small) == ("", "")
+
+
+def test_what_a_program_follows_from_is_every_step_of_the_way_in_each_layer(small, upper):
+    (upper / "bin").mkdir()
+    found = program_inside(("usr/lib/init", "sbin/init"), str(small), str(upper))
+    assert {*found.there} == {f"{small}/{name}" for name in ("sbin", "sbin/init", "bin", "bin/busybox")} | {
+        f"{upper}/bin"
+    }
+    assert {*found.missing} == {f"{small}/usr", *(f"{upper}/{name}" for name in ("usr", "sbin", "bin/busybox"))}
+
+
+def test_of_an_image_only_what_lies_over_it_can_change(small, upper):
+    found = program_inside(("sbin/init",), str(small), str(upper), "/objects")
+    assert (found.path, found.there) == ("sbin/init", ())
+    assert {*found.missing} == {f"{upper}/{name}" for name in ("sbin", "bin")}

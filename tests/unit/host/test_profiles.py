@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from volt.host.profiles import read_profile, shipped_profile, shipped_profiles
+from volt.host.profiles import filter_paths, filter_profile, read_profile, shipped_profile, shipped_profiles
+from volt.plan.capabilities import BOOT
+from volt.plan.seccomp_bound import bound_rules
+from volt.plan.seccomp_profile import parse_profile
 
 TREE = Path(__file__).parents[3]
 ASK = "from volt.host.profiles import shipped_profile as f; print(f('seccomp', 'default').decode(), end='')"
@@ -32,6 +35,19 @@ def package(folder: Path) -> Path:
 def test_in_a_source_tree_they_lie_beside_the_package():
     assert shipped_profile("seccomp", "default") == (TREE / "profiles/seccomp/default.toml").read_bytes()
     assert "default" in shipped_profiles("seccomp")
+
+
+def test_an_image_that_is_booted_has_less_of_default_alone():
+    calls = ("mount", "bpf", "perf_event_open", "quotactl", "fanotify_init")
+
+    def permitted(name, *, boots):
+        rules = bound_rules(parse_profile(filter_profile(name, boots=boots)), BOOT, "x86_64", (6, 12))
+        return [call for call in calls if rules.permits(call)]
+
+    assert permitted("default", boots=False) == [*calls]
+    assert permitted("default", boots=True) == ["mount"]
+    assert filter_paths("default", boots=True) != filter_paths("default", boots=False)
+    assert filter_profile("unconfined", boots=True) == shipped_profile("seccomp", "unconfined")
 
 
 def test_installed_they_lie_inside_the_package(tmp_path):

@@ -10,12 +10,12 @@ import pytest
 
 from tests.unit.plan.test_check import FACTS
 from volt.host import watch as watching
-from volt.host.cgroups import BUS, SYSTEMD
-from volt.host.watch import FRESH, Watch, watch_code, watch_machine, watch_workload
+from volt.host.cgroups import BUS, MACHINED, SYSTEMD
+from volt.host.watch import FRESH, Watch, watch_code, watch_found, watch_machine, watch_workload
 from volt.model.entry import Dependency, Depends, numbers_of
-from volt.model.facts import Folders
+from volt.model.facts import Boot, Folders, Modules
 from volt.model.modes import Mode, NetworkMode, WritableLayerMode
-from volt.model.workload import Network, Storage, Volume, Workload
+from volt.model.workload import Kernel, Network, Storage, Volume, Workload
 
 KEY = bytes(range(16))
 
@@ -141,7 +141,7 @@ def test_the_machine_is_its_texts_and_files(watch, monkeypatch):
     monkeypatch.delenv(watching.NOTIFY, raising=False)
     watch_machine(watch)
     names = {os.fsdecode(one.name) for one in watch.dependencies()}
-    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS, watching.NOTIFY} == names
+    assert {*watching.TEXTS, *watching.FILES, SYSTEMD, BUS, MACHINED, watching.NOTIFY} == names
     kinds = [one.kind for one in watch.dependencies()]
     assert kinds == sorted(kinds, key=lambda kind: kind == Depends.TEXT)  # the cheapest first
 
@@ -176,20 +176,20 @@ def named(watch):
 
 
 def test_a_workload_is_its_paths_and_the_accounts_of_its_root(watch):
-    watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, "/proc/self/comm", fresh=False)
+    watch_workload(watch, work(writable_layer=WritableLayerMode.TMPFS), WHERE, ("/proc/self/comm",), fresh=False)
     accounts = {f"/srv/root/{name}" for name in ("etc", "etc/passwd", "etc/group")}
     assert named(watch) == {"/srv/root", "/srv/data", "/srv/values", "/proc/self/comm", *accounts}
 
 
 def test_on_a_bridge_its_namespace_its_settings_and_the_resolvers_count(watch):
-    watch_workload(watch, replace(work(), network=Network()), WHERE, "/proc/self/comm", fresh=True)
+    watch_workload(watch, replace(work(), network=Network()), WHERE, ("/proc/self/comm",), fresh=True)
     assert {"/proc/self/ns/net", "/etc/volt/config.toml", "/etc/machine-id"} <= named(watch)
     assert "/run/systemd/resolve/resolv.conf" in named(watch)
 
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_kept_layer_counts_unless_it_is_discarded(watch, fresh):
-    watch_workload(watch, work(writable_layer=WritableLayerMode.OVERLAY), WHERE, "/proc/self/comm", fresh=fresh)
+    watch_workload(watch, work(writable_layer=WritableLayerMode.OVERLAY), WHERE, ("/proc/self/comm",), fresh=fresh)
     layer = {
         f"/srv/volt/state/layers/w/{name}" for name in ("root", "upper/etc", "upper/etc/passwd", "upper/etc/group")
     }
@@ -199,7 +199,7 @@ def test_a_kept_layer_counts_unless_it_is_discarded(watch, fresh):
 
 def test_the_hosts_own_root_is_what_is_shown_of_it(watch):
     watch_workload(
-        watch, work(rootfs="host", writable_layer=WritableLayerMode.TMPFS), WHERE, "/proc/self/comm", fresh=False
+        watch, work(rootfs="host", writable_layer=WritableLayerMode.TMPFS), WHERE, ("/proc/self/comm",), fresh=False
     )
     assert {"/usr", "/usr/local", "/etc", "/etc/ssl"} <= named(watch)
     assert not [name for name in named(watch) if name.endswith("passwd")]
@@ -207,7 +207,33 @@ def test_the_hosts_own_root_is_what_is_shown_of_it(watch):
 
 def test_only_the_limits_that_are_asked_for_count(watch):
     workload = replace(work(), limits={"nofile": (10, 20)})
-    watch_workload(watch, workload, WHERE, "/proc/self/comm", fresh=False)
+    watch_workload(watch, workload, WHERE, ("/proc/self/comm",), fresh=False)
     (one,) = [one for one in watch.dependencies() if one.kind == Depends.LIMIT]
     soft, hard = (value % 2**64 for value in resource.getrlimit(resource.RLIMIT_NOFILE))
     assert one.numbers == (resource.RLIMIT_NOFILE, soft, hard)
+
+
+def test_a_boot_with_modules_depends_on_their_lists_their_files_and_on_modprobe(watch, tmp_path):
+    workload = Workload(name="os", mode=Mode.HYBRID_NATIVE, kernel=Kernel(modules=("dummy",)))
+    machine = replace(FACTS, kernel_release="0.0-none")
+    watch_workload(watch, replace(workload, kernel=Kernel()), machine, (), fresh=False)
+    assert not any("modules" in name or "modprobe" in name for _, name in found(watch))
+    watch_workload(watch, workload, machine, (), fresh=False)
+    lists = {("ABSENT", f"/lib/modules/0.0-none/modules.{kind}") for kind in ("dep", "builtin")}
+    assert lists <= found(watch)
+    assert {name for _, name in found(watch)} >= {f"/{where}/modprobe" for where in ("usr/bin", "usr/sbin", "sbin")}
+    (tmp_path / "dummy.ko").touch()
+    there = Boot(modules=Modules("/sbin/modprobe", files={"dummy": f"{tmp_path}/dummy.ko"}))
+    watch_found(watch, replace(FACTS, boot=there))
+    assert ("LINK", f"{tmp_path}/dummy.ko") in found(watch)
+    assert watch.certain
+    (tmp_path / "dummy.ko").unlink()
+    watch_found(watch, replace(FACTS, boot=there))
+    assert not watch.certain, "it has just gone"
+
+
+def test_of_a_module_that_could_not_be_loaded_again_nothing_is_remembered(watch):
+    watch_found(watch, replace(FACTS, boot=Boot(modules=Modules(builtin=("fuse",)))))
+    assert watch.certain
+    watch_found(watch, replace(FACTS, boot=Boot(modules=Modules(loaded=("zfs",)))))
+    assert not watch.certain

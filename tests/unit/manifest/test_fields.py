@@ -25,6 +25,7 @@ def whole(key, written):
     return COMPLETE + (f"{name} = {written}" if section == "workload" else f"[{section}]\n{name} = {written}")
 
 
+STORED = f"cas://sha256:{'1' * 64}"
 GOOD = [
     ("workload.name", '"a"', "a"),
     ("workload.name", f'"{"a" * 63}"', "a" * 63),
@@ -46,9 +47,10 @@ GOOD = [
     ("workload.labels", "{ 'a.b/c d' = 'x' }", {"a.b/c d": "x"}),
     ("kernel.version", '">=6.1"', ">=6.1"),
     ("kernel.version", '"6.12.48+deb13-amd64"', "6.12.48+deb13-amd64"),
-    ("kernel.modules", '["fuse"]', ("fuse",)),
+    ("kernel.modules", '["fuse", "snd-hda-intel", "8021q", "X_y"]', ("fuse", "snd_hda_intel", "8021q", "X_y")),
     ("security.landlock_profile", '"strict"', "strict"),
     ("security.seccomp_profile", '"/a.json"', "/a.json"),
+    *((f"security.{kind}_profile", f'"{STORED}"', STORED) for kind in ("landlock", "seccomp")),
     ("security.capabilities", '["CAP_NET_ADMIN", "net_admin", "Kill"]', ("NET_ADMIN", "NET_ADMIN", "KILL")),
     ("security.read_only_rootfs", "true", True),
     ("resources.memory_limit", '"1.5GiB"', Size(3 * 2**29)),
@@ -211,6 +213,12 @@ def test_true_is_no_number():
 def test_a_section_is_a_table(section):
     text = f"{section} = 3\n" + ("" if section == "workload" else COMPLETE)
     assert [(finding.code, finding.key) for finding in resolved(text).findings] == [("wrong-type", section)]
+
+
+@pytest.mark.parametrize("key", ["landlock_profile", "landlock_policy", "seccomp_profile"])
+@pytest.mark.parametrize("written", ["cas://", "cas://sha256:12", f"{STORED}0", f"cas://{'1' * 64}", f"{STORED[:-1]}A"])
+def test_what_is_no_digest_of_the_store_names_no_profile(key, written):
+    assert complaints(whole(f"security.{key}", f'"{written}"')) == [("bad-digest", f"security.{key}")]
 
 
 def test_every_bad_element_of_a_list_is_reported():

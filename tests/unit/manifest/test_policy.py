@@ -8,7 +8,7 @@ import pytest
 from volt.manifest.chain import WITHHELD
 from volt.manifest.policy import BOUNDS, read_policy
 from volt.model.findings import Bound, Finding, Place
-from volt.model.policy import Policy
+from volt.model.policy import Policy, Signers
 from volt.model.sizes import Size
 
 TOP = Path(__file__).parents[3]
@@ -20,9 +20,12 @@ allow_unenforced = ["resources"]
 [workload]
 env_file = ["/srv/env"]
 
+[kernel]
+modules = ["loop", "snd-hda-intel"]
+
 [security]
 capabilities = ["CHOWN", "cap_net_admin"]
-seccomp_profile = ["strict", "/etc/volt/seccomp/"]
+seccomp_profile = ["strict", "/etc/volt/seccomp/", "STORED"]
 landlock_profile = ["default", "permissive"]
 
 [resources]
@@ -46,12 +49,16 @@ MCowBQYDK2VwAyEA
 -----END PUBLIC KEY-----
 ''']
 "localhost:5000" = []
+"registry.example/base" = { keys = [], newest = true, any_repository = true }
 
 [storage.volumes]
 host = ["/srv"]
 writable = []
 owner = ["root"]
 """
+
+STORED = f"cas://sha256:{'1' * 64}"
+WHOLE = WHOLE.replace("STORED", STORED)
 
 
 def read(text, **options):
@@ -70,14 +77,19 @@ def test_every_key_is_read():
     assert found.findings == ()
     assert found.policy == Policy(
         env_file=("/srv/env",),
+        kernel_modules=("loop", "snd_hda_intel"),
         capabilities=("CHOWN", "NET_ADMIN"),
-        seccomp_profile=("strict", "/etc/volt/seccomp"),
+        seccomp_profile=("strict", "/etc/volt/seccomp", STORED),
         landlock_profile=("default", "permissive"),
         network_mode=("none", "bridge"),
         network_name=("lan",),
         rootfs=("host", "/var/lib/roots"),
         image_registries=("registry.example", "localhost:5000/team/base"),
-        image_signers=(("registry.example/team", (KEY,)), ("localhost:5000", ())),
+        image_signers=(
+            Signers("registry.example/team", (KEY,)),
+            Signers("localhost:5000", ()),
+            Signers("registry.example/base", (), newest=True, any_repository=True),
+        ),
         volume_host=("/srv",),
         volume_writable=(),
         volume_owner=("root",),
@@ -97,7 +109,9 @@ def test_what_is_absent_bounds_nothing():
     ("text", "code", "key"),
     [
         ("registries = []", "unknown-key", "registries"),
-        ("kernel.modules = []", "unknown-key", "kernel"),
+        ("kernel.module = []", "unknown-key", "kernel.module"),
+        ('kernel.modules = ["/lib/loop.ko"]', "bad-module", "kernel.modules[0]"),
+        ('kernel.modules = ["..."]', "bad-module", "kernel.modules[0]"),
         ("[storage]\nvolume = {}", "unknown-key", "storage.volume"),
         ("[storage.volumes]\nhosts = []", "unknown-key", "storage.volumes.hosts"),
         ('"network.mode" = ["host"]', "unknown-key", '"network.mode"'),
@@ -115,12 +129,17 @@ def test_what_is_absent_bounds_nothing():
         ('[images]\nregistries = ["a.example/"]', "bad-bound", "images.registries[0]"),
         ('[images.signers]\n"a.example" = ["/key.pem"]', "bad-bound", 'images.signers."a.example"[0]'),
         ("[images.signers]\nteam = []", "bad-bound", "images.signers.team"),
+        ('[images.signers."a.example"]\nkeys = ["/key.pem"]', "bad-bound", 'images.signers."a.example".keys[0]'),
+        ('[images.signers]\n"a.example" = { newest = true }', "bad-bound", 'images.signers."a.example"'),
+        ('[images.signers."a.example"]\nkeys = []\nnewest = 1', "wrong-type", 'images.signers."a.example".newest'),
+        ('[images.signers."a.example"]\nkeys = []\nnewer = true', "unknown-key", 'images.signers."a.example".newer'),
         ('[images]\nsigners = ["a.example"]', "wrong-type", "images.signers"),
         ('[storage]\nrootfs = ["/srv/../etc"]', "bad-bound", "storage.rootfs[0]"),
         ('[storage.volumes]\nhost = ["${HOME}"]', "bad-bound", "storage.volumes.host[0]"),
         ('[storage.volumes]\nowner = ["ada"]', "bad-bound", "storage.volumes.owner[0]"),
         ('[security]\ncapabilities = ["ALL"]', "bad-capability", "security.capabilities[0]"),
         ('[security]\nlandlock_profile = ["custom"]', "bad-bound", "security.landlock_profile[0]"),
+        ('[security]\nseccomp_profile = ["cas://sha256:12"]', "bad-bound", "security.seccomp_profile[0]"),
         ('[security]\nseccomp_profile = ["stric"]', "bad-bound", "security.seccomp_profile[0]"),
         ('[resources]\nmemory_limit = ""', "bad-size", "resources.memory_limit"),
         ("[resources]\nmemory_limit = 0", "wrong-type", "resources.memory_limit"),
@@ -176,7 +195,7 @@ def test_what_the_documentation_shows_is_a_policy(text):
 def test_a_finding_gets_the_line_of_its_bound():
     beyond = Finding("beyond-policy", "network.mode", "m", policy=Bound("network.mode"))
     (located,) = read(WHOLE).locate((beyond,))
-    assert located.policy == Bound("network.mode", Place(FILE, 17, 8), 'mode = ["none", "bridge"]')
+    assert located.policy == Bound("network.mode", Place(FILE, 20, 8), 'mode = ["none", "bridge"]')
     other = Finding("no-root", "storage", "m")
     assert read(WHOLE).locate((other,)) == (other,)
 
@@ -186,7 +205,7 @@ def test_of_a_policy_that_the_caller_cannot_read_the_line_is_named_and_not_quote
     hidden = read(WHOLE, quotable=False)
     assert hidden.policy is not None
     assert not hidden.policy.quotable
-    assert hidden.locate((beyond,))[0].policy == Bound("network.mode", Place(FILE, 17, 8))
+    assert hidden.locate((beyond,))[0].policy == Bound("network.mode", Place(FILE, 20, 8))
     (finding,) = read('secret = "x"', quotable=False).findings
     assert (finding.message, finding.key, finding.hint, finding.source) == (WITHHELD, "", "", "")
     (finding,) = read("secret = ", quotable=False).findings

@@ -16,8 +16,9 @@ from volt.model.steps import MakeFolder
 from volt.model.text import text
 from volt.native import build
 
-# Of arm64: what connects to a bridge is 11 KiB of it, published ports 10, readiness and its watcher 8.
-LIMIT = 184 * 1024
+# Of arm64: what connects to a bridge is 11 KiB of it, published ports 10, readiness and its watcher 8, starting
+# anew 5.
+LIMIT = 208 * 1024
 MISSING = "volt: its Python part cannot be started: "  # where it stands alone
 C_FILES = sorted(path for suffix in ("*.c", "*.h") for path in build.SOURCES.glob(suffix) if path.name != "table.h")
 

@@ -82,6 +82,8 @@ TEST(another_byte_order_version_or_size_is_none_of_ours) {
     CHECK(bus_message_length(header) == 0);
     header[3] = 1;
     header[6] = 2; // 128 KiB
+    CHECK(bus_message_length(header) == (128u << 10) + 16);
+    header[7] = 8; // 128 MiB more
     CHECK(bus_message_length(header) == 0);
     memset(header + 4, 0xff, 12);
     CHECK(bus_message_length(header) == 0);

@@ -62,6 +62,21 @@ TEST(a_frame_arrives_as_it_was_sent) {
     CHECK(frame.descriptor == -1);
 }
 
+TEST(who_has_sent_a_frame_is_known_where_the_socket_tells_it) {
+    const int yes = 1, descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    begin();
+    CHECK(send_frame(pair[0], FRAME_STARTED, NULL, 0, -1) == 0);
+    CHECK(receive_frame(pair[1], &frame) == 1);
+    CHECK(frame.sender == 0);
+    CHECK(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) == 0);
+    CHECK(send_frame(pair[0], FRAME_TERMINAL, NULL, 0, descriptor) == 0);
+    CHECK(receive_frame(pair[1], &frame) == 1);
+    CHECK(frame.sender == getpid());
+    CHECK(frame.descriptor >= 0);
+    close_descriptors(&frame);
+    close(descriptor);
+}
+
 TEST(a_frame_is_written_as_the_protocol_says) {
     uint8_t bytes[64];
     begin();

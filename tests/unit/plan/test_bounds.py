@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tests.unit.plan.test_check import FACTS, GOOD
 from volt.manifest.policy import BOUNDS
 from volt.model.facts import Call, ImageFact, PathFact, ProfileText
-from volt.model.modes import NetworkMode
-from volt.model.policy import Policy
+from volt.model.modes import Mode, NetworkMode
+from volt.model.policy import Policy, Signers
 from volt.model.sizes import Size
 from volt.model.steps import CAPABILITIES
-from volt.model.workload import Network, Resources, Security, Storage, Volume, Workload
+from volt.model.workload import Kernel, Network, Resources, Security, Storage, Volume, Workload
 from volt.plan.bounds import ASK, check_policy, check_resources
 from volt.plan.capabilities import DEFAULT
 
@@ -39,7 +39,7 @@ def beyond(workload, policy, call=None, facts=FOUND):
     """The key of the manifest and the key of the policy, of each finding."""
     found = findings(workload, policy, call, facts)
     assert {finding.code for finding in found} <= {"beyond-policy"}
-    return [(finding.key, finding.policy.key) for finding in found]
+    return [(finding.key, finding.policy.key if finding.policy else finding.key.partition("[")[0]) for finding in found]
 
 
 def secured(**values):
@@ -77,12 +77,18 @@ def image_of(workload, policy):
     return ImageFact("workload.image", origins=tuple(one.strip("'") for one in workload.image.split(" ")[1:] if one))
 
 
+def loading(*names, mode=Mode.HYBRID_NATIVE):
+    return replace(GOOD, mode=mode, kernel=Kernel(modules=names))
+
+
 def env(path):
     return replace(GOOD, env_file=path)
 
 
 WAIVED = Call(waived=("resources",))
 ELEVEN = tuple(name for name in CAPABILITIES if name in DEFAULT)
+
+STORED, OTHER = (f"cas://sha256:{digit * 64}" for digit in "12")
 
 # Key of the policy → the policy; what it lets pass; what it does not, and the key of the manifest that is told.
 CASES = {
@@ -91,6 +97,11 @@ CASES = {
         Policy(env_file=("/srv/data",)),
         [GOOD, env("/srv/data"), env("/srv/data/deep"), env("/srv/data/missing")],
         [(env(path), "workload.env_file") for path in ("/etc", "/srv/database", "/srv/inner", "/srv")],
+    ),
+    "kernel.modules": (
+        Policy(kernel_modules=("loop", "wireguard")),
+        [GOOD, loading("wireguard", "loop"), loading("dummy", mode=Mode.CONTAINER)],
+        [(loading("loop", "dummy"), "kernel.modules[1]")],
     ),
     "security.capabilities": (
         Policy(capabilities=ELEVEN[:10]),
@@ -101,11 +112,14 @@ CASES = {
         ],
     ),
     "security.seccomp_profile": (
-        Policy(seccomp_profile=("strict", "/srv/data")),
-        [secured(seccomp_profile="strict"), secured(seccomp_profile="/srv/data/deep")],
+        Policy(seccomp_profile=("strict", "/srv/data", STORED)),
+        [secured(seccomp_profile=one) for one in ("strict", "/srv/data/deep", STORED)],
         [
             (workload, "security.seccomp_profile")
-            for workload in (GOOD, *(secured(seccomp_profile=one) for one in ("default", "unconfined", "/etc/x.toml")))
+            for workload in (
+                GOOD,
+                *(secured(seccomp_profile=one) for one in ("default", "unconfined", "/etc/x.toml", OTHER)),
+            )
         ],
     ),
     "security.landlock_profile": (
@@ -162,7 +176,7 @@ CASES = {
         ],
     ),
     "images.signers": (
-        Policy(image_signers=(("registry.example", ("KEY",)),)),
+        Policy(image_signers=(Signers("registry.example", ("KEY",)),)),
         [GOOD, pulled("registry.example/a"), pulled("")],
         [(replace(pulled("registry.example/a"), image="unsigned registry.example"), "workload.image")],
     ),
@@ -203,11 +217,29 @@ def test_what_lies_beyond_a_bound_is_refused_with_both_keys_and_a_way_out(bound)
         assert all(finding.hint for finding in findings(workload, policy))
 
 
-@pytest.mark.parametrize("bound", CASES)
+@pytest.mark.parametrize("bound", [bound for bound in CASES if bound != "kernel.modules"])
 def test_what_no_policy_bounds_passes(bound):
     _, good, bad = CASES[bound]
     for workload in (*good, *(one for one, _ in bad)):
         assert beyond(workload, None) == beyond(workload, Policy()) == []
+
+
+@pytest.mark.parametrize("policy", [None, Policy(), Policy(kernel_modules=())])
+def test_no_module_is_loaded_where_no_policy_lists_it_and_what_to_write_is_told_once(policy):
+    told = findings(loading("dummy", "loop"), policy)
+    assert [(finding.code, finding.key) for finding in told] == [
+        ("beyond-policy", "kernel.modules[0]"),
+        ("beyond-policy", "kernel.modules[1]"),
+    ]
+    for finding in told:
+        assert 'in /etc/volt/policy.toml, below [kernel]: modules = ["dummy", "loop"]' in finding.hint
+        assert bool(finding.policy) == (policy == Policy(kernel_modules=()))
+    assert findings(loading("dummy", mode=Mode.CONTAINER), policy) == ()
+
+
+def test_of_the_modules_that_a_policy_lists_the_hint_keeps_all():
+    (finding,) = findings(loading("dummy"), Policy(kernel_modules=("loop",)))
+    assert 'modules = ["loop", "dummy"]' in finding.hint
 
 
 def test_a_waiver_of_the_command_line_is_bounded_too():
@@ -267,9 +299,11 @@ def test_a_path_that_goes_up_again_lies_nowhere():
 
 def test_of_a_policy_that_the_caller_cannot_read_no_word_is_told():
     policy = Policy(rootfs=("/secret",), capabilities=("SYS_ADMIN",), pids_max=7, volume_writable=("/secret",))
+    policy = replace(policy, kernel_modules=("secret",))
     workload = replace(mounted("/srv"), security=Security(capabilities=("CHOWN",)))
+    workload = replace(workload, mode=Mode.HYBRID_NATIVE, kernel=Kernel(modules=("dummy",)))
     told = findings(workload, replace(policy, quotable=False))
-    assert [finding.hint for finding in told] == [ASK] * 4
+    assert [finding.hint for finding in told] == [ASK] * 5
     assert not any(word in finding.message for finding in told for word in ("secret", "SYS_ADMIN", "7"))
     assert any("secret" in finding.hint for finding in findings(workload, policy))
 
@@ -294,9 +328,11 @@ PROFILES = st.sampled_from(["strict", "default", "permissive", "unconfined"]) | 
 ROOTS = st.just("host") | PLACES
 REGISTRIES = st.sampled_from(["registry.example", "registry.example/team", "localhost:5000"])
 NAMES = ("lan", "vault")
+MODULES = st.sampled_from(["dummy", "loop"])
 SIZES = st.integers(1, 5).map(Size)
 ELEMENTS = {
     "env_file": PLACES,
+    "kernel_modules": MODULES,
     "capabilities": CAPS | st.sampled_from(ELEVEN),
     "seccomp_profile": PROFILES,
     "landlock_profile": PROFILES,
@@ -318,7 +354,8 @@ POLICIES = st.builds(
 WORKLOADS = st.builds(
     Workload,
     name=st.just("web"),
-    mode=st.just(GOOD.mode),
+    mode=st.sampled_from([GOOD.mode, Mode.HYBRID_NATIVE]),
+    kernel=st.builds(Kernel, modules=st.lists(MODULES, max_size=2).map(tuple)),
     image=st.none() | REGISTRIES.map(lambda one: pulled(f"{one}/a").image),
     env_file=st.none() | PLACES,
     security=st.builds(
@@ -344,7 +381,9 @@ def wider(draw, policy):
     changed = {}
     for name in (one.name for one in fields(Policy) if one.name not in ("quotable", "image_signers")):
         value = getattr(policy, name)
-        if value is None or draw(st.booleans()):
+        if name == "kernel_modules":  # None allows the least
+            changed[name] = (*(value or ()), *draw(st.lists(MODULES, max_size=2)))
+        elif value is None or draw(st.booleans()):
             changed[name] = None
         elif name in ELEMENTS:
             changed[name] = (*value, *draw(st.lists(ELEMENTS[name], max_size=2)))

@@ -221,17 +221,23 @@ def test_a_layer_of_another_tree_is_a_finding():
 @pytest.mark.parametrize(
     ("kernel", "filesystem", "message"),
     [
-        ((6, 11), "ext4", "an image as root needs Linux 6.12, and this is 6.11"),
-        ((6, 1), "ext4", "needs Linux 6.12, and this is 6.1"),
-        ((6, 12), "tmpfs", "the store lies on tmpfs"),
-        ((6, 12), "overlay", "the store lies on overlay"),
+        (
+            (6, 1),
+            "tmpfs",
+            "the store lies on tmpfs, from which Linux 6.1 mounts no image, and which it cannot idmap: /i",
+        ),
+        ((6, 12), "overlay", "the store lies on overlay, from which Linux 6.12 mounts no image"),
+        ((6, 11), "zfs", "the store lies on zfs, from which Linux 6.11 mounts no image"),
     ],
 )
-def test_a_machine_that_cannot_mount_an_image_is_named(kernel, filesystem, message):
+def test_a_machine_that_can_mount_neither_an_image_nor_its_tree_unpacked_is_named(kernel, filesystem, message):
     image = ImageFact("storage.rootfs", DIGEST, "/i", "/o", "/l", filesystem)
     with pytest.raises(HostUnfit, match=message):
         require_mountable(at(image=image, kernel=kernel))
+    require_mountable(at(image=replace(image, folder=PathFact("folder")), kernel=kernel))
     require_mountable(at(image=replace(image, filesystem="ext4"), kernel=(6, 12)))
+    if kernel >= (6, 5) and filesystem != "tmpfs":
+        require_mountable(at(image=replace(image, loop=True), kernel=kernel))
     require_mountable(at(kernel=kernel))  # without one nothing is asked
 
 

@@ -46,7 +46,7 @@ def test_a_payload_is_who_it_is_where_it_is_told():
 
 
 def test_limits_are_exact_in_the_payload():
-    assert [(step.resource, step.soft, step.hard) for step in limits(LIMITED)] == [
+    assert [(step.resource, step.soft, step.hard) for step in limits(LIMITED, *LIMITED.limits)] == [
         ("core", 0, 0),
         ("memlock", 1, NO_LIMIT),
         ("nofile", 10, 5000),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.plans.test_plans import shipped_policy
 from tests.unit.plan.test_check import FACTS, GOOD, at, stored
-from volt.host.profiles import shipped_profile
+from volt.host.profiles import filter_profile, shipped_profile
 from volt.model.explanation import FILE_RIGHTS, CapabilityClaim, PathClaim, PortClaim
 from volt.model.facts import Call, PathFact
 from volt.model.landlock import FILES
@@ -37,7 +37,7 @@ STRICT = replace(LAYERLESS, security=Security(landlock_profile="strict"))
 
 def planned(workload=GOOD, facts=NEW, call=None):
     facts = facts if facts.landlock else replace(facts, landlock=shipped_policy(workload))
-    text = shipped_profile("seccomp", workload.security.seccomp_profile or "default")
+    text = filter_profile(workload.security.seccomp_profile or "default", boots=workload.boots)
     return make_plan(workload, facts, call or Call(), lambda caps: seccomp.filter_of(text, caps, facts))
 
 
@@ -327,8 +327,9 @@ SILENT = set(
     """
     Report Lifeline MakeFolder ClaimName ClaimRun WriteFile PinFile SetAside MakeCgroup JoinCgroup WatchLimits
     MakeSocket MemoryFile Seal SealInside SealProgram OpenNull TakeTerminal DieWithParent NewSession PrivateMounts
-    ClaimAddress ForgetConnections RelayLoopback PreparePorts
+    RegisterMachine ClaimAddress ForgetConnections RelayLoopback PreparePorts
     Attach ActAs StopBy Detach MakePipe OpenLog ShareMount ShowRoot ShowNetwork
+    ExpectInit LockMount MakeMachineId StartInit RestartBy
     MakeFile ProtectInit CoverBelow AllowOpened KeepCapabilities FilterInit
     """.split()
 )

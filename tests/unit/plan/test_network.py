@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plan.test_check import BRIDGE, FACTS, GOOD
-from volt.model.facts import Resolver
+from volt.model.facts import Call, Resolver
 from volt.model.modes import NetworkMode
 from volt.model.steps import ForgetConnections, PrepareLink
 from volt.model.text import ADDRESS, HEX, LINK, NAMESPACE, WIDTHS, Slot, show
@@ -142,7 +142,7 @@ def test_a_plan_says_where_no_resolver_is_left():
 
 
 def notes_of(work, facts):
-    return _notes(work, facts, Applied((), (), ()))
+    return _notes(work, facts, Call(), Applied((), (), ()))
 
 
 @pytest.mark.parametrize(("bridge", "kinds"), [(BRIDGE, 4), (replace(BRIDGE, subnet6=""), 2)])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plan.test_check import FACTS, FOLDER, GOOD, stored
-from volt.model.facts import Call
+from volt.model.facts import Call, ImageFact
 from volt.model.modes import WritableLayerMode
 from volt.model.steps import (
     Attach,
@@ -16,20 +16,26 @@ from volt.model.steps import (
     MakeFolder,
     MakeIdmap,
     MakeLink,
+    MountLoop,
     Open,
     PinFile,
     SetAside,
     SetMount,
 )
-from volt.model.text import show
-from volt.model.workload import Security
+from volt.model.text import show, text
+from volt.model.workload import Security, Tmpfs, Volume
 from volt.plan.check import Accounts, check
+from volt.plan.image import image_notes, way_to_mount
 from volt.plan.root import HOST_LINKS, HOST_VAR_LINKS, MOUNT_POINTS, attach_root, layer_base, root_part
 
 HOST = stored(rootfs="host")
 TMPFS = stored(writable_layer=WritableLayerMode.TMPFS)
 NONE = stored(writable_layer=WritableLayerMode.NONE)
 READ_ONLY = replace(GOOD, security=Security(read_only_rootfs=True))
+
+
+IMAGE = ImageFact("storage.rootfs", "ab" * 32, "/i", "/o", "/l", "ext4", workdir="/srv/app")
+IMAGE = replace(IMAGE, volumes=("/data/a", "/data/b", "/etc/hosts", "/etc/hosts/below", "/tmp/x"))
 
 
 def part(workload=GOOD, points=(), facts=FACTS, fresh=False):
@@ -47,10 +53,10 @@ def overlay(workload):
     return [show(option) for option in step.options], step.attrs
 
 
-def skeleton(workload, points=()):
+def skeleton(workload, points=(), facts=FACTS):
     """Name below the lowest layer → the step that makes it; no name is made twice, each after its folder."""
     made = {}
-    for step in part(workload, points).guard:
+    for step in part(workload, points, facts).guard:
         path = show(step.path) if isinstance(step, (MakeFolder, MakeFile, MakeLink)) else ""
         if path.startswith("/run/skeleton/"):
             name = path.removeprefix("/run/skeleton/")
@@ -183,3 +189,54 @@ def test_the_merged_root_is_attached_as_the_hosts_root_again():
     assert (show(back.uid), show(folder.path)) == ("0", "/run/root")
     assert attach == Attach(mount="merged", path=("/run/root",))
     assert [show(step.path) for step in checked] == [f"/run/root/{name}" for name in ("dev", "proc", "run", "sys")]
+
+
+def test_the_folders_that_an_image_says_it_has_lie_below_it_where_they_can():
+    facts = replace(FACTS, image=IMAGE)
+    made = skeleton(stored(rootfs=f"cas://sha256:{IMAGE.digest}"), [("/etc/hosts", False)], facts)
+    assert [isinstance(made[name], MakeFolder) for name in ("srv/app", "data/a", "data/b", "tmp/x")] == [True] * 4
+    assert isinstance(made["etc/hosts"], MakeFile)
+    assert "etc/hosts/below" not in made
+
+
+@pytest.mark.parametrize(
+    ("kernel", "filesystem", "loops", "way"),
+    [
+        ((6, 12), "ext4", False, "file"),
+        ((6, 12), "ext4", True, "file"),
+        ((6, 11), "ext4", True, "loop"),
+        ((6, 5), "ext4", True, "loop"),
+        ((6, 4), "ext4", True, "unpacked"),
+        ((6, 11), "ext4", False, "unpacked"),
+        ((6, 12), "overlay", True, "loop"),
+        ((6, 12), "overlay", False, "unpacked"),
+        ((6, 12), "tmpfs", True, "unpacked"),
+    ],
+)
+def test_an_image_is_mounted_as_this_kernel_can(kernel, filesystem, loops, way):
+    assert way_to_mount(kernel, filesystem, loops=lambda: loops) == way
+
+
+def test_through_a_loop_device_the_root_is_the_same_in_all_else():
+    ways = [part(facts=replace(FACTS, image=replace(IMAGE, loop=loop))) for loop in (False, True)]
+    (file,), (loop,) = ([*{*one.host} - {*other.host}] for one, other in (ways, ways[::-1]))
+    assert isinstance(file, MakeFilesystem)
+    assert isinstance(loop, MountLoop)
+    assert (loop.file, loop.type, loop.attrs, loop.to) == (text("/i"), file.type, file.attrs, file.to)
+    assert ways[0].guard == ways[1].guard
+
+
+def test_where_an_image_keeps_data_and_cannot_is_noted():
+    facts = replace(FACTS, image=replace(IMAGE, volumes=("/a", "/b/c", "/b/d", "/bb", "/tmp/x", "/run")))
+    assert image_notes(GOOD, facts) == image_notes(NONE, FACTS) == ()
+    placed = stored(
+        writable_layer=WritableLayerMode.NONE,
+        volumes=(Volume(host="/srv", container="/b"),),
+        tmpfs=(Tmpfs("/a/below"),),
+    )
+    for workload, lost in (
+        (NONE, ["/a", "/b/c", "/b/d", "/bb"]),
+        (READ_ONLY, ["/a", "/b/c", "/b/d", "/bb"]),
+        (placed, ["/a", "/bb"]),
+    ):
+        assert [one.partition(":")[0] for one in image_notes(workload, facts)] == lost

@@ -33,6 +33,15 @@ without = ["SYS_ADMIN"]
     assert parse_profile(text.encode()) == Profile("n", "d", "ENOSYS", False, (permit,), (refusal,))
 
 
+def test_what_is_withheld_is_in_no_other_list():
+    withheld = '[[withhold]]\nreason = "w"\nanswer = "EPERM"\ncalls = "mount read"\n'
+    refuse = '[[refuse]]\nreason = "r"\nanswer = "EACCES"\ncalls = "mount"\n'
+    text = f'{HEAD}[[permit]]\nreason = "r"\ncalls = "read write"\n{refuse}{withheld}'
+    found = parse_profile(text.encode())
+    assert found.permits == (Rule(("write",), "r"),)
+    assert found.refusals == (Rule(("mount", "read"), "w", answer="EPERM"),)
+
+
 def test_32_bit_calls_go_by_the_same_lists_unless_the_text_says_otherwise():
     assert parse_profile(HEAD.encode()).compat
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.runs.test_record import RUN, WHOLE
+from volt.cli.states import condition
 from volt.errors import NoSuchRun, StateError, VoltError
 from volt.model.folders import Folders
 from volt.model.run import LOST, Runs, RunState
 from volt.runs.find import find
+from volt.runs.processes import between_starts
 from volt.runs.select import select
-from volt.runs.states import look, named_run
+from volt.runs.states import look, named_run, read_record
 
 OTHER = "ba9876543210"
 RECORDS = Path(__file__).parent / "records"
@@ -114,6 +116,58 @@ def test_readiness_that_cannot_be_read_is_a_problem(folders, text):
         Path(folders.run, "runs", RUN, "ready.json").write_text(text)
         (problem,) = look(folders).problems
     assert "its ready.json" in problem
+
+
+PAUSE = {"version": 1, "restarts": 2, "next": 1700000004, "last": {"version": 1, "by": "payload", "status": 3}}
+START = {"version": 1, "restarts": 3, "next": None}
+
+
+def test_between_two_starts_a_run_tells_when_the_next_one_is_and_how_the_last_one_ended(folders):
+    with running(folders, restart="always"):
+        path = Path(folders.run, "runs", RUN, "restarts.json")
+        path.write_text(json.dumps(PAUSE))
+        (found,) = look(folders).runs
+        assert (found.state, found.lives, found.restarts, found.next_start) == ("restarting", True, 2, 1700000004)
+        assert (found.restart, found.last.status) == ("always", 3)
+        assert condition(found, 1700000000) == "restarting in 4 seconds after 3 (2 restarts)"
+        path.write_text(json.dumps(START))
+        (found,) = look(folders).runs
+        assert (found.state, found.restarts, found.next_start, found.last) == ("running", 3, None, None)
+        assert condition(found, found.started + 60) == "running 1 minute (3 restarts)"
+
+
+@pytest.mark.parametrize(
+    ("restart", "said", "waits"),
+    [("always", PAUSE, True), ("always", START, False), ("always", None, False), ("", PAUSE, False)],
+)
+def test_a_verb_says_that_a_run_waits_where_its_supervisor_says_so(folders, restart, said, waits):
+    """And of no other one that it cannot reach, though it has a policy: an init that goes on alone, say."""
+    with running(folders, restart=restart):
+        folder = Path(folders.run, "runs", RUN)
+        if said:
+            (folder / "restarts.json").write_text(json.dumps(said))
+        record = read_record(str(folder), RUN)
+        assert between_starts(record) is None  # the supervisor has it open; this process is it, from here on
+        opened = os.open(folder, os.O_PATH)
+        told = between_starts(record)
+        os.close(opened)
+    assert bool(told) == waits
+    assert not told or "web is between two starts" in str(told)
+
+
+def test_an_ended_run_tells_how_often_it_was_started_anew_and_waits_for_nothing(folders):
+    folder = write(folders, outcome=OUTCOME, restart="always")
+    (folder / "restarts.json").write_text(json.dumps(PAUSE))
+    (found,) = look(folders).runs
+    assert (found.lives, found.restarts, found.next_start) == (False, 2, None)
+
+
+@pytest.mark.parametrize("text", ['{"version": 2}', "[]", "{", '{"version": 1}', json.dumps({**PAUSE, "last": []})])
+def test_restarts_that_cannot_be_read_are_a_problem(folders, text):
+    with running(folders, restart="always"):
+        Path(folders.run, "runs", RUN, "restarts.json").write_text(text)
+        (problem,) = look(folders).problems
+    assert "its restarts.json" in problem
 
 
 @pytest.mark.parametrize(
