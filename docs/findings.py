@@ -11,7 +11,19 @@ from volt.host.policy import not_roots
 from volt.manifest import locate, locate_in, resolve
 from volt.manifest.networks import read_definition
 from volt.manifest.policy import read_policy
-from volt.model.facts import Bridge, Call, Cgroup, Control, Facts, Folders, ImageFact, PathFact, ProfileText
+from volt.model.facts import (
+    Boot,
+    Bridge,
+    Call,
+    Cgroup,
+    Control,
+    Facts,
+    Folders,
+    ImageFact,
+    Modules,
+    PathFact,
+    ProfileText,
+)
 from volt.model.findings import Finding
 from volt.model.policy import POLICY
 from volt.model.workload import Workload
@@ -112,6 +124,7 @@ class Example:
             seccomp=ProfileText(workload.security.seccomp_profile or "", self.profile) if self.profile else None,
             landlock=self.landlock(workload.security.landlock_policy),
             image=image_of(workload),
+            boot=Boot(modules=Modules("/usr/sbin/modprobe")),
         )
         refused = read.locate(check(workload, facts, Call(), Accounts("root:x:0:0::/root:/bin/sh\n", "")))
         policy = facts.landlock

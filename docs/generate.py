@@ -278,16 +278,16 @@ def kernels_page() -> str:
 POLICY_PAGE = """\
 `/etc/volt/policy.toml` bounds what the manifests of a machine may ask for, in every launch, whoever starts it and
 however: `volt run`, `volt plan`, `volt.api`, a plan that was kept. What is beyond it is refused with the line of the
-manifest and the line of the policy; nothing is taken away in silence. Without the file nothing is bounded. How to
-write one: [bound what manifests may ask](../how-to/bound-manifests.md).
+manifest and the line of the policy; nothing is taken away in silence. Without the file nothing is bounded, but no
+module of the kernel is loaded. How to write one: [bound what manifests may ask](../how-to/bound-manifests.md).
 
-- A key that is absent bounds nothing. A list names what is allowed: `[]` allows nothing.
+- A key that is absent bounds nothing; `kernel.modules` alone then allows none. A list names what is allowed: `[]`
+  allows nothing.
 - A path is held against a folder twice: as the manifest writes it, and where it leads once links are followed, which
   is what the launch opens. So folders are named as they are, without links in them.
 - `volt validate`, `show` and `schema` do not look at it: a manifest can be valid here and be refused there.
 - Nothing on the command line, in a manifest or in the environment loosens it; `VOLT_ROOT` does not move it. `volt
   update` gives no running workload what its manifest could not have asked for.
-- Registries, signers and modules of the kernel have no keys yet, and an unknown key is an error.
 
 The file and `/etc/volt` belong to root, nobody else can write to them, and neither is a link. Where that does not
 hold, or the file is not understood to its last key, nothing is launched, and every problem is told at once. Of a file
@@ -323,6 +323,14 @@ def peers_table() -> str:
     return "\n".join([*lines, peers_page()]).rstrip() + "\n"
 
 
+def modes_page() -> str:
+    """What a manifest means where an image is booted."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from modes import page
+
+    return "\n".join(["# The same manifest, booted", "", GENERATED.format(source="docs/modes.toml"), "", page()]) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "api.md": api_page,
@@ -332,6 +340,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "policy.md": policy_page,
     "landlock.md": landlock_page,
     "peers.md": peers_table,
+    "modes.md": modes_page,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from volt.host.doctor import KERNEL, NSPAWN
 from volt.host.idmap import NEVER, SINCE, idmappable
 from volt.host.limits import FIELDS
+from volt.model.facts import DATA_KERNEL as DATA
 from volt.model.facts import IMAGE_KERNEL as IMAGES
 
 # Debian's release → its kernel and its systemd: both are tested, in guests.
@@ -39,8 +40,9 @@ def rows() -> list[str]:
         found.append(
             f"| {fields} | the {controller} controller of cgroup v2 | {' | '.join('holds' for _ in RELEASES)} |"
         )
-    states = ("holds" if kernel >= IMAGES else "refused" for kernel, _ in RELEASES.values())
-    found.append(f"| images as roots | Linux {number(IMAGES)} | {' | '.join(states)} |")
+    states = ("holds" if kernel >= IMAGES else "holds, unpacked" for kernel, _ in RELEASES.values())
+    needs = f"Linux {number(IMAGES)}, through a loop device {number(DATA)}, or unpacked once"
+    found.append(f"| images as roots | {needs} | {' | '.join(states)} |")
     for kind in SINCE:
         states = ("holds" if idmappable(kind, kernel) else "refused" for kernel, _ in RELEASES.values())
         found.append(f"| ids kept on {kind} | Linux {number(SINCE[kind])} | {' | '.join(states)} |")
