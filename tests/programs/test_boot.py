@@ -249,6 +249,18 @@ def test_volt_stop_too_asks_again(volt, small):
     assert volt("rm", run).returncode == 0
 
 
+def test_an_init_that_takes_long_to_end_is_not_killed_for_being_asked_again(volt, small):
+    """What takes signals inside ends with the first word; systemd-nspawn kills at the second SIGTERM that it gets."""
+    script = "trap 'kill -KILL 2; sleep 3; exit 7' PWR; echo begun; while :; do sleep 0.1; done"
+    path = scripted(volt, small, script)
+    run = volt("run", "-d", path).stdout.decode().strip()
+    assert volt("stop", "--timeout", "30", run).returncode == 0
+    assert volt("wait", run).stdout == b"7\n"
+    assert volt("rm", run).returncode == 0
+    with asked_at_its_first_word(volt, path) as started:
+        assert started.wait(30) == 7
+
+
 def test_what_cannot_be_booted_is_said(volt, small, busybox):
     workload = {"mode": "hybrid-native"}
     refused = volt("run", volt.manifest(workload=workload, storage={"rootfs": str(busybox)}))

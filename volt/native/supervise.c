@@ -32,6 +32,7 @@ struct watch {
     uint64_t start_by, end_at, ask_at, kill_at; // 0: not set
     uint32_t early;                     // the signal that asked for the end before the payload had started; 0: none
     bool killed, over, resting;
+    bool passed_on;                     // systemd-nspawn asks an init to end: at a second SIGTERM it kills it
 };
 
 int do_stop_by(struct context *context, const struct step_stop_by *step) {
@@ -63,7 +64,8 @@ static void fail(struct watch *watch, int error, const char *text) {
 static void forward(struct watch *watch, uint32_t number) {
     struct context *context = watch->context;
     if (context->control >= 0) send_number(context->control, FRAME_SIGNAL, number);
-    else if (number == context->stop_signal) k_pidfd_send_signal(context->guard_pidfd, SIGTERM);
+    else if (number == context->stop_signal && !watch->passed_on)
+        watch->passed_on = k_pidfd_send_signal(context->guard_pidfd, SIGTERM) == 0;
 }
 
 // An init hears nothing before it has said what it takes: it is asked again, until it has ended.
