@@ -61,7 +61,7 @@ def cli_page() -> str:
 
     from volt.cli.app import app
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app())
     lines = [
         "# The command line",
         "",

@@ -113,7 +113,7 @@ def pages() -> dict[str, str]:
 
     from volt.cli.app import app
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app())
     commands = {name: one for name, one in verbs(group) if not one.hidden}
     names = list(commands)
     return {"volt.1": main_page(group)} | {

@@ -81,5 +81,5 @@ def peers_page() -> str:
 
     from volt.cli.app import app
 
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app())
     return "\n".join(peers_lines(tomllib.loads(TABLE.read_text()), verbs(group)))

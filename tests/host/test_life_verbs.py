@@ -126,20 +126,20 @@ def test_escape_sequences_of_a_manifest_never_reach_the_terminal(volt, started):
 
 
 def test_waiting_from_another_process_gives_the_status(face, started):
-    run = started("web", "echo up; read x; sleep 1; exit 7")
+    run = started("web", "echo up; read x; sleep 3; exit 7")
     assert face("wait", "web") == [("web", "exited", 7)]
     assert run.end() == 7
 
 
 def test_wait_ends_with_the_status(volt, started):
-    started("web", "echo up; sleep 1; exit 9")
+    started("web", "echo up; sleep 3; exit 9")
     done = volt("wait", "web")
     assert (done.returncode, done.stdout) == (9, b"9\n")
 
 
 def test_waiting_for_a_signal_s_end(face, started):
     run = started("web")
-    threading.Timer(1.5, run.process.send_signal, [signal.SIGTERM]).start()
+    threading.Timer(3, run.process.send_signal, [signal.SIGTERM]).start()
     assert face("wait", "web") == [("web", "exited", 143)]
 
 

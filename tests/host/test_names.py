@@ -235,15 +235,17 @@ def test_a_connection_to_it_does_not_outlive_it(volt, machine):
 
 
 def test_launches_at_once_start_one(volt, machine):
-    words = ("--", "sh", "-c", "getent ahostsv4 first || exit 1; sleep 1")
+    words = ("--", "sh", "-c", "echo up; read end; getent ahostsv4 first >/dev/null")
     manifests = [volt.manifest(workload={"name": name}, network=BRIDGE) for name in ("first", "b", "c", "d", "e")]
-    all_of_them = [volt.start("run", one, *words, stdout=subprocess.DEVNULL) for one in manifests]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    all_of_them = [volt.start("run", one, *words, **pipes) for one in manifests]
     until(lambda: len(keepers()) == 2, "a resolver")
     first = keepers()
-    assert all_of_them[0].wait(60) == 0
-    for one in all_of_them[1:]:
-        one.wait(60)
+    assert [one.stdout.readline() for one in all_of_them] == [b"up\n"] * len(all_of_them)
     assert keepers() == first
+    for one in all_of_them:
+        one.communicate(b"\n", timeout=60)
+    assert all_of_them[0].returncode == 0
 
 
 # ── whose a name is

@@ -20,7 +20,7 @@ def group():
 
     from volt.cli.app import app
 
-    return typer.main.get_command(app)
+    return typer.main.get_command(app())
 
 
 def commands():

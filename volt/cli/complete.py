@@ -67,9 +67,10 @@ def candidates(words: list[str]) -> Candidates:
     *before, incomplete = words or [""]
     if "--" in before:
         return []  # the payload's command
-    nouns = {str(one.name): one for one in app.registered_groups}
+    known = app(before)
+    nouns = {str(one.name): one for one in known.registered_groups}
     noun = nouns.get(before[0]) if before else None
-    commands = (noun.typer_instance if noun and noun.typer_instance else app).registered_commands
+    commands = (noun.typer_instance if noun and noun.typer_instance else known).registered_commands
     before = before[1:] if noun else before
     verbs = {str(one.name): one.callback for one in commands if one.callback and not one.hidden}
     if not before:

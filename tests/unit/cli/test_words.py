@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from volt.cli.app import app
 from volt.cli.words import Request, read_run
 
-RUN = typer.main.get_command(app).commands["run"]
+RUN = typer.main.get_command(app()).commands["run"]
 WORDS = st.sampled_from(
     [
         "--fresh",
