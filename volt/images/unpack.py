@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from volt.errors import StoreError
 from volt.images.config import CONFIG_MOST, ImageConfig, read_config
@@ -11,9 +11,11 @@ from volt.images.layout import Open, find_image
 from volt.images.manifest import Blob, Packed
 from volt.images.platforms import Platform
 from volt.store.intake import Intake
-from volt.store.layers import Layered
 from volt.store.place import PREFIX
 from volt.store.tree import Node, objects
+
+if TYPE_CHECKING:
+    from volt.store.layers import Layered
 
 
 def unpack(root: Node, intake: Intake, wanted: str, platform: Platform) -> tuple[Node, ImageConfig]:
@@ -26,6 +28,8 @@ def unpack(root: Node, intake: Intake, wanted: str, platform: Platform) -> tuple
 def merge(image: Packed, read: Open, intake: Intake) -> tuple[Node, ImageConfig]:
     """What the layers of an image come to, whose blobs are `read` by their digests and have them; and what it says
     about itself. Raises StoreError, OSError."""
+    from volt.store.layers import Layered  # a folder that holds none needs nothing of it
+
     with read(image.config.digest) as file:
         config, plain = read_config(file.read(CONFIG_MOST + 1))
     if len(plain) != len(image.layers):

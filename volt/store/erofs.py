@@ -197,6 +197,8 @@ def _chunk_bits(size: int) -> int:
 
 
 def _chunks(size: int) -> int:
+    if size <= 1 << _CHUNK_BITS_MOST:
+        return 1
     return -(-size // (1 << _chunk_bits(size)))
 
 

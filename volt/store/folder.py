@@ -107,7 +107,7 @@ def _require_same(status: os.stat_result, device: int, path: bytes) -> None:
 def read_file(folder: int, name: str, path: bytes, status: os.stat_result, intake: Intake) -> Node:
     """What is no folder, by its name in an open one. Raises StoreError, OSError."""
     if stat.S_ISREG(status.st_mode):
-        return _regular(folder, name, path, intake)
+        return _regular(folder, name, path, status, intake)
     node = node_of(status)
     if stat.S_ISLNK(node.mode):
         node.target = os.fsencode(os.readlink(name, dir_fd=folder))
@@ -116,31 +116,31 @@ def read_file(folder: int, name: str, path: bytes, status: os.stat_result, intak
     return node
 
 
-def _regular(folder: int, name: str, path: bytes, intake: Intake) -> Node:
+def _regular(folder: int, name: str, path: bytes, before: os.stat_result, intake: Intake) -> Node:
+    """Another file that has got its name since `before` is a change like any other: nothing of it stays."""
+    node = node_of(before)
+    node.device = 0
+    size = before.st_size
+    intake.entry(path, node)
+    intake.size(path, size)
     descriptor = os.open(name, _FILE, dir_fd=folder)
     try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise _changed(path)
-        node = node_of(before)
-        node.device = 0
-        intake.entry(path, node)
-        intake.size(path, before.st_size)
         node.xattrs = intake.attributes(path, attributes_of(descriptor))
-        if before.st_size > SMALL:
-            node.digest, node.size = intake.transaction.put_chunks(_pieces(descriptor, before.st_size))
-        elif before.st_size:
-            intake.transaction.put_later(node, _read(descriptor, before.st_size))
+        if size > SMALL:
+            node.digest, node.size = intake.transaction.put_chunks(_pieces(descriptor, size))
+        elif size:
+            intake.transaction.put_later(node, _read(descriptor, size))
         after = os.fstat(descriptor)
-        if node.size != before.st_size or _version(before) != _version(after):
-            raise _changed(path)
     finally:
         os.close(descriptor)
+    if node.size != size or _version(before) != _version(after):
+        raise _changed(path)
     return node
 
 
-def _version(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _version(status: os.stat_result) -> tuple[float, ...]:
+    """Type and permissions, which file it is, owners, size, and when it was changed."""
+    return *status[: stat.ST_SIZE + 1], status.st_mtime_ns, status.st_ctime_ns
 
 
 def _changed(path: bytes) -> StoreError:

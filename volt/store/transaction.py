@@ -43,6 +43,7 @@ class Transaction:
         self._objects: set[str] = set()
         self._prefixes: set[str] = set()  # of staged objects, each a folder, as in the store
         self._there: set[str] = set()
+        self._looked_into: dict[str, bool] = {}  # whether the store has a folder of that prefix
         self._images: list[str] = []
         self._unpacked: list[str] = []
         self._number = 0
@@ -204,7 +205,7 @@ class Transaction:
         with self._lock:
             if digest in self._there or digest in self._objects:
                 return False
-            if self.store.has(digest):
+            if self._has(digest):
                 self._there.add(digest)  # valid as long as nothing can be collected
                 return False
             self._objects.add(digest)
@@ -214,6 +215,14 @@ class Transaction:
                 with suppress(FileExistsError):
                     os.mkdir(f"{self._folder}/{digest[:2]}", 0o700)
         return True
+
+    def _has(self, digest: str) -> bool:
+        """Whether the store has it. Where it had no folder for it when that was first asked it is not asked again: what
+        another import has brought there since is the same, and either may have the name."""
+        prefix = digest[:2]
+        if prefix not in self._looked_into:
+            self._looked_into[prefix] = os.path.isdir(f"{self.store.objects}/{prefix}")
+        return self._looked_into[prefix] and self.store.has(digest)
 
     def _staged(self, digest: str) -> str:
         return f"{self._folder}/{object_path(digest)}"
@@ -252,20 +261,24 @@ def sync_folder(path: str) -> None:
 
 def _write_all(descriptor: int, data: bytes | bytearray) -> None:
     _write(descriptor, data)
-    if data.endswith(b"\0"):  # of a hole there the file knows nothing yet
+    if data.endswith(ZEROS):  # of a hole there the file knows nothing yet
         os.ftruncate(descriptor, len(data))
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
     """All of it, where the file ends so far; long runs of zeros as holes, at its very end too."""
-    view = memoryview(data)
-    at_once = len(ZEROS) if ZEROS in data else len(data)
+    view, done, hole = memoryview(data), 0, len(ZEROS)
+    for at in range(0, len(data) - hole + 1, hole):
+        if data.startswith(ZEROS, at):
+            _write_as_is(descriptor, view[done:at])
+            os.lseek(descriptor, hole, os.SEEK_CUR)
+            done = at + hole
+    _write_as_is(descriptor, view[done:])
+
+
+def _write_as_is(descriptor: int, view: memoryview) -> None:
     while view:
-        if len(view) >= len(ZEROS) and view[: len(ZEROS)] == ZEROS:
-            os.lseek(descriptor, len(ZEROS), os.SEEK_CUR)
-            view = view[len(ZEROS) :]
-        else:
-            view = view[os.write(descriptor, view[:at_once]) :]
+        view = view[os.write(descriptor, view) :]
 
 
 def _sync(path: str) -> None:

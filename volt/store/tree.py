@@ -89,27 +89,29 @@ def encode(root: Node) -> bytes:
     for path, node in entries(root):
         before = first.setdefault(id(node), path) if node.children is None else path
         further = before is not path
-        line = _line([text(path), LINK, text(before)] if further else _record(path, node))
+        line = f'[{_quoted(text(path))},"{LINK}",{_quoted(text(before))}]' if further else _line(path, node)
         if written.tell() + len(line) >= TREE_MOST:
             raise StoreError(f"the tree is larger than {TREE_MOST} bytes")
         written.write(f"{line}\n".encode())
     return written.getvalue()
 
 
-_line = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii  # what json.dumps() makes of a text
 
 
-def _record(path: bytes, node: Node) -> list[Any]:
-    record: list[Any] = [text(path), f"{node.mode:o}", node.uid, node.gid, node.mtime]
+def _line(path: bytes, node: Node) -> str:
+    """JSON, put together here: a call of json.dumps() for each line would take several times as long."""
+    line = f'[{_quoted(text(path))},"{node.mode:o}",{node.uid},{node.gid},{node.mtime}'
     if stat.S_ISREG(node.mode):
-        record += [node.size, node.digest]
+        line += f',{node.size},"{node.digest}"'
     elif stat.S_ISLNK(node.mode):
-        record.append(text(node.target))
+        line += f",{_quoted(text(node.target))}"
     elif stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode):
-        record.append([os.major(node.device), os.minor(node.device)])
+        line += f",[{os.major(node.device)},{os.minor(node.device)}]"
     if node.xattrs:
-        record.append({text(name): value.hex() for name, value in sorted(node.xattrs.items())})
-    return record
+        pairs = (f'{_quoted(text(name))}:"{value.hex()}"' for name, value in sorted(node.xattrs.items()))
+        line += f",{{{','.join(pairs)}}}"
+    return f"{line}]"
 
 
 def is_tree(data: bytes) -> bool:

@@ -8,15 +8,16 @@ from threading import BoundedSemaphore, Thread
 
 from volt.store.tree import Node
 
-_TOGETHER, _MANY = 1 << 20, 64  # bytes or files that are handed over at once: each time costs a switch of threads
+_LARGE = 1 << 16  # bytes of a file that another thread writes: of smaller ones the interpreter's lock costs more
+_TOGETHER = 1 << 20  # bytes of those that are handed over at once: each time costs a switch of threads
 _AHEAD = 3  # … so often before the first has been written: that bounds the memory
 
 Batch = list[tuple[Node, bytes]]
 
 
 class Writer:
-    """Writes contents by `put`, which gives their digests, and tells their nodes. Few or small ones are written in the
-    caller's own thread: for them another one would not pay."""
+    """Writes contents by `put`, which gives their digests, and tells their nodes: small ones at once, and large ones
+    besides, where they are many enough for a thread to pay."""
 
     def __init__(self, put: Callable[[bytes], str]) -> None:
         self._put = put
@@ -29,9 +30,13 @@ class Writer:
 
     def give(self, node: Node, data: bytes) -> None:
         """The node has its digest when wait() returns, at the latest. Raises what put() has raised meanwhile."""
+        self._raise()
+        if len(data) < _LARGE:
+            node.digest = self._put(data)
+            return
         self._batch.append((node, data))
         self._size += len(data)
-        if self._size >= _TOGETHER or len(self._batch) >= _MANY:
+        if self._size >= _TOGETHER:
             self._hand_over()
 
     def wait(self) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import threading
+import time
 
 import pytest
 
@@ -148,6 +149,63 @@ def test_a_file_that_changes_while_it_is_read_is_refused(store, tmp_path, monkey
     monkeypatch.setattr(module, "_read", meanwhile)
     with pytest.raises(StoreError, match="it was changed while it was read"):
         take_folder(store, here)
+
+
+def swapped_for_a_file(path):
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    times = path.stat()
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.rename(path)
+
+
+def swapped_for_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def swapped_for_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def swapped_for_a_link(path):
+    other = path.rename(path.with_name("other"))
+    path.symlink_to(other)
+
+
+TICK = 0.02  # seconds: two changes that are closer may have the same time, inode_set_ctime_current()
+SWAPS = (swapped_for_a_file, swapped_for_a_pipe, swapped_for_a_folder, swapped_for_a_link)
+CHANGED_AT_ONCE = {
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"more"),
+    "shorter": lambda path: path.write_bytes(b""),
+    "another owner": lambda path: os.chown(path, -1, os.getgid()),
+    "other permissions": lambda path: path.chmod(0o600),
+    "an attribute": lambda path: os.setxattr(path, "user.a", b"1"),
+    **{swap.__name__: swap for swap in SWAPS},
+}
+
+
+@pytest.mark.parametrize("size", [5, module.SMALL + 1], ids=["small", "large"])
+@pytest.mark.parametrize("change", CHANGED_AT_ONCE.values(), ids=CHANGED_AT_ONCE)
+def test_a_file_that_changes_between_the_look_at_it_and_its_opening_is_refused(store, tmp_path, change, size):
+    here = tmp_path / "tree"
+    here.mkdir()
+    (here / "file").write_bytes(b"x" * size)
+    time.sleep(TICK)
+
+    class Meanwhile(Intake):
+        def size(self, path, size):
+            super().size(path, size)
+            change(here / "file")
+
+    with Transaction(store) as transaction, pytest.raises((StoreError, OSError)) as refused:
+        read_folder(str(here), Meanwhile(transaction))
+    if isinstance(refused.value, StoreError):
+        assert "file: it was changed while it was read" in str(refused.value)
+    else:
+        assert change in SWAPS
+    assert os.listdir(store.objects) == []
 
 
 def test_a_folder_that_is_swapped_for_a_link_meanwhile_is_not_followed(store, tmp_path):

@@ -1,5 +1,6 @@
 """The canonical form of a tree: one form for each, and nothing else is taken for one."""
 
+import json
 import stat
 
 import pytest
@@ -40,6 +41,12 @@ def test_a_tree_comes_back_from_its_form_and_has_that_form_again(tree):
     again = decode(data)
     assert encode(again) == data
     assert [path for path, _ in entries(again)] == [path for path, _ in entries(tree)]
+
+
+@given(trees)
+def test_each_line_is_what_json_makes_of_it(tree):
+    for line in encode(tree).decode("ascii").splitlines():
+        assert json.dumps(json.loads(line), separators=(",", ":")) == line
 
 
 def test_the_form_is_lines_of_json_with_names_in_the_order_of_their_bytes():

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ from volt.store.verify import verify
 from volt.store.writer import Flush, Writer
 
 FEW, MANY = 3, 1000
+
+
+@pytest.fixture(params=["written at once", "written besides"], autouse=True)
+def besides(request, monkeypatch):
+    """What these tests write is small; whether another thread writes it."""
+    if besides := request.param == "written besides":
+        monkeypatch.setattr(writer, "_LARGE", 1)
+        monkeypatch.setattr(writer, "_TOGETHER", 10_000)
+    return besides
 
 
 def digest(data):
@@ -75,11 +85,46 @@ def test_what_cannot_be_written_is_told_and_nothing_after_it_is_written(count):
     assert len(written) == 2
 
 
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_only_large_contents_that_are_many_are_written_by_another_thread(besides, count):
+    threads = set()
+
+    def put(data):
+        threads.add(threading.current_thread())
+        return digest(data)
+
+    one = Writer(put)
+    give_all(one, count)
+    one.end()
+    assert bool(threads - {threading.current_thread()}) == (besides and count == MANY)
+
+
+def test_after_one_has_failed_besides_nothing_is_written_any_more(monkeypatch):
+    monkeypatch.setattr(writer, "_LARGE", 1000)
+    monkeypatch.setattr(writer, "_TOGETHER", 1)
+    written = []
+
+    def full(data):
+        if len(data) >= 1000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(data)
+        return ""
+
+    one = Writer(full)
+    one.give(Node(stat.S_IFREG), bytes(1000))
+    one.end()
+    with pytest.raises(OSError, match="No space left"):
+        one.give(Node(stat.S_IFREG), b"small")
+    with pytest.raises(OSError, match="No space left"):
+        one.wait()
+    assert written == []
+
+
 def test_what_is_read_ahead_is_bounded():
     given, ahead = [], []
 
     def slow(data):
-        ahead.append(len(given) - len(ahead))
+        ahead.append(sum(map(len, given)) - sum(map(len, contents(len(ahead)))))
         return digest(data)
 
     one = Writer(slow)
@@ -88,7 +133,7 @@ def test_what_is_read_ahead_is_bounded():
         one.give(Node(stat.S_IFREG), data)
     one.wait()
     assert len(ahead) == MANY
-    assert max(ahead) <= (writer._AHEAD + 2) * writer._MANY
+    assert max(ahead) <= (writer._AHEAD + 2) * (writer._TOGETHER + len(contents(MANY)[-1]))
 
 
 def test_one_content_from_two_sides_at_once_is_one_object(store):
@@ -101,6 +146,41 @@ def test_one_content_from_two_sides_at_once_is_one_object(store):
         assert transaction.added == sum(map(len, contents(MANY)))
         transaction.commit()
     assert verify(store, set()).objects == MANY
+
+
+def test_what_two_add_at_once_to_a_store_without_folders_is_there_once(store):
+    with Transaction(store) as one:
+        for data in contents(MANY):
+            one.put_later(Node(stat.S_IFREG), data)
+        take(store, contents(MANY))
+        one.put(b"more")
+        one.commit()
+    assert [store.read(digest(data)) for data in contents(MANY)] == contents(MANY)
+    found = verify(store, set())
+    assert (found.objects, found.damage) == (MANY + 1, ())
+
+
+HOLE = len(transactions.ZEROS)
+HOLES = {
+    "nothing else": bytes(4 * HOLE),
+    "at the end": b"x" * HOLE + bytes(4 * HOLE),
+    "in the middle": b"x" * HOLE + bytes(4 * HOLE) + b"y",
+    "in two places": bytes(2 * HOLE) + b"x" * HOLE + bytes(2 * HOLE) + b"y" * 5,
+    "not where blocks begin": b"x" + bytes(5 * HOLE) + b"y",
+}
+
+
+@pytest.mark.parametrize("data", HOLES.values(), ids=HOLES)
+def test_long_runs_of_zeros_are_holes_and_read_as_zeros(store, data):
+    take(store, [data])
+    assert store.read(digest(data)) == data
+    assert os.stat(store.object(digest(data))).st_blocks * 512 <= len(data) - 3 * HOLE
+
+
+@pytest.mark.parametrize("data", [b"x\0", b"\0", bytes(HOLE - 1), b"x" * HOLE + bytes(HOLE - 1)])
+def test_a_content_that_ends_with_few_zeros_keeps_them(store, data):
+    take(store, [data])
+    assert store.read(digest(data)) == data
 
 
 def test_objects_get_their_names_whether_or_not_the_store_has_a_folder_for_them(store):
@@ -142,7 +222,7 @@ def test_what_a_flush_could_not_write_gets_no_name(store, monkeypatch):
 
 
 def test_where_the_system_has_no_thread_left_all_is_written_all_the_same(store):
-    code = THREADLESS.format(many=MANY)
+    code = THREADLESS.format(many=MANY, large=writer._LARGE)
     words = [sys.executable, "-c", code, os.path.dirname(store.path)]
     done = subprocess.run(words, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("written\n", "")
@@ -154,7 +234,9 @@ import stat, sys, threading
 from volt.store import transaction as transactions
 from volt.store.place import Store
 from volt.store.tree import Node
+from volt.store import writer
 transactions._FLUSHED = 1000
+writer._LARGE, writer._TOGETHER = {large}, 10_000
 threading.Thread.start = lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
 with transactions.Transaction(Store(sys.argv[1] + "/store")) as transaction:
     for number in range({many}):
