@@ -14,7 +14,8 @@ import sys
 from volt.cli import main
 status = main(sys.argv[1:])
 verbs = {name.removeprefix("volt.cli.") for name in sys.modules if name.startswith("volt.cli.")}
-print(status, *sorted(verbs & {"stop", "kill", "rm", "logs", "image", "plan"}), *sorted({"pydantic", "rich"} & set(sys.modules)))
+others = {"pydantic", "rich"} & set(sys.modules)
+print(status, *sorted(verbs & {"stop", "kill", "rm", "logs", "image", "plan"} | others))
 """
 
 
