@@ -195,9 +195,9 @@ def test_stop_ends_all_at_once(face, started):
     for number in range(3):
         started(f"t{number}", DEAF)
     began = time.monotonic()
-    found = face("stop", every=True, timeout=1)
+    found = face("stop", every=True, timeout=2)
     assert found == [(f"t{number}", "exited", 137) for number in range(3)]
-    assert time.monotonic() - began < 2.9
+    assert time.monotonic() - began < 6, "one after the other"
     assert face("stop", every=True) == []
 
 
