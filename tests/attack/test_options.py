@@ -22,11 +22,14 @@ def test_no_security_option_is_ignored(attack, volt, name):
     def steps(**security):
         manifest = volt.manifest(security=security, workload={"name": "same", "command": ["true"]})
         done = volt("plan", manifest, "--json")
-        return done, json.loads(done.stdout)
+        sections = json.loads(done.stdout).get("sections", [])
+        # Which ids are free depends on who else runs.
+        found = [step for section in sections for step in section["steps"] if step["operation"] != "claim-uids"]
+        return done, found
 
     (_, plain), (_, again), (done, other) = steps(), steps(), steps(**{name: OPTIONS[name]})
-    assert plain["sections"] == again["sections"]
-    assert other.get("sections") != plain["sections"]
+    assert plain == again != []
+    assert other != plain
     assert done.returncode == 0 or name in done.stdout.decode()
 
 

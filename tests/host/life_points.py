@@ -148,7 +148,8 @@ class LifeStage(Stage):
         self.begin(verb)
         log, said = self.inject(verb)
         assert (log.status, log.left) == (verb.status, []), said
-        assert self.truth(verb.then) + self.clear() == []
+        wrong = self.truth(verb.then) + self.clear()
+        assert wrong == [], wrong
         outward = [point for point in log.points if point.outward]
         theirs = [point for point in outward if point.role in ("starter", "supervisor")]
         waiting = {point.name: point for point in theirs if point.name in WAITED_FOR}

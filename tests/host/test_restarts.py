@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import mode
 
 import pytest
 
@@ -456,11 +457,11 @@ def test_at_rest_it_costs_what_it_cost_before(detached):
     while len(seen) < 5 and time.monotonic() < deadline:
         one = web()
         if one.state == "running" and one.payload:
-            now = costs(one.pid)
-            if web().payload == one.payload:  # else it has closed some, for its end
-                seen[one.restarts] = min(now, seen.get(one.restarts, now))  # the least: it is at rest then
+            seen.setdefault(one.restarts, []).append(costs(one.pid))
     assert len(seen) == 5
-    files, memory = zip(*(seen[number] for number in sorted(seen)[:4]), strict=True)
+    # What it has most of the time: at a start and at an end it has some more or less.
+    at_rest = [mode(seen[number]) for number in sorted(seen)[:4]]
+    files, memory = zip(*at_rest, strict=True)
     assert len(set(files)) == 1
     assert max(memory) <= memory[0] + 16  # kB: four pages
     assert web().lives

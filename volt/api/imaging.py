@@ -99,10 +99,9 @@ def _read(source: Source, intake: Intake) -> Node:
 
 def image_of(named: Reference, digest: str, root: Node, source: str) -> Image:
     """The record of a tree that has just come in."""
-    found = {id(node): node.size for _, node in entries(root)}
-    files = sum(1 for _ in entries(root))
-    tree = f"{PREFIX}{digest}"
-    return Image(named.name, named.version, tree, time.time(), source, files, sum(found.values()), {})
+    found = [(id(node), node.size) for _, node in entries(root)]
+    size = sum(dict(found).values())  # of a file that has several names once
+    return Image(named.name, named.version, f"{PREFIX}{digest}", time.time(), source, len(found), size, {})
 
 
 def wanted_platform(written: str) -> Platform:
