@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import tomli
 
 from tests.booting import PAGE, ends, failed, got_through, inside, manifest, serving, settled, state_of
+from tests.host.test_kill import descendants
 from tests.programs.conftest import OWNER
 from tests.programs.root import SUITE
 from tests.unit.plan.test_explain import altered
@@ -249,16 +250,62 @@ def test_volt_stop_too_asks_again(volt, small):
     assert volt("rm", run).returncode == 0
 
 
-def test_an_init_that_takes_long_to_end_is_not_killed_for_being_asked_again(volt, small):
-    """What takes signals inside ends with the first word; systemd-nspawn kills at the second SIGTERM that it gets."""
-    script = "trap 'kill -KILL 2; sleep 3; exit 7' PWR; echo begun; while :; do sleep 0.1; done"
+@pytest.mark.parametrize("first", ["kill -KILL 2", "true"], ids=["it ends what is volt's inside", "or not"])
+def test_an_init_that_takes_long_to_end_is_asked_once_and_not_killed(volt, small, first):
+    """Asked again a shell would begin its trap anew."""
+    script = f"trap '{first}; sleep 3; exit 7' PWR; echo begun; while :; do sleep 0.1; done"
     path = scripted(volt, small, script)
     run = volt("run", "-d", path).stdout.decode().strip()
-    assert volt("stop", "--timeout", "30", run).returncode == 0
+    assert volt("stop", run).returncode == 0
     assert volt("wait", run).stdout == b"7\n"
     assert volt("rm", run).returncode == 0
     with asked_at_its_first_word(volt, path) as started:
         assert started.wait(30) == 7
+
+
+LONG = "trap 'sleep 3; exit 7' PWR; trap 'echo heard' HUP; echo begun; while :; do sleep 0.1; done"
+
+
+def test_an_init_whose_scope_is_stopped_has_its_time(volt, small):
+    """systemd sends SIGTERM to each process of it; at its second one systemd-nspawn kills."""
+    run = volt("run", "-d", scripted(volt, small, LONG)).stdout.decode().strip()
+    for process in reversed(descendants(state_of(volt, run)["pid"])):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+    assert volt("wait", run).stdout == b"7\n"
+    assert volt("rm", run).returncode == 0
+
+
+def test_without_what_takes_signals_inside_none_ends_it_that_does_not_ask_for_that(volt, small):
+    run = volt("run", "-d", scripted(volt, small, LONG)).stdout.decode().strip()
+    pid = state_of(volt, run)["pid"]
+    os.kill(next(one for one in descendants(pid) if is_keeper(one)), signal.SIGKILL)
+    for words in (("-s", "HUP"), ()):
+        refused = volt("kill", *words, run)
+        assert (refused.returncode, b"volt stop ends it" in refused.stderr) == (1, True), refused.stderr
+    assert state_of(volt, run)["state"] == "running"
+    assert volt("stop", run).returncode == 0
+    assert state_of(volt, run)["status"] == 7
+    assert volt("rm", run).returncode == 0
+
+
+def is_keeper(pid):
+    """Process 2 inside, a child of the init that is volt's."""
+    line = next(one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("NSpid"))
+    return line.split()[-1] == "2"
+
+
+def test_an_init_that_ends_what_is_volts_inside_at_once_is_waited_for_no_longer(volt, small):
+    path = scripted(volt, small, "kill -KILL -1; while :; do sleep 0.1; done", stop_timeout="1s")
+    for _ in range(3):
+        assert volt("run", "--timeout", "2s", path, timeout=60).returncode in (125, 128 + signal.SIGKILL)
+
+
+def test_folders_that_it_makes_in_its_cgroup_go_with_it(volt, small):
+    names = "/sys/fs/cgroup/.hidden/below"
+    path = scripted(volt, small, f"mkdir -p {names} && echo made; exit 5")
+    done = volt("run", path)
+    assert (done.returncode, b"made" in done.stdout) == (5, True), (done.stdout, done.stderr)
 
 
 def test_what_cannot_be_booted_is_said(volt, small, busybox):

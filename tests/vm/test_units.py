@@ -102,6 +102,18 @@ def test_an_enabled_unit_is_active_when_its_workload_is_ready_and_holds_what_it_
         assert (unit.ended(), needed.ended()) == (STOPPED, STOPPED)
 
 
+def test_stopped_by_volt_it_has_its_time_from_when_what_requires_it_has_ended(volt):
+    slow = "trap 'sleep 4; exit 0' TERM; systemd-notify --ready; while :; do sleep 0.1; done"
+    with (
+        Unit(volt, service={"stop_timeout": "1s"}) as needed,
+        Unit(volt, workload={"command": ["sh", "-c", slow]}, service={"requires": [needed.workload]}) as unit,
+    ):
+        systemctl("start", unit.name)
+        assert volt("stop", needed.workload).returncode == 0
+        assert needed.ended() == STOPPED, "not killed"
+        assert unit.ended() == STOPPED | {"ExecMainStatus": "0"}
+
+
 def test_what_is_killed_is_started_again_and_what_volt_stops_ends_as_what_systemd_stops(volt):
     with Unit(volt, service={"restart": "always", "restart_sec": "100ms"}, resources={"pids_max": 50}) as unit:
         systemctl("start", unit.name)

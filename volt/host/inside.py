@@ -47,7 +47,9 @@ class _Tree:
         # never changes, and has no path there.
         self.looked: dict[str, bool] = {}
         self.top = _Entry(self._open(upper), self._open(root))
-        self._tops = [path for path in (upper, None if objects else root) if path]
+        tops = (self.top.upper, None if objects else self.top.lower)
+        # Where they really lie: a link may lead to them.
+        self._tops = tuple(_path(top).removesuffix("/") + "/" for top in tops if top is not None)
 
     def _open(self, name: str | None, folder: int | None = None) -> int | None:
         if name is None:
@@ -56,7 +58,7 @@ class _Tree:
             # The two tops are the host's own paths; whatever lies below them is not followed.
             return self._opened_at(name, None, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         descriptor = self._opened_at(name, folder, _FLAGS)
-        if self.noting and (path := _path(folder)).startswith(tuple(self._tops)):
+        if self.noting and f"{(path := _path(folder))}/".startswith(self._tops):
             self.looked[f"{path}/{name}"] = descriptor is not None
         return descriptor
 

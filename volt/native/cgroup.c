@@ -72,7 +72,7 @@ static int remove_cgroups(const char *path) {
     DIR *entries = opendir(path);
     struct dirent *entry;
     while (entries && (entry = readdir(entries)))
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+        if (entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             remove_cgroups(format_text("%s/%s", path, entry->d_name));
     if (entries) closedir(entries);
     return rmdir(path) == 0 || errno == ENOENT ? 0 : -1;

@@ -32,19 +32,13 @@ struct watch {
     uint64_t start_by, end_at, ask_at, kill_at; // 0: not set
     uint32_t early;                     // the signal that asked for the end before the payload had started; 0: none
     bool killed, over, resting;
-    bool passed_on;                     // systemd-nspawn asks an init to end: at a second SIGTERM it kills it
+    bool passed_on;                     // systemd-nspawn was asked to, once, where the init is not seen
 };
 
 int do_stop_by(struct context *context, const struct step_stop_by *step) {
     context->stop_signal = step->signal;
     context->stop_timeout = step->milliseconds;
     context->stop_asked = step->asked;
-    return 0;
-}
-
-int do_expect_init(struct context *context, const struct step_expect_init *step) {
-    (void)step;
-    context->boots = true;
     return 0;
 }
 
@@ -60,18 +54,21 @@ static void fail(struct watch *watch, int error, const char *text) {
     watch->over = true;
 }
 
-// Where what takes signals inside was ended there, systemd-nspawn itself asks an init to end.
+// Where what takes signals inside was ended there an init gets them from here.
 static void forward(struct watch *watch, uint32_t number) {
-    struct context *context = watch->context;
+    const struct context *context = watch->context;
     if (context->control >= 0) send_number(context->control, FRAME_SIGNAL, number);
-    else if (number == context->stop_signal && !watch->passed_on)
+    else if (!signal_init(context, (int)number) && number == context->stop_signal && !watch->passed_on)
         watch->passed_on = k_pidfd_send_signal(context->guard_pidfd, SIGTERM) == 0;
 }
 
-// An init hears nothing before it has said what it takes: it is asked again, until it has ended.
+// An init hears nothing before it has said what it takes: it is asked again until it has. What it has heard it may not
+// hear twice: a shell would begin its trap anew.
 static void ask(struct watch *watch) {
-    if (watch->context->boots) watch->ask_at = now() + ASK_AGAIN;
-    forward(watch, (uint32_t)watch->context->stop_signal);
+    const int number = (int)watch->context->stop_signal;
+    bool again = watch->context->boots && !init_takes(watch->context, number);
+    watch->ask_at = again ? now() + ASK_AGAIN : 0;
+    forward(watch, (uint32_t)number);
 }
 
 // A signal to the payload, and a while later SIGKILL to everything.
@@ -99,23 +96,13 @@ static void last_messages(struct context *context, char *to, size_t size) {
     to[length] = '\0';
 }
 
-// An init has ended as systemd-nspawn says, which then has ended too. One that is done at once takes with it who would
-// have told that it has started; what cannot be started never ends well.
-static bool init_ended(struct watch *watch) {
-    struct context *context = watch->context;
-    siginfo_t info = {0};
-    if (!context->boots) return false;
-    if (waitid(P_PID, (id_t)context->guard, &info, WEXITED | WNOWAIT) < 0 || info.si_code != CLD_EXITED) return false;
-    if (!context->result.started && info.si_status != 0) return false;
-    context->result.started = context->result.exited = watch->over = true;
-    context->result.wait_status = info.si_status << 8;
-    return true;
-}
-
 static void lost(struct watch *watch) {
     struct context *context = watch->context;
     char text[FAILURE_TEXT];
-    if (!watch->killed && init_ended(watch)) return;
+    if (!watch->killed && init_ended(context)) {
+        watch->over = true;
+        return;
+    }
     if (context->result.started && watch->killed) {
         context->result.exited = true;
         context->result.wait_status = SIGKILL;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -197,9 +198,16 @@ static void fill(struct flow *flow) {
     else if (got == 0 || !only_later()) flow->from = -1; // hung up; EIO of a master without a slave
 }
 
+// A socket, as the journal's, cannot be opened anew, and stays one on which a write would wait.
+static ssize_t put_some(const struct flow *flow) {
+    const char *data = flow->data + flow->at;
+    ssize_t put = send(flow->to, data, flow->filled - flow->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return put < 0 && errno == ENOTSOCK ? write(flow->to, data, flow->filled - flow->at) : put;
+}
+
 static void drain(struct flow *flow) {
     if (empty(flow)) return;
-    ssize_t put = flow->to < 0 ? -1 : write(flow->to, flow->data + flow->at, flow->filled - flow->at);
+    ssize_t put = flow->to < 0 ? -1 : put_some(flow);
     if (put >= 0) flow->at += (size_t)put;
     else if (flow->to < 0 || !only_later()) flow->at = flow->filled; // nobody is there to see it
 }

@@ -145,6 +145,11 @@ struct context {
     char left[FAILURE_TEXT];           // what was left behind; inside: paths that no rule was made for, one a line
 };
 
+// booted.c
+bool init_takes(const struct context *context, int number);
+bool signal_init(const struct context *context, int number);
+bool init_ended(struct context *context);
+
 // context.c
 void context_init(struct context *context);
 int publish(struct context *context, uint16_t to, int descriptor);

@@ -81,6 +81,16 @@ def status_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def init_takes(record: Record, number: int) -> bool:
+    """Whether process 1 inside has a handler for a signal, or waits for it: any other one it never gets,
+    pid_namespaces(7). False where it has not started, or has ended."""
+    try:
+        status = status_of(tree_of(record).init)
+    except StateError:
+        return False
+    return any(int(status.get(name, "0"), 16) >> (number - 1) & 1 for name in ("SigCgt", "SigBlk"))
+
+
 def descriptors(pid: int) -> Iterator[tuple[int, str]]:
     """The open ones of a process with what each leads to, less those that it closes meanwhile. Raises
     FileNotFoundError when it is gone."""

@@ -58,7 +58,7 @@ def _end(supervisor: Supervisor, number: int) -> None:
     try:
         supervisor.send(number)
     except StateError:  # it waits for a start; or it has ended, which is what was asked for
-        supervisor.end_pause()
+        supervisor.ask_to_end()
 
 
 def _stop_unit(unit: str) -> None:

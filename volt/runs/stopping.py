@@ -7,12 +7,13 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from volt.errors import StateError, VoltError
 from volt.model.modes import Mode
 from volt.runs.freezing import thaw
+from volt.runs.processes import init_takes
 from volt.runs.states import ended_meanwhile, is_frozen
 from volt.runs.supervisor import Supervisor, hold
 from volt.runs.sweep import sweep
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from volt.runs.record import Record
     from volt.runs.units import UnitJob
 
-ASKED_AGAIN = 1.0  # seconds until a booted image is asked again
+ASKED_AGAIN = 1.0  # seconds until an init that could not hear it is asked again
+UNIT_ENDS = 600.0  # seconds for systemd, which stops first what requires a unit, and kills each in its own time
 KILLED = 5.0  # seconds that a killed payload may take to be gone, and then its supervisor
 Stopped = Mapping[str, "RunState | VoltError"]  # by the run's id
 
@@ -48,37 +50,38 @@ class _Stopping:
         self.deadline = time.monotonic() + step()
         return True
 
-    def _ask(self, limit: float, *, again: bool = False) -> float:
+    def _ask(self, limit: float) -> float:
         self.supervisor.forbid_restart()
         if self.job:
             self._go_on()
             return limit
-        sent = self._send(self.supervisor.record.stop_signal, signal.SIGTERM)
-        if not (sent or again):
-            return 0.0
-        if self.supervisor.record.mode != Mode.HYBRID_NATIVE or limit <= ASKED_AGAIN:
+        record = self.supervisor.record
+        heard = record.mode != Mode.HYBRID_NATIVE or init_takes(record, record.stop_signal)
+        self._send(record.stop_signal)
+        if heard or limit <= ASKED_AGAIN:
             return limit
-        # An init hears nothing before it has said what it takes: kill(2).
-        self._left.append(lambda: self._ask(limit - ASKED_AGAIN, again=True))
+        # An init hears nothing before it has said what it takes. What it has heard it may not hear twice: a shell would
+        # begin its trap anew.
+        self._left.append(lambda: self._ask(limit - ASKED_AGAIN))
         return ASKED_AGAIN
 
     def _kill_payload(self) -> float:
         self.supervisor.forbid_restart()
         # Where there is no init any more SIGTERM makes the supervisor give up what a terminal does not take.
-        return KILLED if self._send(signal.SIGKILL, signal.SIGTERM) else 0.0
+        self._send(signal.SIGKILL)
+        return KILLED
 
     def _kill_supervisor(self) -> float:
         self.supervisor.kill()
         return KILLED
 
-    def _send(self, *numbers: int) -> bool:
-        """The first of these signals that can be sent. A paused payload would not see it."""
-        for number in numbers:
-            with suppress(StateError):
-                self.supervisor.send(number)
-                self._go_on()
-                return True
-        return False
+    def _send(self, number: int) -> None:
+        """To the payload, or SIGTERM to the supervisor where nothing takes it. A paused one would not see it."""
+        try:
+            self.supervisor.send(number)
+        except StateError:
+            self.supervisor.ask_to_end()
+        self._go_on()
 
     def _go_on(self) -> None:
         if is_frozen(self.supervisor.record.cgroup):
@@ -123,7 +126,8 @@ def _hold(
         except VoltError as error:
             found[state.id] = error
             continue
-        limit = supervisor.record.stop_timeout / 1000 if timeout is None else timeout
+        own = UNIT_ENDS if job else supervisor.record.stop_timeout / 1000
+        limit = own if timeout is None else timeout
         stopping.append(_Stopping(supervisor, limit, job))
     return stopping
 

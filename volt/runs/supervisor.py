@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from volt.errors import HostUnfit, StateError
+from volt.model.modes import Mode
 from volt.model.protocol import Frame
 from volt.model.run import Outcome, RunState, read_outcome
 from volt.runs.boot import is_of_this_boot
@@ -51,9 +52,12 @@ class Supervisor:
         except (StateError, OSError) as error:
             if self.wait(0):
                 raise StateError(f"{self.record.name} has ended meanwhile") from error
-            if number not in PASSED_ON:
-                reason = unspoken(self.record) or f"{self.record.name} takes no such signal before it has started"
-                raise StateError(reason) from error
+            # With an image's init the supervisor takes them for itself: as what asks it to end.
+            if number not in PASSED_ON or self.record.mode == Mode.HYBRID_NATIVE:
+                untaken = (
+                    f"{self.record.name} takes no such signal: it has not started yet, or what takes them has ended"
+                )
+                raise StateError(unspoken(self.record) or untaken, hint="volt stop ends it") from error
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
@@ -68,10 +72,11 @@ class Supervisor:
         except FileNotFoundError:  # it has ended meanwhile
             return
         except OSError:  # a full disk, say
-            self.end_pause()
+            self.ask_to_end()
 
-    def end_pause(self) -> None:
-        """End the run where it waits between two starts; elsewhere as `volt stop` asks it to."""
+    def ask_to_end(self) -> None:
+        """SIGTERM to the supervisor: it ends the run where that waits between two starts, and elsewhere asks an image's
+        init, or its payload where what takes signals there is gone."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
 

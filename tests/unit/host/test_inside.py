@@ -177,6 +177,12 @@ def test_what_a_program_follows_from_is_every_step_of_the_way_in_each_layer(smal
     assert {*found.missing} == {f"{small}/usr", *(f"{upper}/{name}" for name in ("usr", "sbin", "bin/busybox"))}
 
 
+def test_behind_a_link_to_the_root_too(small, tmp_path):
+    (tmp_path / "current").symlink_to(small)
+    found = program_inside(("sbin/init",), str(tmp_path / "current"), None)
+    assert {*found.there} == {f"{small}/{name}" for name in ("sbin", "sbin/init", "bin", "bin/busybox")}
+
+
 def test_of_an_image_only_what_lies_over_it_can_change(small, upper):
     found = program_inside(("sbin/init",), str(small), str(upper), "/objects")
     assert (found.path, found.there) == ("sbin/init", ())
