@@ -9,6 +9,7 @@ tmp/                 what is being added
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -21,6 +22,9 @@ from volt.store.tree import DIGEST_LENGTH, TREE_MOST, Node, decode
 
 FOLDERS = ("objects", "images", "unpacked", "leases", "tmp")
 PREFIX = "sha256:"
+# What read(2) says of a file that the disk or the file system does not give back, and of nothing else.
+UNREADABLE = (errno.EIO, errno.EILSEQ, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA)
+_DAMAGED = "volt store verify lists what is damaged; import the image again"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -55,16 +59,18 @@ class Store(Value):
     def read(self, digest: str, most: int = TREE_MOST) -> bytes:
         """An object that is small, checked against its name. Raises StoreError."""
         try:
-            descriptor = os.open(self.object(digest), _READ)
+            with os.fdopen(os.open(self.object(digest), _READ), "rb") as file:
+                data = file.read(most + 1)
         except FileNotFoundError:
             raise StoreError(f"{PREFIX}{digest} is not in the store") from None
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read(most + 1)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            raise StoreError(f"{PREFIX}{digest} cannot be read: {error.strerror}", hint=_DAMAGED) from error
         if len(data) > most:
             raise StoreError(f"{PREFIX}{digest} is larger than {most} bytes")
         if hashlib.sha256(data).hexdigest() != digest:
-            hint = "volt store verify lists what is damaged; import the image again"
-            raise StoreError(f"{PREFIX}{digest} is damaged in the store", hint=hint)
+            raise StoreError(f"{PREFIX}{digest} is damaged in the store", hint=_DAMAGED)
         return data
 
     def tree(self, digest: str) -> Node:

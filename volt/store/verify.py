@@ -13,9 +13,9 @@ from volt.model.values import Value, replace
 from volt.store.collect import image_digests, object_digests, take_out
 from volt.store.erofs import image
 from volt.store.locks import adding, collecting
-from volt.store.place import PREFIX, Store
+from volt.store.place import PREFIX, UNREADABLE, Store
 from volt.store.transaction import Transaction
-from volt.store.tree import objects
+from volt.store.tree import Node, objects
 from volt.store.unpacked import unpacked_digests, unpacked_problem
 
 _PIECE = 1 << 20
@@ -53,11 +53,10 @@ def verify(
     count = size = 0
     with adding(store.path):
         for digest in object_digests(store):
-            path = store.object(digest)
-            found, more = _hash(path)
+            problem, more = _content(store, digest)
             count, size = count + 1, size + more
-            if found != digest:
-                damage.append(Damage("object", digest, "its content is not what its name says"))
+            if problem:
+                damage.append(Damage("object", digest, problem))
             if progress:
                 progress(count, size)
         known = {one.digest for one in damage if one.kind == "object"}
@@ -68,13 +67,24 @@ def verify(
     return Verified(count, size, tuple(damage))
 
 
-def _hash(path: str) -> tuple[str, int]:
+def _content(store: Store, digest: str) -> tuple[str, int]:
+    """What is wrong with an object, "" for nothing, and the bytes that were read of it."""
     known, size = hashlib.sha256(), 0
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            known.update(piece)
-            size += len(piece)
-    return known.hexdigest(), size
+    try:
+        with open(store.object(digest), "rb", buffering=0) as file:
+            while piece := file.read(_PIECE):
+                known.update(piece)
+                size += len(piece)
+    except OSError as error:
+        return _unread(error), size
+    return "" if known.hexdigest() == digest else "its content is not what its name says", size
+
+
+def _unread(error: OSError) -> str:
+    """That what is there cannot be read is damage; raises what says nothing of it, as that too much is open."""
+    if error.errno not in UNREADABLE:
+        raise error
+    return f"it cannot be read: {error.strerror}"
 
 
 def _mended(store: Store, one: Damage) -> Damage:
@@ -82,7 +92,7 @@ def _mended(store: Store, one: Damage) -> Damage:
     is made again from its tree."""
     if one.kind == "object" and store.has(one.digest):
         with collecting(store.path):  # an import that has seen it counts on it
-            if store.has(one.digest) and _hash(store.object(one.digest))[0] != one.digest:
+            if store.has(one.digest) and _content(store, one.digest)[0]:
                 os.unlink(store.object(one.digest))
         return replace(one, mended=True)
     if one.kind == "folder":
@@ -108,7 +118,7 @@ def _tree(store: Store, digest: str, damaged: set[str]) -> Iterator[Damage]:
         yield Damage("object", missing, f"it is missing, and {PREFIX}{digest} needs it")
     if problem := _image(store.image(digest), image(root)):
         yield Damage("image", digest, problem)
-    if os.path.lexists(store.unpacked(digest)) and (problem := unpacked_problem(store, digest, root)):
+    if os.path.lexists(store.unpacked(digest)) and (problem := _folder(store, digest, root)):
         yield Damage("folder", digest, problem)
 
 
@@ -118,3 +128,12 @@ def _image(path: str, made: bytes | bytearray) -> str:
             return "" if file.read(len(made) + 1) == made else "it is not the image of its tree"
     except FileNotFoundError:
         return "it is missing"
+    except OSError as error:
+        return _unread(error)
+
+
+def _folder(store: Store, digest: str, root: Node) -> str:
+    try:
+        return unpacked_problem(store, digest, root)
+    except OSError as error:
+        return _unread(error)

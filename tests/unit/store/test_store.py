@@ -1,5 +1,6 @@
 """The store itself: what is named is whole, what is needed stays, what is damaged is found."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from volt.store import locks
 from volt.store.collect import collect, leases
 from volt.store.place import is_digest, make_store, open_store
 from volt.store.transaction import Transaction, write_whole
-from volt.store.tree import HEADER
+from volt.store.tree import HEADER, entries
 from volt.store.usage import usage
 from volt.store.verify import verify
 
@@ -278,6 +279,58 @@ def test_what_is_missing_is_found_and_an_image_is_made_again(store, tmp_path):
     assert "missing" in verify(store, {tree}).damage[0].problem
     assert take_folder(store, here) == tree  # and what was taken out comes back
     assert verify(store, {tree}).damage == ()
+
+
+def unreadable(path):
+    """Have read(2) of this file answer EIO, as of a bad block: nothing is mapped at 0."""
+    os.unlink(path)
+    os.symlink("/proc/self/mem", path)
+
+
+def test_what_the_disk_does_not_give_back_is_damage_as_any_other(store, tmp_path):
+    here = folder(tmp_path / "tree")
+    tree = take_folder(store, here)
+    lost = sorted(node.digest for _, node in entries(store.tree(tree)) if node.digest)
+    other = lost.pop()
+    unreadable(store.object(lost[0]))
+    os.chmod(store.object(other), 0o600)
+    Path(store.object(other)).write_bytes(b"x")
+    unreadable(store.image(tree))
+    wanted = [("object", lost[0]), ("object", other), ("image", tree)]
+    found = verify(store, {tree}).damage
+    assert [(one.kind, one.digest) for one in found] == wanted
+    assert [one.problem for one in found[::2]] == ["it cannot be read: Input/output error"] * 2
+    assert [one.mended for one in verify(store, {tree}, repair=True).damage] == [True] * 3
+    assert not store.has(lost[0])
+    assert take_folder(store, here) == tree
+    assert verify(store, {tree}).damage == ()
+    unreadable(store.object(tree))
+    assert [(one.digest, one.mended) for one in verify(store, {tree}, repair=True).damage] == [(tree, True)]
+    assert not store.has(tree)
+
+
+def test_a_tree_that_the_disk_gives_back_no_longer_is_named(store, tmp_path, monkeypatch):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+
+    def fails(number, *_):
+        os.close(number)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("volt.store.place.os.fdopen", fails)
+    found = [(one.kind, one.problem) for one in verify(store, {tree}).damage]
+    assert found == [("tree", f"sha256:{tree} cannot be read: Input/output error")]
+
+
+def test_that_too_much_is_open_is_no_damage(store, tmp_path, monkeypatch):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+
+    def fails(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("volt.store.verify.open", fails, raising=False)
+    with pytest.raises(OSError, match="open files"):
+        verify(store, {tree}, repair=True)
+    assert store.has(tree)
 
 
 def test_nothing_is_taken_out_while_something_is_added(store, tmp_path, monkeypatch):

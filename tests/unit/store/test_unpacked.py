@@ -1,5 +1,6 @@
 """Trees unpacked as folders: they are the tree, whoever holds one keeps it, and what is torn or damaged has no name."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -185,6 +186,17 @@ CHANGED = {
     "more": lambda path: (path / "a/new").mkdir(),
     "link": lambda path: ((path / "a/b/again").unlink(), (path / "a/b/again").write_bytes(b"")),
 }
+
+
+def test_a_folder_that_the_disk_does_not_give_back_is_taken_out(store, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    tree = take_folder(store, folder(tmp_path / "tree"))
+    unpack(store, tree)
+    monkeypatch.setattr("volt.store.verify.unpacked_problem", fails)
+    assert damage(store, tree, repair=True) == [("folder", "it cannot be read: Input/output error", True)]
+    assert damage(store, tree) == []
 
 
 @pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
