@@ -10,6 +10,7 @@ VoltError                what went wrong, and what to do next
 ├── StoreError           the store cannot take, give or trust something: which, and why
 │   └── NoSuchImage      no image of this machine is called so
 ├── RegistryError        a registry cannot be reached, refuses, or gives what it should not
+│   ├── WrongContent     it gives other bytes than were asked for, or something that is of no kind known here
 │   └── NoSuchManifest   it has no image, and no signatures, under this tag or digest
 ├── NetworkError         a network cannot be made, shown or taken away: why
 │   └── NoSuchNetwork    no network of this machine is called so
@@ -86,6 +87,10 @@ class StoreError(VoltError):
 
 class RegistryError(VoltError):
     """A registry cannot be reached, refuses, or gives what it should not."""
+
+
+class WrongContent(RegistryError):
+    """A registry gives what is not what was asked for; it can be reached, and of others that says nothing."""
 
 
 class NoSuchManifest(RegistryError):

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
-from volt.errors import NoSuchManifest, RegistryError, StoreError
+from volt.errors import NoSuchManifest, StoreError, WrongContent
 from volt.images.bundles import BUNDLE, enclosed, read_bundle, referring
 from volt.images.records import Signature
 from volt.images.reference import Reference
@@ -31,7 +31,7 @@ def stored_signatures(registry: Registry, manifests: tuple[str, ...]) -> tuple[t
         for bundle in bundles:
             try:
                 found.append(_bundled(registry, bundle))
-            except (StoreError, NoSuchManifest) as error:  # one that is listed and gone says nothing of the others
+            except (StoreError, NoSuchManifest, WrongContent) as error:  # it says nothing of the others
                 odd.append(error.message)
         if there > len(bundles):
             odd.append(f"of its {there} bundles the first {len(bundles)} are looked at")
@@ -58,5 +58,5 @@ def _bundled(registry: Registry, manifest: Blob) -> Signature:
 def _whole(registry: Registry, wanted: Blob) -> bytes:
     data = b"".join(registry.blob(wanted))
     if hashlib.sha256(data).hexdigest() != wanted.digest:
-        raise RegistryError(f"{registry.host} gave another payload than {PREFIX}{wanted.digest}")
+        raise WrongContent(f"{registry.host} gave another payload than {PREFIX}{wanted.digest}")
     return data

@@ -18,7 +18,7 @@ from oras.provider import Registry as Oras
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from volt.errors import NoSuchManifest, RegistryError
+from volt.errors import NoSuchManifest, RegistryError, WrongContent
 from volt.images.config import CONFIG_MOST, parsed
 from volt.images.credentials import credentials
 from volt.images.manifest import INDEXES, MANIFESTS, Blob
@@ -92,10 +92,10 @@ class Registry:
             kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = hashlib.sha256(data).hexdigest()
         if reference.digest and digest != reference.digest:
-            raise RegistryError(f"{self.host} gave sha256:{digest} for {self.repository}@{asked}")
+            raise WrongContent(f"{self.host} gave sha256:{digest} for {self.repository}@{asked}")
         said = parsed(data, "the manifest").get("mediaType", kind)
         if said not in (*MANIFESTS, *INDEXES):
-            raise RegistryError(f"{self.repository}:{asked} is no image: {said}")
+            raise WrongContent(f"{self.repository}:{asked} is no image: {said}")
         return data, str(said)
 
     def referrers(self, digest: str, kind: str) -> bytes | None:
@@ -167,7 +167,7 @@ class Registry:
         try:
             return b"".join(_pieces(answer, CONFIG_MOST))
         except _TooMuchError as error:
-            raise RegistryError(f"{what} has more than {CONFIG_MOST} bytes") from error
+            raise WrongContent(f"{what} has more than {CONFIG_MOST} bytes") from error
         except requests.RequestException as error:
             raise self._unreachable(error) from error
 
@@ -175,7 +175,7 @@ class Registry:
         try:
             yield from _pieces(answer, blob.size - begun)
         except _TooMuchError as error:
-            raise RegistryError(f"{self.host} sends more than the {blob.size} bytes of blob {blob}") from error
+            raise WrongContent(f"{self.host} sends more than the {blob.size} bytes of blob {blob}") from error
         except requests.RequestException as error:
             raise self._unreachable(error) from error
 

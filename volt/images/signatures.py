@@ -8,7 +8,6 @@ image that was asked for. The format: specs/SIGNATURE_SPEC.md of cosign; contain
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -168,7 +167,7 @@ def _has_signed(key: str, one: Signature) -> bool:
             raise StoreError(
                 f"the policy has a key of another kind than ECDSA, Ed25519 and RSA: {type(loaded).__name__}"
             )
-    except (InvalidSignature, binascii.Error):
+    except (InvalidSignature, ValueError):  # which base64 raises
         return False
     return True
 

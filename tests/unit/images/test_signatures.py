@@ -90,6 +90,13 @@ def test_a_payload_that_was_changed_or_a_signature_that_is_no_base64_is_none():
     assert found(Signature(f"{good.payload}\n", good.signature), CURVE) == ()
 
 
+def test_what_is_no_ascii_is_no_signature_and_says_nothing_of_others():
+    good = signed(CURVE, payload())
+    odd = [Signature(good.payload, f"{good.signature}é"), Signature(good.payload, "\ud800")]
+    assert signers([*odd, good], [pem(CURVE)], Subject(WHERE, (MANIFEST,))) == (pem(CURVE),)
+    assert found(odd[0], CURVE) == found(odd[1], CURVE) == ()
+
+
 def test_the_index_that_was_chosen_from_may_be_signed_instead():
     assert found(signed(CURVE, payload(manifest=OTHER)), CURVE, manifests=(MANIFEST, OTHER)) == (pem(CURVE),)
 
