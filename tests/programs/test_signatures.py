@@ -6,7 +6,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
 import time
+from subprocess import PIPE
 
 import pytest
 import requests
@@ -152,6 +154,61 @@ def test_a_registry_that_goes_back_to_an_older_signed_version_is_refused(registr
     assert "is signed without a time" in volt("image", "pull", name).stderr.decode()
     asks(volt, f"{host}/a", signer.public)
     assert volt("image", "pull", name).returncode == 0, "the policy does not ask"
+
+
+SLOW = """
+import sys
+from volt import api
+
+begun = []
+
+def waits(what, *_):
+    if what == "unpacking" and not begun:
+        begun.append(print("begun", flush=True))
+        sys.stdin.readline()
+
+try:
+    api.pull_image(sys.argv[1], progress=waits)
+except api.VoltError as error:
+    print(error)
+"""
+
+
+def test_a_pull_that_began_before_a_newer_one_was_taken_does_not_bring_the_older_one_back(
+    registry, remembering, signer
+):
+    volt, (host, folder) = remembering, registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public, newest=True)
+    (old, first), (new, second) = signer.image(), signer.image()
+    signer.sign(f"{host}/a/one", first, {"timestamp": 1700000000})
+    signer.sign(f"{host}/a/one", second, {"timestamp": 1700000100})
+    name = f"{host}/a/one:slow"
+    signer.move("slow", old)
+    words = [*volt.command(())[:-2], "-c", SLOW, name]
+    with subprocess.Popen(words, env=volt.environment, stdin=PIPE, stdout=PIPE, text=True) as slow:
+        assert slow.stdout.readline() == "begun\n"
+        signer.move("slow", new)
+        assert volt("image", "pull", name, timeout=20).returncode == 0
+        said, _ = slow.communicate("\n", timeout=60)
+    assert f"{name} was signed 2023-11-14 22:13:20 UTC, and one signed 2023-11-14 22:15:00 UTC was taken" in said
+    assert second in volt("image", "inspect", name).stdout.decode()
+
+
+def test_what_could_not_be_taken_keeps_out_nothing(registry, remembering, signer):
+    volt, (host, folder) = remembering, registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public, newest=True)
+    version, digest = signer.image()
+    signer.sign(f"{host}/a/one", digest, {"timestamp": 1700000000})
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", **signer.put(b"{}")}
+    odd = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": []})
+    signer.name("odd", odd)
+    digest = f"sha256:{hashlib.sha256(odd.encode()).hexdigest()}"
+    signer.sign(f"{host}/a/one", digest, {"timestamp": 1700000100})
+    assert b"it is no image but an artifact" in volt("image", "pull", f"{host}/a/one:odd").stderr
+    signer.move("odd", version)
+    assert volt("image", "pull", f"{host}/a/one:odd").returncode == 0
 
 
 def test_a_bundle_that_hangs_on_an_image_counts_as_far_as_it_is_understood(registry, volt, signer):

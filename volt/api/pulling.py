@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from volt.api.imaging import image_of, require_root, told, wanted_platform
-from volt.api.trusting import Origin, first_of, require_allowed, require_signed, required_origin
+from volt.api.trusting import Origin, Taken, first_of, require_allowed, require_signed, required_origin, taking
 from volt.errors import NoSuchImage, RegistryError, StoreError
 from volt.host import registries
 from volt.host.folders import folders
@@ -53,8 +53,8 @@ def pull_image(written: str, *, platform: str = "", devices: bool = False, progr
     with told(f"{written} cannot be pulled"):
         make_store(state)
         with fetching(state):
-            registry, image, digests = _found(named, _Choice(wanted))
-            if kept := _kept(named, digests, state):
+            registry, image, digests, taken = _found(named, _Choice(wanted))
+            if kept := _kept(named, digests, taken, state):
                 return kept
             _download(registry, image, state, progress)
             with Transaction(make_store(state)) as transaction:
@@ -64,7 +64,8 @@ def pull_image(written: str, *, platform: str = "", devices: bool = False, progr
                 made = replace(made, left_out=dict(intake.left_out), config=config, **digests)
                 records.require_short(made)
                 transaction.commit()
-                records.write(state, made)
+                with taking(taken):
+                    records.write(state, made)
     return made
 
 
@@ -79,7 +80,7 @@ def fetch_again(image: Image, *, progress: Progress | None = None) -> None:
     named = Reference(image.source, LATEST, (image.index or image.manifest).removeprefix(PREFIX))
     state = folders().state
     with fetching(state):
-        registry, found, _ = _found(named, _Choice(wanted_platform(""), image.manifest))
+        registry, found, *_ = _found(named, _Choice(wanted_platform(""), image.manifest))
         _download(registry, found, state, progress)
         with Transaction(make_store(state)) as transaction:
             # Devices that it has were asked for then, and no tree but that one comes in.
@@ -101,14 +102,15 @@ def has_registry(written: str) -> bool:
     return bool(registry_of(named.name)[0] or read_settings().registry)
 
 
-def _kept(named: Reference, digests: dict[str, Any], state: str) -> Image | None:
+def _kept(named: Reference, digests: dict[str, Any], taken: Taken | None, state: str) -> Image | None:
     """An image that is the same in its registry, and whole here, by its new name too."""
     store = make_store(state)
     with adding(store.path):
         for one in records.images(state):
             if one.manifest == digests["manifest"] and _is_whole(store, one.digest):
                 found = replace(one, name=named.name, version=named.version, **digests)
-                records.write(state, found)
+                with taking(taken):
+                    records.write(state, found)
                 return found
     return None
 
@@ -118,7 +120,8 @@ def _is_whole(store: Store, tree: str) -> bool:
     return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
 
 
-Found = tuple["Registry", Packed, dict[str, Any]]  # and of its record `manifest`, `index`, `source`, `signatures`
+# And of its record `manifest`, `index`, `source`, `signatures`; and what `taking` is to be told.
+Found = tuple["Registry", Packed, dict[str, Any], Taken | None]
 
 
 class _Choice(Value):
@@ -157,8 +160,8 @@ def _at(host: str, origin: Origin, named: Reference, wanted: _Choice, settings: 
         data, kind = registry.manifest(replace(named, digest=found[0].blob.digest))
     manifest, index = (f"{PREFIX}{hashlib.sha256(one).hexdigest()}" for one in (data, first))
     digests: dict[str, Any] = {"manifest": manifest, "index": index if first is not data else "", "source": str(origin)}
-    digests["signatures"] = require_signed(registry, origin, named, (digests["index"], manifest))
-    return registry, packed(parsed(data, "the manifest")), digests
+    digests["signatures"], taken = require_signed(registry, origin, named, (digests["index"], manifest))
+    return registry, packed(parsed(data, "the manifest")), digests, taken
 
 
 def _download(registry: Registry, image: Packed, state: str, progress: Progress | None) -> None:

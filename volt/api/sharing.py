@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from volt.api.documents import WHAT, Written, kind_of, read_document
 from volt.api.imaging import require_root, told
 from volt.api.pushing import Pushed
-from volt.api.trusting import first_of, require_allowed, require_signed, required_origin
+from volt.api.trusting import Taken, first_of, require_allowed, require_signed, required_origin, taking
 from volt.errors import RegistryError, StoreError
 from volt.host import registries
 from volt.host.files import MOST
@@ -58,25 +58,25 @@ def pull_manifest(written: str) -> str:
     origin = required_origin(named, settings)
     with told(f"{written} cannot be pulled"):
         require_allowed(origin)
-        document, artifact = first_of(origin, lambda host: _at(host, origin, named, settings))
+        document, artifact, taken = first_of(origin, lambda host: _at(host, origin, named, settings))
         if (kind := kind_of(written, document.data)) != document.kind:
             raise StoreError(f"{written} is {WHAT[kind]}, and called {WHAT[document.kind]} there")
-        return manifests.add(folders().state, document.data, f"{origin}@{artifact}")
+        return manifests.add(folders().state, document.data, f"{origin}@{artifact}", taking(taken))
 
 
-def _at(host: str, origin: Origin, named: Reference, settings: Settings) -> tuple[Written, str]:
-    """The document, and the digest of its artifact."""
+def _at(host: str, origin: Origin, named: Reference, settings: Settings) -> tuple[Written, str, Taken | None]:
+    """The document, and the digest of its artifact; and what `taking` is to be told."""
     from volt.images.registry import Registry
 
     registry = Registry(registries.access(host, settings.registries), origin.repository)
     data, _ = registry.manifest(named)
     artifact = f"{PREFIX}{hashlib.sha256(data).hexdigest()}"
     wanted, kind = document_of(parsed(data, "the artifact"), MOST)
-    require_signed(registry, origin, named, (artifact,))
+    _, taken = require_signed(registry, origin, named, (artifact,))
     document = b"".join(registry.blob(wanted))
     if blob_of(document) != wanted:
         raise RegistryError(f"{host} gave {blob_of(document)} for {wanted}")
-    return Written(document, kind), artifact
+    return Written(document, kind), artifact, taken
 
 
 class _Bytes(io.BytesIO):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from volt.errors import RegistryError, StoreError
 from volt.host import registries
 from volt.host.settings import read_settings
-from volt.images.accepted import accept, file_of
+from volt.images.accepted import accept, file_of, least
 from volt.images.attached import stored_signatures
 from volt.images.reference import HUB, Reference, parse, registry_of
 from volt.images.signatures import Subject, claim_of, fingerprint, signed_last, signers
@@ -38,6 +39,13 @@ class Origin(Value):
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}"
+
+
+class Taken(Value):
+    """What a name of a registry stands for, HOST/PATH:VERSION: when that was signed, in seconds since 1970."""
+
+    name: str
+    signed: int
 
 
 def origin_of(named: Reference, settings: Settings) -> Origin | None:
@@ -93,13 +101,14 @@ def require_allowed(origin: Origin) -> None:
 
 def require_signed(
     registry: Registry, origin: Origin, named: Reference, manifests: tuple[str, ...]
-) -> tuple[Signature, ...]:
+) -> tuple[tuple[Signature, ...], Taken | None]:
     """The signatures that the policy asks for, of one of the manifests, `sha256:…`, that a name stands for; none where
-    it asks for none, and then the registry is not asked either. Raises RegistryError where there are none that are
-    enough, or what is signed is older than what was taken before, StoreError, PolicyError, OSError."""
+    it asks for none, and then the registry is not asked either. With them what `taking` is to be told. Raises
+    RegistryError where there are none that are enough, or what is signed is older than what was taken before,
+    StoreError, PolicyError, OSError."""
     policy = _policy()
     if policy is None or not (places := _places(policy, str(origin))):
-        return ()
+        return (), None
     found, odd = stored_signatures(registry, tuple(dict.fromkeys(filter(None, manifests))))
     for place in places:
         if not signers(found, place.keys, _subject(place, str(origin), manifests)):
@@ -107,26 +116,44 @@ def require_signed(
             why = "".join(f"; {one}" for one in dict.fromkeys((*odd, *_unnamed(found, place))))
             hint = "have it signed, as cosign does" if policy.quotable else ASK
             raise RegistryError(f"{origin} is signed {said} as {POLICY} asks of {place.place}{why}", hint=hint)
-    _require_newest(origin, named, [(one, _last(found, one, origin, manifests)) for one in places if one.newest])
-    return tuple(one for one in found if any(_counts(one, place, str(origin), manifests) for place in places))
+    taken = _newest(origin, named, [(one, _last(found, one, origin, manifests)) for one in places if one.newest])
+    good = (one for one in found if any(_counts(one, place, str(origin), manifests) for place in places))
+    return tuple(good), taken
 
 
-def _require_newest(origin: Origin, named: Reference, known: list[tuple[Signers, int | None]]) -> None:
+@contextmanager
+def taking(taken: Taken | None) -> Iterator[None]:
+    """While it is written down here what a name stands for, all of it being there: from now on nothing older is taken.
+    The caller holds the store as `adding` does. Raises RegistryError where something newer was taken since it was
+    looked at, StoreError, OSError."""
+    if taken is None:
+        yield
+        return
+    with accept(taken.name, taken.signed) as before:
+        _require_not_older(taken, before)
+        yield
+
+
+def _newest(origin: Origin, named: Reference, known: list[tuple[Signers, int | None]]) -> Taken | None:
     """That nothing is older than what was taken before. By a digest only the caller chooses, and no name moves."""
     if not known or named.digest:
-        return
+        return None
     for place, last in known:
         if last is None:
             hint = 'sign it with a time: cosign sign -a timestamp="$(date +%s)"; podman writes one'
             raise RegistryError(
                 f"{origin} is signed without a time, and {POLICY} asks {place.place} for one", hint=hint
             )
-    name, signed = f"{origin}:{named.version}", min(last for _, last in known if last is not None)
-    least = accept(name, signed)
-    if signed < least:
-        hint = f"if that is meant, pull it by its digest, or remove {file_of(name)}"
-        when, before = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(one)) for one in (signed, least))
-        raise RegistryError(f"{name} was signed {when}, and one signed {before} was taken before", hint=hint)
+    taken = Taken(f"{origin}:{named.version}", min(last for _, last in known if last is not None))
+    _require_not_older(taken, least(taken.name))  # before anything is fetched
+    return taken
+
+
+def _require_not_older(taken: Taken, before: int) -> None:
+    if taken.signed < before:
+        hint = f"if that is meant, pull it by its digest, or remove {file_of(taken.name)}"
+        when, then = (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(one)) for one in (taken.signed, before))
+        raise RegistryError(f"{taken.name} was signed {when}, and one signed {then} was taken before", hint=hint)
 
 
 def unsigned(image: Image, policy: Policy | None) -> tuple[str, ...]:

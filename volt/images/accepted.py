@@ -9,7 +9,8 @@ import fcntl
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from volt.errors import StoreError
 from volt.store.transaction import write_whole
@@ -17,9 +18,11 @@ from volt.store.transaction import write_whole
 ACCEPTED = "/var/lib/volt/accepted"
 
 
-def accept(name: str, signed: int, folder: str = "") -> int:
+@contextmanager
+def accept(name: str, signed: int, folder: str = "") -> Iterator[int]:
     """From now on nothing older is taken for a name, HOST/PATH:VERSION, signed in seconds since 1970; what was the
-    least until now, where that is more, and then stays. Raises StoreError for a file that is damaged, OSError."""
+    least until now, where that is more, and then stays. Nobody else takes anything meanwhile: what the name stands for
+    is written down here. Raises StoreError for a file that is damaged, OSError."""
     folder = folder or ACCEPTED
     for made, mode in ((os.path.dirname(folder), 0o711), (folder, 0o700)):
         with suppress(FileExistsError):
@@ -27,13 +30,18 @@ def accept(name: str, signed: int, folder: str = "") -> int:
     path = file_of(name, folder)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for as long as one small file is written
-        least = _least(path)
-        if signed > least:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for as long as two small files are written
+        before = _least(path)
+        if signed > before:
             write_whole(path, json.dumps({"name": name, "signed": signed}).encode() + b"\n")
-        return max(least, signed)
+        yield max(before, signed)
     finally:
         os.close(descriptor)
+
+
+def least(name: str, folder: str = "") -> int:
+    """What is older than this is not taken for a name now. Raises as `accept`."""
+    return _least(file_of(name, folder))
 
 
 def file_of(name: str, folder: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from volt.errors import StoreError
 from volt.model.values import Value
@@ -46,15 +46,17 @@ def _added(state: str, digest: str) -> Added:
     return Added(f"{URL}{PREFIX}{digest}", source)
 
 
-def add(state: str, data: bytes, source: str) -> str:
-    """Its URL, for `extends`. Raises StoreError, OSError."""
+def add(state: str, data: bytes, source: str, naming: AbstractContextManager[None] | None = None) -> str:
+    """Its URL, for `extends`; what is to be held while it gets its name is `naming`. Raises StoreError, OSError, and as
+    that."""
     store = make_store(state)
     with Transaction(store) as transaction:
         digest = transaction.put(data)
         transaction.commit()
         with suppress(FileExistsError):
             os.mkdir(folder(state), 0o700)
-        write_whole(f"{folder(state)}/{digest}", os.fsencode(f"{source}\n"))
+        with naming or nullcontext():
+            write_whole(f"{folder(state)}/{digest}", os.fsencode(f"{source}\n"))
     return f"{URL}{PREFIX}{digest}"
 
 
