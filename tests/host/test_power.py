@@ -28,7 +28,7 @@ NEVER = "commit=3000"  # seconds until the journal is written unasked, ext4(5)
 UNSYNCED = """
 import sys
 from volt.store import transaction
-transaction._sync = lambda path: None
+transaction._sync = lambda descriptor: None
 from volt.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -2,7 +2,8 @@
 
 What is added lies in a folder of tmp/ first; then all of it goes to disk, then each object gets its name, then the
 names go to disk; then whoever keeps a name for the tree writes that. syncfs(2) twice is as safe as fsync(2) for each
-object, and five times faster.
+object, and five times faster. It tells a descriptor what failed since that was opened, whoever else has been told: so
+one is open from the beginning.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Transaction:
         self.store = store
         self._held = ExitStack()
         self._folder = ""
+        self._disk = -1  # what is synced
         self._writer = Writer(self.put)
         self._lock = Lock()  # of what follows: the writer's thread adds, too
         self._objects: set[str] = set()
@@ -56,6 +58,8 @@ class Transaction:
         try:
             self._folder = f"{self.store.path}/tmp/{os.getpid()}-{secrets.token_hex(6)}"
             os.mkdir(self._folder, 0o700)
+            self._disk = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held.callback(os.close, self._disk)
         except BaseException:
             self._held.close()
             raise
@@ -158,13 +162,13 @@ class Transaction:
             return
         if self._flush is not None:
             self._flush.wait()
-        _sync(self._folder)
+        _sync(self._disk)
         self._name_objects()
         for digest in self._images:
             os.rename(f"{self._folder}/{digest}.erofs", self.store.image(digest))
         for digest in self._unpacked:
             self._name_unpacked(digest)
-        _sync(self._folder)
+        _sync(self._disk)
         self._there |= self._objects
         self._objects, self._prefixes, self._images, self._unpacked = set(), set(), [], []
 
@@ -183,7 +187,7 @@ class Transaction:
         if self.added - self._flushed >= _FLUSHED and (self._flush is None or self._flush.has_ended):
             if self._flush is not None:
                 self._flush.wait()
-            self._flush, self._flushed = Flush(lambda: _sync(self._folder)), self.added
+            self._flush, self._flushed = Flush(lambda: _sync(self._disk)), self.added
 
     def _name_objects(self) -> None:
         """A whole folder of them at once where the store has none of its name: of a first image nearly all."""
@@ -281,12 +285,8 @@ def _write_as_is(descriptor: int, view: memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync(path: str) -> None:
-    """The whole file system of `path`, on disk: syncfs(2). Raises StoreError."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(folder) < 0:
-            number = ctypes.get_errno()
-            raise StoreError(f"the store cannot be written to disk: {os.strerror(number)}")
-    finally:
-        os.close(folder)
+def _sync(descriptor: int) -> None:
+    """The whole file system of what is open, on disk: syncfs(2). Raises StoreError."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) < 0:
+        number = ctypes.get_errno()
+        raise StoreError(f"the store cannot be written to disk: {os.strerror(number)}")

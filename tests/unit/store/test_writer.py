@@ -209,8 +209,8 @@ def test_what_a_flush_could_not_write_gets_no_name(store, monkeypatch):
     """The kernel tells it once: a second syncfs(2) would succeed."""
     calls = []
 
-    def once(path):
-        calls.append(path)
+    def once(descriptor):
+        calls.append(descriptor)
         if len(calls) == 1:
             raise StoreError("the disk has failed")
 
@@ -219,6 +219,22 @@ def test_what_a_flush_could_not_write_gets_no_name(store, monkeypatch):
     with pytest.raises(StoreError, match="the disk has failed"):
         take(store, contents(MANY))
     assert verify(store, set()).objects == 0
+
+
+def test_what_is_synced_is_open_before_anything_is_written(store, monkeypatch):
+    """Of what another process has been told a descriptor that is opened later says nothing: errseq_t in Linux."""
+    synced = []
+    monkeypatch.setattr(transactions, "_sync", synced.append)
+    monkeypatch.setattr(transactions, "_FLUSHED", 1)
+    with Transaction(store) as transaction:
+        ours = f"{store.path}/tmp/"
+        (begun,) = (one for one in Path("/proc/self/fd").iterdir() if os.path.realpath(one).startswith(ours))
+        transaction.put_tree(Node(0o40755))
+        transaction.commit()
+        transaction.put(b"more")
+        transaction.commit()
+    assert {str(one) for one in synced} == {begun.name}
+    assert not os.path.lexists(begun) or not os.readlink(begun).startswith(store.path)
 
 
 def test_where_the_system_has_no_thread_left_all_is_written_all_the_same(store):
