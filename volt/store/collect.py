@@ -79,6 +79,7 @@ def take_out(store: Store, digest: str) -> bool:
     """Remove the folder of a tree, which the next launch unpacks again; False where a run holds it. Raises StoreError,
     OSError."""
     with collecting(store.path):
+        settle(store, leased(store))  # what a crash has left
         if digest not in leased(store):
             set_aside(store, (digest,))
             settle(store, leased(store))

@@ -159,6 +159,15 @@ def test_a_folder_that_a_killed_collector_set_aside_comes_back_to_the_run_that_h
     os.close(held)
 
 
+def test_what_a_killed_collector_set_aside_is_in_no_ones_way(store, tmp_path):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+    unpack(store, tree)
+    set_aside(store, (tree,))
+    (unpack(store, tree) / "etc").chmod(0o777)
+    assert [mended for _, _, mended in damage(store, tree, repair=True)] == [True]
+    assert (os.listdir(store.unpacked("")), os.listdir(f"{store.path}/tmp")) == ([], [])
+
+
 def test_of_a_folder_that_a_killed_collector_was_removing_no_part_ever_comes_back(store, tmp_path):
     tree, top = take_folder(store, folder(tmp_path / "one")), Path(__file__).parents[3]
     for call, number in (("rename", 1), ("rename", 2), ("rmdir", 1), ("unlinkat", 3)):
