@@ -40,11 +40,12 @@ def unpacked_size(store: Store, digest: str) -> int:
     """Bytes on disk, 0 of a tree that is not unpacked."""
     counted: dict[tuple[int, int], int] = {}
     # By descriptor: a tree may be deeper than a path can be long. Beside this a collector may take it out.
-    for _, folders, files, here in os.fwalk(store.unpacked(digest)):
-        for name in (".", *folders, *files):
-            with suppress(FileNotFoundError):
-                status = os.stat(name, dir_fd=here, follow_symlinks=False)
-                counted[status.st_dev, status.st_ino] = status.st_blocks * 512
+    with suppress(FileNotFoundError):
+        for _, folders, files, here in os.fwalk(store.unpacked(digest)):
+            for name in (".", *folders, *files):
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=here, follow_symlinks=False)
+                    counted[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(counted.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from volt.errors import StoreError
 from volt.model.values import Value
 from volt.store.collect import image_digests, mark, object_digests
 from volt.store.place import Store
@@ -33,12 +34,13 @@ class StoreUsage(Value):
 
 
 def usage(store: Store, trees: set[str], held: set[str]) -> StoreUsage:
-    """Of the store, and of `trees`; `held` are those that stay. Raises StoreError, OSError."""
-    sizes = {digest: os.lstat(store.object(digest)).st_blocks * 512 for digest in object_digests(store)}
-    of_tree = {tree: mark(store, {tree}) & sizes.keys() for tree in sorted(trees | held)}
+    """Of the store, and of `trees`; `held` are those that stay. What a collector takes out meanwhile takes nothing.
+    Raises StoreError, OSError."""
+    sizes = {digest: _on_disk(store.object(digest)) for digest in object_digests(store)}
+    of_tree = {tree: _marked(store, tree) & sizes.keys() for tree in sorted(trees | held)}
     shared = Counter(digest for found in of_tree.values() for digest in found)
     kept = {digest for tree in held if tree in of_tree for digest in of_tree[tree]}
-    images = sum(os.lstat(store.image(digest)).st_blocks * 512 for digest in image_digests(store))
+    images = sum(_on_disk(store.image(digest)) for digest in image_digests(store))
     disk = os.statvfs(store.path)
     return StoreUsage(
         objects=len(sizes),
@@ -57,3 +59,19 @@ def usage(store: Store, trees: set[str], held: set[str]) -> StoreUsage:
             if tree in trees
         ),
     )
+
+
+def _on_disk(path: str) -> int:
+    try:
+        return os.lstat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def _marked(store: Store, tree: str) -> set[str]:
+    try:
+        return mark(store, {tree})
+    except StoreError:
+        if store.has(tree):
+            raise
+        return {tree}

@@ -15,8 +15,9 @@ import pytest
 from tests.unit.store.pieces import folder, take_folder
 from volt.errors import StoreError
 from volt.store import locks
+from volt.store import usage as usages
 from volt.store.collect import collect, leases
-from volt.store.place import is_digest, make_store, open_store
+from volt.store.place import Store, is_digest, make_store, open_store
 from volt.store.transaction import Transaction, write_whole
 from volt.store.tree import HEADER, entries
 from volt.store.usage import usage
@@ -353,6 +354,42 @@ def test_a_file_that_looks_like_a_tree_is_a_file(store, tmp_path):
     tree = take_folder(store, here)
     assert verify(store, {tree}).damage == ()
     assert collect(store, lambda: {tree}).objects == 0
+
+
+@pytest.mark.parametrize("listed", ["object_digests", "image_digests", "unpacked_digests"])
+def test_what_a_collector_takes_out_meanwhile_takes_nothing(store, tmp_path, monkeypatch, listed):
+    one, other = two(store, tmp_path)
+    with Transaction(store) as transaction:
+        transaction.put_unpacked(other, store.tree(other))
+        transaction.commit()
+    names = getattr(usages, listed)
+
+    def then_collects(store):
+        found = list(names(store))
+        collect(store, lambda: {one})
+        return found
+
+    monkeypatch.setattr(usages, listed, then_collects)
+    found = usage(store, {one, other}, {one})
+    monkeypatch.undo()
+    now = usage(store, {one}, {one})
+    assert found.unpacked == 0
+    assert (found.images if listed == "image_digests" else now.images) == now.images
+    assert [each.tree for each in found.trees] == sorted((one, other))
+
+
+def test_a_tree_that_goes_while_it_is_looked_at_takes_nothing(store, tmp_path, monkeypatch):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+
+    read = Store.read
+
+    def goes(here, digest):
+        os.unlink(store.object(digest))
+        return read(here, digest)
+
+    monkeypatch.setattr(Store, "read", goes)
+    (found,) = usage(store, {tree}, {tree}).trees
+    assert found.tree == tree
 
 
 def test_usage_tells_what_trees_share(store, tmp_path):
