@@ -46,6 +46,15 @@ def flip(path):
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
 
+def test_an_image_whose_tree_is_damaged_is_pulled_again(pulled, volt):
+    name, tree = pulled
+    flip(objects(volt)[tree])
+    done = volt("image", "pull", name)
+    assert (done.returncode, done.stdout.decode().strip()) == (0, f"sha256:{tree}"), done.stderr
+    assert verified(volt) == []
+    assert volt("run", manifest(volt, image=name)).stdout.decode().split() == SAYS
+
+
 def test_what_an_image_lacks_is_fetched_again_and_it_runs_as_before(registry, pulled, volt):
     (name, tree), log = pulled, registry[1] / "log"
     wrong, before = damage(volt, tree), objects(volt).keys()

@@ -116,8 +116,11 @@ def _kept(named: Reference, digests: dict[str, Any], taken: Taken | None, state:
 
 
 def _is_whole(store: Store, tree: str) -> bool:
-    """Whether `volt store verify --repair` has taken nothing of it away."""
-    return store.has(tree) and all(map(store.has, objects(store.tree(tree))))
+    """Whether its tree is, and `volt store verify --repair` has taken nothing of it away."""
+    try:
+        return all(map(store.has, objects(store.tree(tree))))
+    except StoreError:
+        return False
 
 
 # And of its record `manifest`, `index`, `source`, `signatures`; and what `taking` is to be told.

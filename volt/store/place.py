@@ -24,7 +24,7 @@ FOLDERS = ("objects", "images", "unpacked", "leases", "tmp")
 PREFIX = "sha256:"
 # What read(2) says of a file that the disk or the file system does not give back, and of nothing else.
 UNREADABLE = (errno.EIO, errno.EILSEQ, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA)
-_DAMAGED = "volt store verify lists what is damaged; import the image again"
+_DAMAGED = "volt store verify --repair mends what is damaged, or says why not; else import the image again"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -72,6 +72,14 @@ class Store(Value):
         if hashlib.sha256(data).hexdigest() != digest:
             raise StoreError(f"{PREFIX}{digest} is damaged in the store", hint=_DAMAGED)
         return data
+
+    def is_good(self, digest: str) -> bool:
+        """Whether a small object is there, and what its name says."""
+        try:
+            self.read(digest)
+        except StoreError:
+            return False
+        return True
 
     def tree(self, digest: str) -> Node:
         """A tree by its digest, checked. Raises StoreError."""

@@ -77,12 +77,15 @@ class Transaction:
         """Add an object; its digest."""
         digest = hashlib.sha256(data).hexdigest()
         if self._claims(digest, len(data)):
-            descriptor = os.open(self._staged(digest), _NEW, 0o444)
-            try:
-                _write_all(descriptor, data)
-            finally:
-                os.close(descriptor)
+            self._stage(digest, data)
         return digest
+
+    def _stage(self, digest: str, data: bytes) -> None:
+        descriptor = os.open(self._staged(digest), _NEW, 0o444)
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
 
     def put_later(self, node: Node, data: bytes) -> None:
         """Add the content of a file, which has its digest after wait(); meanwhile the caller reads on."""
@@ -116,10 +119,15 @@ class Transaction:
         return digest, size
 
     def put_tree(self, root: Node) -> str:
-        """Add a tree whose objects are there or have been added, and its image; the digest of the tree."""
+        """Add a tree whose objects are there or have been added, and its image; the digest of the tree. One that is
+        there and damaged gets what it says again."""
         self.wait()
         self._flush_besides()
-        digest = self.put(encode(root))
+        digest = self.put(data := encode(root))
+        if digest in self._there and not self.store.is_good(digest):
+            with self._lock:
+                self._add(digest, len(data))
+            self._stage(digest, data)
         self.put_image(digest, root)
         return digest
 
@@ -212,13 +220,16 @@ class Transaction:
             if self._has(digest):
                 self._there.add(digest)  # valid as long as nothing can be collected
                 return False
-            self._objects.add(digest)
-            self.added += size
-            if digest[:2] not in self._prefixes:
-                self._prefixes.add(digest[:2])
-                with suppress(FileExistsError):
-                    os.mkdir(f"{self._folder}/{digest[:2]}", 0o700)
+            self._add(digest, size)
         return True
+
+    def _add(self, digest: str, size: int) -> None:
+        self._objects.add(digest)
+        self.added += size
+        if digest[:2] not in self._prefixes:
+            self._prefixes.add(digest[:2])
+            with suppress(FileExistsError):
+                os.mkdir(f"{self._folder}/{digest[:2]}", 0o700)
 
     def _has(self, digest: str) -> bool:
         """Whether the store has it. Where it had no folder for it when that was first asked it is not asked again: what

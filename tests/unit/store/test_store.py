@@ -59,8 +59,9 @@ def test_what_is_damaged_is_not_read(store):
         transaction.commit()
     assert store.read(digest) == b"some"
     Path(store.object(digest)).write_bytes(b"same")
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged") as refused:
         store.read(digest)
+    assert "volt store verify --repair" in refused.value.hint
     with pytest.raises(StoreError, match="not in the store"):
         store.read("0" * 64)
 
@@ -332,6 +333,16 @@ def test_that_too_much_is_open_is_no_damage(store, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="open files"):
         verify(store, {tree}, repair=True)
     assert store.has(tree)
+
+
+def test_importing_the_same_again_mends_its_tree(store, tmp_path):
+    here = folder(tmp_path / "tree")
+    tree = take_folder(store, here)
+    os.chmod(store.object(tree), 0o600)
+    Path(store.object(tree)).write_bytes(b"x")
+    assert take_folder(store, here) == tree
+    assert verify(store, {tree}).damage == ()
+    assert os.listdir(f"{store.path}/tmp") == []
 
 
 def test_nothing_is_taken_out_while_something_is_added(store, tmp_path, monkeypatch):
