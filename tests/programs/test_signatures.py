@@ -211,6 +211,19 @@ def test_what_could_not_be_taken_keeps_out_nothing(registry, remembering, signer
     assert volt("image", "pull", f"{host}/a/one:odd").returncode == 0
 
 
+def test_a_manifest_goes_back_to_no_older_one_either(registry, remembering, signer):
+    volt, (host, folder) = remembering, registry
+    assert known(volt, host, folder).returncode == 0
+    asks(volt, f"{host}/a", signer.public, newest=True)
+    name, base = f"{host}/a/one:base", volt.folder / "base.toml"
+    for number, status in ((2, 0), (1, 1), (3, 0)):
+        base.write_text(f'[env]\nNUMBER = "{number}"\n')
+        sent = json.loads(volt("push", base, name, "--json").stdout)["pushed"]
+        signer.sign(f"{host}/a/one", sent["manifest"], {"timestamp": 1700000000 + number})
+        done = volt("pull", name)
+        assert (done.returncode, b"was taken before" in done.stderr) == (status, bool(status)), done.stderr
+
+
 def test_a_bundle_that_hangs_on_an_image_counts_as_far_as_it_is_understood(registry, volt, signer):
     host, folder = registry
     assert known(volt, host, folder).returncode == 0
