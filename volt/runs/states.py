@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from volt.errors import StateError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Take = Callable[[RunState, Mapping[str, Any]], RunState]
 
 LOCK = ".lock"
+LOOKS = 4  # until who holds a lock, and is not seen to, is of another pid namespace
 USUAL = 1 << 14  # bytes of a record, or of an outcome
 MOST = 1 << 20
 ID_LENGTH = 12
@@ -206,8 +208,15 @@ def _state(folder: str, run: str, lock: Lock | None) -> RunState | None:
 
 
 def _lives(record: Record, path: str, holder: int | None) -> bool:
-    """A dead run's lock may be held too, for a moment: by who sweeps it."""
-    return is_held(path) if holder is None else holder == record.pid
+    """A dead run's lock may be held too, for a moment: by who sweeps it, perhaps since it was looked who holds it."""
+    for _ in range(LOOKS):
+        if holder is not None:
+            return holder == record.pid
+        if not is_held(path):
+            return False
+        with suppress(FileNotFoundError):
+            holder = _holders(path.rpartition("/")[0]).get(os.stat(path).st_ino)
+    return True
 
 
 def _told(record: Record, state: State, outcome: Outcome | None, when: int | None) -> RunState:

@@ -13,6 +13,7 @@ from volt.cli.states import condition
 from volt.errors import NoSuchRun, StateError, VoltError
 from volt.model.folders import Folders
 from volt.model.run import LOST, Runs, RunState
+from volt.runs import states
 from volt.runs.find import find
 from volt.runs.processes import between_starts
 from volt.runs.select import select
@@ -54,6 +55,21 @@ def write(folders, run=RUN, place="ended", outcome=None, **record):
 def test_nothing_runs(folders):
     assert look(folders) == Runs()
     assert look(Folders("/nowhere/s", "/nowhere/r", "/nowhere/l")) == Runs()
+
+
+def test_a_run_whose_lock_is_taken_by_another_while_it_is_looked_at_is_dead(folders, monkeypatch):
+    """By who sweeps it: when it was asked who holds it nobody did."""
+    write(folders, RUN, "runs", outcome=OUTCOME, pid=os.getpid() + 1)
+    with open(f"{folders.run}/runs/{RUN}.lock", "w") as lock:
+        asked = states._holders
+
+        def taken_then(folder):
+            found = asked(folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return found
+
+        monkeypatch.setattr(states, "_holders", taken_then)
+        assert [run.lives for run in states._look(folders)[0].runs] == [False]
 
 
 def test_a_run_whose_lock_is_held_by_its_supervisor_runs(folders):
