@@ -192,7 +192,9 @@ class LifeStage(Stage):
             until(lambda: frozen in Path(record.cgroup, "cgroup.events").read_text().splitlines(), frozen)
             until(lambda: len(tree_of(record).inside) <= 2, "the end of every command but the payload's")
         except (StateError, OSError, AssertionError) as error:
-            if any(one.id == state.id for one in api.ps().runs):  # else it has ended since
+            try:  # its cgroup goes before it is told to have ended
+                until(lambda: all(one.id != state.id for one in api.ps().runs), "its end")
+            except AssertionError:
                 return [f"{state.id} is {state.state}, they say: {error}"]
         return []
 
