@@ -209,7 +209,10 @@ int machine_connection(const struct context *context) { return context->machine-
 static const struct calls *next_calls(struct machine *machine, bool refused) {
     switch (machine->stage++) {
     case REGISTERING: return refused && machine->stale.length ? &machine->stale : NULL;
-    case LOOKING: return refused ? NULL : &machine->farewell;
+    case LOOKING:
+        if (!refused) return &machine->farewell;
+        machine->stage = REGISTERING_AGAIN; // it has gone meanwhile, and its name is free; or it is somebody else's
+        return &machine->request;
     case FORGETTING: return &machine->request;
     default: return NULL;
     }
