@@ -116,6 +116,13 @@ def unit_has_one(connection, calls):
     (refuse if had else accept)(connection, calls)
 
 
+def has_just_gone(connection, calls):
+    """One of an earlier run had the name when it was asked for first, and is not there when it is looked for."""
+    has_just_gone.asked += names(calls)[1].startswith("Register")
+    known = has_just_gone.asked > 1 or names(calls)[1] == "UnregisterMachine"
+    (accept if known else refuse)(connection, calls)
+
+
 def names(calls):
     return [one.header.fields[HeaderFields.member] for one in calls]
 
@@ -211,6 +218,14 @@ def test_an_earlier_machine_of_the_same_unit_is_replaced(volt, monkeypatch, tmp_
     assert names(machined.calls) == [*register, "Hello", "GetMachineByPID", *forget, *register, *forget]
     assert machined.calls[1].body == machined.calls[7].body
     assert machined.calls[3].body == (0,), "whose unit is the sender's"
+
+
+def test_nor_does_one_that_has_just_gone_keep_its_name(volt, monkeypatch, tmp_path):
+    path, has_just_gone.asked = str(tmp_path / "bus"), 0
+    with bus(path, has_just_gone) as machined:
+        assert perform(*registered(volt, monkeypatch, path, "sh", "-c", "sleep 1; exit 7", unit=True)) == ("", 7)
+    register, forget = ALL[:2], ALL[2:]
+    assert names(machined.calls) == [*register, "Hello", "GetMachineByPID", *register, *forget]
 
 
 def test_another_machine_of_its_name_is_not(volt, monkeypatch, tmp_path):

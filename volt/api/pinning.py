@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -169,9 +170,14 @@ def _loops(watch: Watch | None) -> bool:
 def _make(store: Store, digest: str, *, unpacked: bool) -> str:
     """Why it is no tree, or a damaged one; "" when it is done. Raises StoreError where there is no room for it."""
     from volt.api.imaging import told
+    from volt.store.locks import unpacking
     from volt.store.transaction import Transaction
 
-    with told(f"{PREFIX}{digest} cannot be made ready"), Transaction(store) as transaction:
+    with ExitStack() as held:
+        held.enter_context(told(f"{PREFIX}{digest} cannot be made ready"))
+        if unpacked:  # launches at once would each write a copy
+            held.enter_context(unpacking(store.path))
+        transaction = held.enter_context(Transaction(store))
         try:
             tree = store.tree(digest)  # with all its objects: nothing is collected now
         except StoreError as error:

@@ -54,11 +54,12 @@ static void fail(struct watch *watch, int error, const char *text) {
     watch->over = true;
 }
 
-// Where what takes signals inside was ended there an init gets them from here.
+// Where what takes signals inside was ended there, seen to be or not yet, an init gets them from here.
 static void forward(struct watch *watch, uint32_t number) {
     const struct context *context = watch->context;
-    if (context->control >= 0) send_number(context->control, FRAME_SIGNAL, number);
-    else if (!signal_init(context, (int)number) && number == context->stop_signal && !watch->passed_on)
+    if (context->control >= 0 && send_number(context->control, FRAME_SIGNAL, number) == 0) return;
+    if (!context->boots || signal_init(context, (int)number)) return;
+    if (number == context->stop_signal && !watch->passed_on)
         watch->passed_on = k_pidfd_send_signal(context->guard_pidfd, SIGTERM) == 0;
 }
 

@@ -1,7 +1,8 @@
-"""Who may do what with the store at the same time: flock(2) on two files of it.
+"""Who may do what with the store at the same time: flock(2) on files of it.
 
 Whoever adds something holds `lock` shared for as long as that takes, collecting holds it exclusively. Both take it
-through `gate`, which a collector keeps while it waits: otherwise one import after another would keep it out.
+through `gate`, which a collector keeps while it waits: otherwise one import after another would keep it out. Who
+unpacks a tree holds `unpacking` too, before them: whoever needs the same one at that moment finds it then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from volt.errors import StoreError
 
 SECONDS = 60.0  # an import of a large image takes some
+UNPACKED = 600.0  # a large tree is, on a slow disk, and those before it
 _EVERY = 0.02
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -35,6 +37,14 @@ def collecting(store: str, *, seconds: float = SECONDS) -> Iterator[None]:
     with _locked(f"{store}/gate") as gate, _locked(f"{store}/lock") as lock:
         _wait(gate, fcntl.LOCK_EX, seconds, "unused objects are being removed")
         _wait(lock, fcntl.LOCK_EX, seconds, "an image is being imported")
+        yield
+
+
+@contextmanager
+def unpacking(store: str, *, seconds: float = UNPACKED) -> Iterator[None]:
+    """While a tree is unpacked: no other one is. Raises StoreError after `seconds`."""
+    with _locked(f"{store}/unpacking") as lock:
+        _wait(lock, fcntl.LOCK_EX, seconds, "another image is being unpacked")
         yield
 
 

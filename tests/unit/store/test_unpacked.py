@@ -4,13 +4,17 @@ import errno
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.unit.store.pieces import archive, folder, listing, member, take_archive, take_folder
 from tests.unit.store.test_store import COLLECT, lease, two
+from volt.api import pinning
 from volt.errors import StoreError
+from volt.store import checkout
 from volt.store.collect import collect
 from volt.store.transaction import Transaction
 from volt.store.unpacked import set_aside, unpacked_digests
@@ -59,6 +63,21 @@ def test_names_of_strangers_lead_nowhere(store, tmp_path):
     taken = usage(store, {tree}, set())
     assert collect(store, set).bytes >= taken.unpacked > 60 * 512, "deeper than a path can be long"
     assert list(unpacked_digests(store)) == []
+
+
+def test_launches_at_once_write_one_copy(store, tmp_path, monkeypatch):
+    tree = take_folder(store, folder(tmp_path / "tree"))
+    written, write = [], checkout.write_folder
+
+    def slow(root, path, opened):
+        written.append(path)
+        time.sleep(0.3)  # the others are here by then, or wait
+        write(root, path, opened)
+
+    monkeypatch.setattr(checkout, "write_folder", slow)
+    with ThreadPoolExecutor(4) as launches:
+        assert set(launches.map(lambda _: pinning._make(store, tree, unpacked=True), range(4))) == {""}
+    assert (len(written), list(unpacked_digests(store))) == (1, [tree])
 
 
 @pytest.mark.parametrize("content", [None, b"short"])
