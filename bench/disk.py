@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -73,13 +72,9 @@ def cached(folder: Path) -> int:
     return sum(map(int, done.stdout.split()))
 
 
-def said(*words: str, environment: dict[str, str] | None = None) -> str:
+def said(*words: str) -> str:
     """What a command prints. Raises BenchFailed."""
-    return _said(words, environment)
-
-
-def _said(words: Sequence[str], environment: dict[str, str] | None) -> str:
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchFailed(f"{' '.join(words)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
