@@ -276,14 +276,27 @@ class TestSignals:
             web.process.terminate()
             assert asker.wait(SECONDS) in (125, 137)
 
+    def test_one_that_comes_when_it_has_ended_does_not_hide_how(self, web):
+        with api.execute(web.name, ["sleep", "300"]) as one:
+            session = _session(web)
+            os.kill(session, signal.SIGSTOP)
+            os.kill(next(pid for pid in web.tree.inside if _parent(pid) == session), signal.SIGTERM)
+            one.signal(signal.SIGCONT)
+            os.kill(session, signal.SIGCONT)
+            until(lambda: session not in web.tree.inside, "the end of its session")
+            assert one.wait(SECONDS).status == 128 + signal.SIGTERM
+
     def test_a_session_that_is_killed_takes_its_command_along(self, web):
         """The payload may, in its own pid namespace."""
         with api.execute(web.name, ["sleep", "300"]) as one:
-            session = next(pid for pid in web.tree.inside[1:] if _parent(pid) == web.tree.init)
-            os.kill(session, signal.SIGKILL)
+            os.kill(_session(web), signal.SIGKILL)
             with pytest.raises(api.StateError, match="session ended"):
                 one.wait(SECONDS)
         until(lambda: len(web.tree.inside) == 1, "the payload alone")
+
+
+def _session(web):
+    return next(pid for pid in web.tree.inside[1:] if _parent(pid) == web.tree.init)
 
 
 def _parent(pid):

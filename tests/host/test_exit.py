@@ -1,10 +1,16 @@
 """How a run ends: exit statuses, signals, and the outcome for programs."""
 
 import json
+import os
 import signal
+import subprocess
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+from tests.host.living import living, until
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 7, 125, 133, 255])
@@ -89,7 +95,7 @@ def test_an_outcome_that_cannot_be_written_stops_the_start(volt, tmp_path):
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGRTMIN])
 def test_signals_reach_the_payload(volt, number, tmp_path):
     name = number.name.removeprefix("SIG")
     script = f"trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
@@ -108,6 +114,37 @@ def test_a_payload_without_a_handler_dies_of_sigterm(volt):
     assert run.wait(timeout=20) == 143
     assert time.monotonic() - began < 10
     run.stdout.close()
+
+
+@contextmanager
+def _late(pid, call):
+    """A process that takes a second longer to make a call."""
+    argv = ["strace", "-qq", "-p", str(pid), "-o", "/dev/null", "-e", f"inject={call}:delay_enter=1s"]
+    with subprocess.Popen(argv) as tracer:
+        until(lambda: f"TracerPid:\t{tracer.pid}\n" in Path(f"/proc/{pid}/status").read_text(), "the tracer")
+        yield
+        assert tracer.wait(20) == 0
+
+
+def _all_passed_on(pid):
+    """That no signal waits any more for a supervisor to read it."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return all(int(line.split()[1], 16) == 0 for line in status if line.startswith(("SigPnd", "ShdPnd")))
+
+
+@pytest.mark.kernel
+@pytest.mark.usefixtures("own_runs")
+def test_a_signal_that_comes_when_the_payload_has_ended_does_not_hide_how(volt):
+    """As systemd sends SIGCONT behind each SIGTERM. What is inside has gone when the supervisor hears of it."""
+    with living(volt) as web, _late(web.process.pid, "recvmsg"):
+        init, payload = web.tree.init, web.tree.inside[0]
+        os.kill(init, signal.SIGSTOP)
+        os.kill(payload, signal.SIGTERM)
+        web.process.send_signal(signal.SIGCONT)
+        until(lambda: _all_passed_on(web.process.pid), "the signal sent inside")
+        os.kill(init, signal.SIGCONT)
+        assert web.process.communicate(timeout=20) == (b"", b"")
+    assert web.process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.kernel

@@ -118,9 +118,9 @@ int receive_frame(int socket, struct frame *frame) {
     struct msghdr envelope = {.msg_iov = &message, .msg_iovlen = 1, .msg_control = &ancillary};
     envelope.msg_controllen = sizeof ancillary;
     ssize_t got;
+    // ECONNRESET: closed with our last frame unread. It is told once, and before what was sent to us ahead of that.
     do got = recvmsg(socket, &envelope, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
-    if (got < 0 && errno == ECONNRESET) return 0; // closed with our last frame unread
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0) return -1;
     take_descriptors(frame, &envelope);
     if (got == 0) { // an empty message is no frame either; what came with it must not stay open

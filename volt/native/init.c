@@ -182,14 +182,14 @@ void hold_env_files(struct context *context) {
 }
 
 static int prepare_init(struct context *context, int program) {
-    sigset_t all;
-    sigfillset(&all);
+    const sigset_t all = every_signal();
+    sigset_t ending;
     sigprocmask(SIG_SETMASK, &all, NULL);
     umask(022);
     if (k_close_range(FIRST_INHERITED, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
-    sigemptyset(&all);
-    sigaddset(&all, SIGCHLD);
-    context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGCHLD);
+    context->signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
     if (context->signals < 0 || load_program(context, program, true) < 0) return -1;
     for (unsigned i = 1; i <= context->program.registers; i++) hold(context, i, inherited_as(i));
     // Kept for sessions, which do what the payload has done: sealed, and in nobody's reach inside.

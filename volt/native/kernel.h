@@ -3,7 +3,9 @@
 #define VOLT_KERNEL_H
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -190,6 +192,15 @@ struct netlink_answer {
 #define NETLINK_DONE 3     // NLMSG_DONE: the end of a list
 #define NETLINK_REQUEST 1u // NLM_F_REQUEST
 #define NETLINK_ACK 0x4    // NLM_F_ACK
+
+// signal(7): up to 64. sigfillset(3) leaves out what the C library keeps for itself, of which musl has 34 too: SIGRTMIN
+// to everybody else.
+#define FIRST_REAL_TIME 32u
+static inline sigset_t every_signal(void) {
+    sigset_t all;
+    memset(&all, 0xff, sizeof all);
+    return all;
+}
 
 static inline int k_open_tree(int folder, const char *path, unsigned flags) {
     return (int)syscall(SYS_open_tree, folder, path, flags);

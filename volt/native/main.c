@@ -41,8 +41,7 @@ static void hold_standard(void) {
 // From here every signal waits to be read, so that no step is interrupted and none is lost.
 static int hold_signals(struct context *context) {
     const struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigset_t all;
-    sigfillset(&all);
+    const sigset_t all = every_signal();
     sigaction(SIGCHLD, &standard, NULL); // ignored, it would reap our children
     sigprocmask(SIG_SETMASK, &all, NULL);
     context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -280,7 +280,7 @@ static void take_signal(struct watch *watch, uint32_t number) {
         relay_reap(watch->context);
         return;
     default:
-        if (number >= (uint32_t)SIGRTMIN && number <= (uint32_t)SIGRTMAX) forward(watch, number);
+        if (number >= FIRST_REAL_TIME) forward(watch, number);
     }
 }
 

@@ -242,6 +242,17 @@ TEST(a_closed_end_is_told_apart_from_an_error) {
     CHECK(receive_frame(-1, &frame) == -1);
 }
 
+TEST(what_was_sent_before_the_end_is_there_although_our_own_was_not_read) {
+    begin();
+    CHECK(send_number(pair[1], FRAME_SIGNAL, 15) == 0);
+    CHECK(send_number(pair[1], FRAME_SIGNAL, 18) == 0);
+    CHECK(send_number(pair[0], FRAME_EXITED, 15) == 0);
+    close(pair[0]);
+    CHECK(receive_frame(pair[1], &frame) == 1);
+    CHECK(frame.type == FRAME_EXITED);
+    CHECK(receive_frame(pair[1], &frame) == 0);
+}
+
 TEST(nobody_to_receive_is_an_error_and_no_signal) {
     begin();
     close(pair[1]);
