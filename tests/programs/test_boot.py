@@ -301,9 +301,13 @@ def test_an_init_that_ends_what_is_volts_inside_at_once_is_waited_for_no_longer(
         assert volt("run", "--timeout", "2s", path, timeout=60).returncode in (125, 128 + signal.SIGKILL)
 
 
-def test_folders_that_it_makes_in_its_cgroup_go_with_it(volt, small):
-    names = "/sys/fs/cgroup/.hidden/below"
-    path = scripted(volt, small, f"mkdir -p {names} && echo made; exit 5")
+@pytest.mark.parametrize(
+    "folders",
+    ["mkdir -p .hidden/below", "for one in $(seq 20); do mkdir -p $(printf %0255d 0)/beside || exit; cd 0*; done"],
+    ids=["hidden", "deeper than a path is long"],
+)
+def test_folders_that_it_makes_in_its_cgroup_go_with_it(volt, small, folders):
+    path = scripted(volt, small, f"cd /sys/fs/cgroup && {folders}; echo made; exit 5")
     done = volt("run", path)
     assert (done.returncode, b"made" in done.stdout) == (5, True), (done.stdout, done.stderr)
 

@@ -13,6 +13,7 @@
 #include "table.h"
 
 #define CGROUP_ENDS 5000 // milliseconds that killed processes may take to leave
+#define FOLDER (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 int do_make_cgroup(struct context *context, const struct step_make_cgroup *step) {
     if (mkdirat(AT_FDCWD, step->path, 0755) < 0) return explain(context, "%s", step->path);
@@ -66,15 +67,36 @@ static void end_all(const char *path) {
     if (write_control(format_text("%s/cgroup.kill", path), "1") < 0) kill_each(path);
 }
 
-// The folders below first; the result is that of the last rmdir(2).
-static int remove_cgroups(const char *path) {
-    if (rmdir(path) == 0 || errno == ENOENT) return 0;
-    DIR *entries = opendir(path);
+// Into the first folder below that stays, or up where none does; 0 where none has and nothing has changed below.
+static int walk_on(int *here, unsigned *depth, bool *progress) {
+    int next = -1, listing = openat(*here, ".", FOLDER);
+    DIR *entries = listing < 0 ? NULL : fdopendir(listing);
     struct dirent *entry;
-    while (entries && (entry = readdir(entries)))
-        if (entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            remove_cgroups(format_text("%s/%s", path, entry->d_name));
+    if (!entries) close_held(&listing);
+    while (next < 0 && entries && (entry = readdir(entries))) {
+        if (entry->d_type != DT_DIR || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (unlinkat(*here, entry->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT) *progress = true;
+        else next = openat(*here, entry->d_name, FOLDER);
+    }
     if (entries) closedir(entries);
+    bool down = next >= 0;
+    if (!down && *depth > 0 && *progress) next = openat(*here, "..", FOLDER);
+    if (next < 0) return 0;
+    close(*here);
+    *here = next;
+    *depth += down ? 1 : -1u;
+    *progress = *progress && !down;
+    return 1;
+}
+
+// The folders below first, from one to the other: an image's init may have made more than a path is long. The result is
+// that of the last rmdir(2).
+static int remove_cgroups(const char *path, uint64_t deadline) {
+    unsigned depth = 0;
+    bool progress = false;
+    int here = open(path, FOLDER);
+    while (here >= 0 && now() < deadline && walk_on(&here, &depth, &progress));
+    close_held(&here);
     return rmdir(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
@@ -85,7 +107,7 @@ int undo_make_cgroup(struct context *context, const struct step_make_cgroup *ste
     (void)context, (void)ending;
     if (!deed->made || rmdir(step->path) == 0 || errno == ENOENT) return 0;
     end_all(step->path);
-    while (remove_cgroups(step->path) < 0) {
+    while (remove_cgroups(step->path, deadline) < 0) {
         if (errno != EBUSY || now() > deadline) return -1;
         nanosleep(&moment, NULL);
     }

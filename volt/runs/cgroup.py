@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from volt.errors import StateError
@@ -69,11 +70,22 @@ def _mounted(mountinfo: str, *, whole: bool = False) -> Iterator[tuple[int, str]
 
 def _end(path: str, folder: int) -> None:
     deadline = time.monotonic() + DEADLINE
-    while not _remove(path):
+    while not _remove(path, folder, deadline):
         if time.monotonic() > deadline:
             raise TimeoutError(0, f"its processes are still there after {DEADLINE:.0f} s")
         _kill(folder)
         time.sleep(_PAUSE)
+
+
+def remove_empty(path: str) -> None:
+    """One without processes, and those below it. Nothing there is no error. Raises OSError."""
+    with suppress(FileNotFoundError):
+        folder = os.open(path, _FLAGS)
+        try:
+            if not _remove(path, folder, time.monotonic() + DEADLINE):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        finally:
+            os.close(folder)
 
 
 def _kill(folder: int) -> None:
@@ -98,12 +110,44 @@ def _kill(folder: int) -> None:
         os.close(switch)
 
 
-def _remove(path: str) -> bool:
-    """Remove the folders below first, a cgroup's files go with it; False while something is left."""
+def _remove(path: str, folder: int, deadline: float) -> bool:
+    """With those below it, a cgroup's files go along; False while something is left."""
+    return _remove_below(folder, deadline) and (_removed(path) or not os.path.lexists(path))
+
+
+def _remove_below(folder: int, deadline: float) -> bool:
+    """What is below goes first, from folder to folder: an image's init may have made more than a path is long."""
+    here, depth, progress = os.dup(folder), 0, False
     try:
-        for here, _, _ in os.walk(path, topdown=False):
-            Path(here).rmdir()
+        while time.monotonic() < deadline:
+            names = _folders(here)
+            left = [name for name in names if not _removed(name, here)]
+            progress = progress or len(left) < len(names)
+            if not left and (depth == 0 or not progress):
+                return depth == 0  # else it is nothing below which keeps this one
+            with suppress(FileNotFoundError):
+                other = os.open(left[0] if left else "..", _FLAGS, dir_fd=here)
+                os.close(here)
+                here, depth, progress = other, depth + (1 if left else -1), progress and not left
+    finally:
+        os.close(here)
+    return False
+
+
+def _folders(here: int) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(here) if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        return []
+
+
+def _removed(name: str, folder: int | None = None) -> bool:
+    try:
+        os.rmdir(name, dir_fd=folder)
     except OSError as error:
         if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, *_GONE):
             raise
-    return not os.path.lexists(path)
+        return error.errno in _GONE
+    return True

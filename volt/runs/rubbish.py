@@ -1,6 +1,6 @@
 """What crashes, reboots and time have left: found, told, and removed."""
 
-# ruff: noqa: PTH106, PTH116, PTH208 (as in the rest of this room)
+# ruff: noqa: PTH116, PTH208 (as in the rest of this room)
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError
 from volt.model.folders import UIDS_FOLDER
 from volt.model.run import Cleared, Rubbish
-from volt.runs.cgroup import mounts
+from volt.runs.cgroup import mounts, remove_empty
 from volt.runs.claims import is_held
 from volt.runs.removal import ASIDE, remove_run
 from volt.runs.states import is_id
@@ -54,9 +54,7 @@ def _remove(folders: Folders, one: Rubbish) -> None:
     elif one.kind in ("log", "aside"):
         remove_tree(one.path)
     elif one.kind == "cgroup":
-        with suppress(FileNotFoundError):
-            for here, _, _ in os.walk(one.path, topdown=False):
-                os.rmdir(here)
+        remove_empty(one.path)
 
 
 def _rubbish(folders: Folders, older_than: int) -> Iterator[Rubbish]:

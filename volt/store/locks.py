@@ -36,7 +36,7 @@ def collecting(store: str, *, seconds: float = SECONDS) -> Iterator[None]:
     """While unused objects are removed: nothing is added. Raises StoreError after `seconds`."""
     with _locked(f"{store}/gate") as gate, _locked(f"{store}/lock") as lock:
         _wait(gate, fcntl.LOCK_EX, seconds, "unused objects are being removed")
-        _wait(lock, fcntl.LOCK_EX, seconds, "an image is being imported")
+        _wait(lock, fcntl.LOCK_EX, seconds, "an image is being imported, exported or verified")
         yield
 
 

@@ -74,6 +74,21 @@ def test_the_folders_below_are_removed_first(false_cgroup):
     assert not false_cgroup.exists()
 
 
+def test_they_are_however_deep_they_lie(false_cgroup):
+    """Deeper than a path can be long, and than there are descriptors; with others beside each."""
+    here = os.open(false_cgroup, os.O_RDONLY)
+    for level in range(300):
+        for name in (f"{level:0255}", "beside"):
+            os.mkdir(name, dir_fd=here)
+        os.mkdir("beside/below", dir_fd=here)
+        deeper = os.open(f"{level:0255}", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    end_cgroup(str(false_cgroup), RUN)
+    assert not false_cgroup.exists()
+
+
 def refusing(monkeypatch, errors):
     """rmdir(2) that fails with each of `errors` before it works."""
     real, left = os.rmdir, list(errors)
@@ -98,7 +113,7 @@ def test_processes_in_it_are_killed_at_once_and_it_is_tried_again(false_cgroup, 
         return real(switch, *args) if path == "cgroup.kill" else real(path, *args, **options)
 
     monkeypatch.setattr(os, "open", opening)
-    refusing(monkeypatch, [errno.EBUSY])
+    refusing(monkeypatch, [errno.EBUSY] * 2)
     end_cgroup(str(false_cgroup), RUN)
     assert switch.read_text() == "1"
     assert not false_cgroup.exists()
