@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from volt.errors import NoSuchManifest, StoreError, WrongContent
@@ -26,13 +27,13 @@ def stored_signatures(registry: Registry, manifests: tuple[str, ...]) -> tuple[t
     found: list[Signature] = []
     odd: list[str] = []
     for manifest in manifests:
-        found += _tagged(registry, manifest)
+        for payload, signature in _tagged(registry, manifest):
+            with _passed_over(odd):
+                found.append(Signature(base64.b64encode(_whole(registry, payload)).decode(), signature))
         bundles, there = referring(registry.referrers(manifest, BUNDLE) or _NOTHING)
         for bundle in bundles:
-            try:
+            with _passed_over(odd):
                 found.append(_bundled(registry, bundle))
-            except (StoreError, NoSuchManifest, WrongContent) as error:  # it says nothing of the others
-                odd.append(error.message)
         if there > len(bundles):
             odd.append(f"of its {there} bundles the first {len(bundles)} are looked at")
     return tuple(found), tuple(odd)
@@ -41,13 +42,21 @@ def stored_signatures(registry: Registry, manifests: tuple[str, ...]) -> tuple[t
 _NOTHING = b'{"manifests": []}'
 
 
-def _tagged(registry: Registry, manifest: str) -> Iterator[Signature]:
+@contextmanager
+def _passed_over(odd: list[str]) -> Iterator[None]:
+    """One that is not what it should be says nothing of the others; a registry that fails does."""
+    try:
+        yield
+    except (StoreError, NoSuchManifest, WrongContent) as error:
+        odd.append(error.message)
+
+
+def _tagged(registry: Registry, manifest: str) -> tuple[tuple[Blob, str], ...]:
     try:
         listed, _ = registry.manifest(Reference(registry.repository, tag_of(manifest)))
     except NoSuchManifest:
-        return
-    for payload, signature in stored(listed):
-        yield Signature(base64.b64encode(_whole(registry, payload)).decode(), signature)
+        return ()
+    return stored(listed)
 
 
 def _bundled(registry: Registry, manifest: Blob) -> Signature:

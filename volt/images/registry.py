@@ -113,11 +113,14 @@ class Registry:
 
     def blob(self, blob: Blob, begun: int = 0) -> Iterator[bytes]:
         """The bytes of a blob from `begun` on, never more than it has; the caller compares them with its digest.
-        Raises RegistryError; ResumeError where the registry begins at the start again."""
+        Raises RegistryError, WrongContent where it is not there; ResumeError where the registry begins at the start
+        again."""
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begun}-"} if begun else {})}
         with self._ask(f"blobs/{blob}", headers) as answer:
             if begun and answer.status_code == _OK:
                 raise ResumeError
+            if answer.status_code == _NOT_FOUND:
+                raise WrongContent(f"{self.host} does not have blob {blob}, which a manifest of its names")
             self._require(answer, _PARTIAL if begun else _OK)
             yield from self._pieces(answer, blob, begun)
 

@@ -185,7 +185,7 @@ PATH = f"/v2/a/b/blobs/{BLOB}"
         ((200, {}, DATA + b"x"), f"sends more than the {len(DATA)} bytes"),
         ((200, {}, DATA[:100]), "100 bytes of sha256"),
         ((200, {"Content-Length": len(DATA)}, DATA[:100]), "cannot be reached"),
-        ((404, {}, b""), "answers 404"),
+        ((404, {}, b""), "does not have blob"),
     ],
 )
 def test_a_blob_that_is_another_is_no_blob(server, tmp_path, answer, message):
