@@ -403,12 +403,21 @@ class TestEnds:
         said(web.name, "head -c 60000000 /dev/zero > /srv/more")
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             (tmp_path / "here").mkdir(exist_ok=True)
-            with volt.start("cp", f"{web.name}:/srv/more", tmp_path / "here") as asker:
-                until(lambda: list((tmp_path / "here").iterdir()), "the beginning")
-                for each in (signal.SIGSTOP, number, signal.SIGCONT):
-                    asker.send_signal(each)
-                assert asker.wait(SECONDS) == status
-            assert list((tmp_path / "here").iterdir()) == []
+            ended = [self._signalled(volt, web, tmp_path / "here", number) for _ in range(5)]
+            assert status in ended
+            assert {*ended} <= {status, 0}
+
+    @staticmethod
+    def _signalled(volt, web, folder, number):
+        """How a copy ended; of one that was faster than the signal the file is there."""
+        with volt.start("cp", f"{web.name}:/srv/more", folder) as asker:
+            until(lambda: list(folder.iterdir()), "the beginning")
+            for each in (signal.SIGSTOP, number, signal.SIGCONT):
+                asker.send_signal(each)
+            status = asker.wait(SECONDS)
+        assert [path.name for path in folder.iterdir()] == (["more"] if status == 0 else [])
+        (folder / "more").unlink(missing_ok=True)
+        return status
 
     def test_a_reader_who_goes_away_ends_it(self, volt, web):
         said(web.name, "truncate -s 100M /srv/big")

@@ -173,8 +173,7 @@ class Unpacker:
         finally:
             if file >= 0:
                 os.close(file)
-                with suppress(OSError):  # it has its name by now, unless it failed
-                    os.unlink(temporary, dir_fd=folder)
+            self._forget(temporary)
         for piece in pieces:
             moved(piece if isinstance(piece, int) else len(piece))
 
@@ -192,12 +191,17 @@ class Unpacker:
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             self._fail(name, error)
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
+        finally:
+            self._forget(temporary)
 
     def _temporary(self) -> str:
         self._made += 1
         return f".volt-cp-{os.getpid():x}-{self._made:x}"
+
+    def _forget(self, temporary: str) -> None:
+        """By its name, which nothing has any more where all went well: a signal may come before what made it returns."""
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=self._levels[-1].folder)
 
     def _fail(self, name: str, error: OSError) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

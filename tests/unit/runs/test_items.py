@@ -85,6 +85,23 @@ def test_a_hostile_stream_ends_the_copy_and_leaves_no_file(tmp_path, what):
     assert [path.name for path in tmp_path.rglob("*")] in ([], ["tree"])
 
 
+@pytest.mark.parametrize(("call", "item"), [("open", FILE), ("symlink", Item(Kind.LINK, b"x", b"y"))])
+def test_a_signal_as_soon_as_a_name_is_there_leaves_no_file(tmp_path, monkeypatch, call, item):
+    """Before the call that made it has returned."""
+    real = getattr(os, call)
+
+    def interrupted(*words, **options):
+        made = real(*words, **options)
+        if any(".volt-cp" in str(word) for word in words):
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(os, call, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        received(stream_of(TOP, item, PIECE.pack(4) + b"text"), tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["tree"]
+
+
 def test_folders_without_end_are_refused(tmp_path):
     with pytest.raises(StateError, match="deeper"):
         received(stream_of(TOP, *[Item(Kind.ENTER, b"d")] * 300), tmp_path)
