@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -85,6 +86,20 @@ def volt_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     if not left:  # never delete through a mount
         shutil.rmtree(root)
     assert not left
+
+
+@pytest.fixture(autouse=True)
+def _beside_others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test marked `alone` waits until the other workers' tests have ended, and they wait for it. Whoever comes next
+    holds the turnstile, so that no stream of others keeps it waiting."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with (folder / "turnstile").open("w") as turnstile, (folder / "machine").open("w") as machine:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(machine, kind)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,7 @@ def killed(attack, **network):
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["", "a claim that says nothing: what leads there is not found"])
+@pytest.mark.alone
 def test_nothing_of_a_dead_workload_leads_to_who_has_its_address_next(attack, machine, known):
     """The static program alone: no sweep comes before."""
     later = attack.plan("true", network={"mode": "bridge", "address": OWN})

@@ -1,7 +1,6 @@
 """What the host tests share: a volt with a state of its own, a small root file system, and a check that
 nothing is left when a test ends."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -140,20 +139,6 @@ def leaving_nothing(volt):
     yield volt
     assert volt.left() == []
     assert left_empty(before) == set()
-
-
-@pytest.fixture(autouse=True)
-def _beside_others(request, tmp_path_factory):
-    """A test marked `alone` waits until the other workers' tests have ended, and they wait for it. Whoever comes next
-    holds the turnstile, so that no stream of others keeps it waiting."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
-    with (folder / "turnstile").open("w") as turnstile, (folder / "machine").open("w") as machine:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(machine, kind)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
-        yield
 
 
 @pytest.fixture

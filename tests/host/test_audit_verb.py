@@ -41,6 +41,7 @@ def test_what_is_no_workload_is_refused(volt, sleeping, which, message):
     assert message in failure["error"]["message"]
 
 
+@pytest.mark.alone
 def test_a_cached_launch_has_its_plan_too(tmp_path, busybox, monkeypatch):
     ready = front.Front(tmp_path, front.Installation(tmp_path))
     monkeypatch.setenv("VOLT_ROOT", str(ready.state))

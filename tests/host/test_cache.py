@@ -206,6 +206,7 @@ def signalled(one, words, number):
     return run.wait(timeout=20)
 
 
+@pytest.mark.alone
 def test_a_terminal_is_one_inside(ready):
     one, manifest = ready
     before = one.installed.starts()
@@ -226,6 +227,7 @@ def screen(one, manifest, **options):
     return terminal.seen
 
 
+@pytest.mark.alone
 def test_a_terminal_and_its_name_are_part_of_the_question(ready):
     """Off a terminal another plan is performed than on one, and on one of another name too."""
     one, manifest = ready

@@ -26,6 +26,7 @@ def root(tmp_path, busybox):
 
 
 @pytest.mark.parametrize("layer", ["tmpfs", "overlay"])
+@pytest.mark.alone
 def test_a_boot_is_answered_from_the_cache_until_its_init_is_another(tmp_path, root, layer):
     volt = front.Front(tmp_path, front.Installation(tmp_path))
     storage = {"rootfs": str(root), "writable_layer": layer}

@@ -142,6 +142,7 @@ def alone(place, before, change):
     return [dict(line.split("=", 1) for line in part.split()) for part in parts], place.installed.starts() - starts
 
 
+@pytest.mark.alone
 def test_the_mounts_count(places):
     place = places["mounts"]
     bare = place.folder / "bare"
@@ -152,6 +153,7 @@ def test_the_mounts_count(places):
     assert starts == 2
 
 
+@pytest.mark.alone
 def test_the_mounts_count_only_when_they_change(places):
     place = places["mounts"]
     reports, starts = alone(place, "true", "true")
@@ -160,6 +162,7 @@ def test_the_mounts_count_only_when_they_change(places):
 
 
 @pytest.mark.parametrize(("name", "path"), [("systemd-nspawn", nspawn()), ("libseccomp", libseccomp())])
+@pytest.mark.alone
 def test_a_tool_of_the_machine_counts(places, name, path):
     """A copy is mounted over it, so that nothing but its time changes."""
     place = places[name]

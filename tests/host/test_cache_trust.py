@@ -186,6 +186,7 @@ def test_every_folder_on_the_way_has_to_be_roots_alone(above):
         assert not changed_and_back(above, path, 0o700, SOMEBODY), path
 
 
+@pytest.mark.alone
 def test_a_sticky_folder_on_the_way_is_as_good(above):
     assert changed_and_back(above, above.folder / "a", 0o1777)
     assert not changed_and_back(above, above.folder / "a", 0o777)

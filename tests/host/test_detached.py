@@ -131,9 +131,10 @@ def test_with_rm_nothing_stays(detached):
     (root / "bin/sh").write_bytes(Path("/bin/busybox").read_bytes())
     (root / "bin/sh").chmod(0o755)
     storage = {"rootfs": str(root), "writable_layer": "overlay"}
-    run = detached.start("sh", "-c", "echo x > /file; read -t 1 x; true", options=("--rm",), storage=storage)
+    run = detached.start("sh", "-c", "echo x > /file; read x", options=("--rm", "-i"), storage=storage)
     layers = detached.volt.state / "state/layers"
     assert [path.name for path in layers.iterdir()] == [f".run-{run}"]
+    assert detached.volt("stop", "--timeout", "0", run).returncode == 0
     until(lambda: not (detached.run / "runs" / f"{run}.lock").exists(), "the end")
     assert list(layers.iterdir()) == []
     assert list((detached.volt.state / "log").iterdir()) == []
@@ -247,6 +248,7 @@ def test_a_line_without_an_end_is_written_in_pieces(detached):
     assert text == "x" * 100000 + "\ntail"
 
 
+@pytest.mark.alone
 def test_a_cached_launch_starts_no_python(tmp_path, busybox):
     one = front.Front(tmp_path, front.Installation(tmp_path))
     manifest = one.manifest(storage={"rootfs": str(front.small_root(tmp_path / "root", busybox))})

@@ -44,7 +44,9 @@ def kept(volt):
 
 
 def of(cleared):
-    return sorted((one.kind, one.run) for one in cleared.rubbish)
+    """What is this test's: ids and addresses are claimed for all of the machine, where others may have been killed."""
+    own = os.environ["VOLT_ROOT"]
+    return sorted((one.kind, one.run) for one in cleared.rubbish if one.kind == "cgroup" or one.path.startswith(own))
 
 
 # ── after the end
@@ -182,7 +184,7 @@ def test_gc_removes_what_has_ended_long_ago(volt, detached):
     assert of(api.gc(dry_run=True)) == [("ended", run)]
     assert kept(volt) == [[run], [run]]
     document = json.loads(volt("gc", "--json").stdout)
-    assert [(one["kind"], one["run"]) for one in document["rubbish"]] == [("ended", run)]
+    assert ("ended", run) in [(one["kind"], one["run"]) for one in document["rubbish"]]
     assert kept(volt) == [[], []]
 
 
@@ -211,6 +213,7 @@ def test_gc_leaves_alone_what_runs(volt, detached):
     assert kept(volt)[1] == [run]
 
 
+@pytest.mark.alone
 def test_gc_removes_an_empty_cgroup_whose_run_is_gone_and_no_new_one(volt, monkeypatch):
     run = "aaaaaaaaaaa4"
     path = CGROUPS[0] / f"volt-{run}"

@@ -193,6 +193,7 @@ def test_without_a_line_of_the_policy_none_is_loaded_and_without_a_policy_neithe
         )
 
 
+@pytest.mark.alone
 def test_a_plan_that_was_kept_is_gone_by_until_the_policy_or_the_module_changes(machine):
     words = boot(machine, LOADED)
     front.let_age()

@@ -229,6 +229,7 @@ def test_nothing_leads_to_a_workload_that_has_ended(volt, machine):
     assert machine.ask("tcp", HOST, 8080, world=True) == ["ECONNREFUSED"]
 
 
+@pytest.mark.alone
 def test_what_a_killed_supervisor_left_the_next_command_takes_back(volt, machine):
     for command in (("ps",), ("run", volt.manifest(network={"mode": "bridge"}), "--", "true")):
         with publishing(volt, "8080:80") as one:
@@ -272,6 +273,7 @@ def test_audit_finds_what_leads_to_a_workload_and_what_should_not(volt, machine)
 # ── planned before
 
 
+@pytest.mark.alone
 def test_a_launch_that_was_planned_starts_no_python_and_still_sees_a_clash(tmp_path, busybox, volt_root):
     one = front.Front(tmp_path, front.Installation(tmp_path))
     root = front.small_root(tmp_path / "root", busybox)

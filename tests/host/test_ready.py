@@ -158,6 +158,7 @@ def test_one_that_is_ready_and_ends_at_once_was_ready(ready, sign):
     assert ready.state(run).ready_since
 
 
+@pytest.mark.alone
 def test_a_launch_that_is_answered_from_the_cache_waits_as_well_and_starts_no_python(tmp_path, monkeypatch):
     volt = front.Front(tmp_path, front.Installation(tmp_path))
     monkeypatch.setenv("VOLT_ROOT", str(volt.state))

@@ -13,6 +13,7 @@ from itertools import islice
 import pytest
 
 from tests.host.kept import RUN, keep
+from tests.host.living import until
 from volt import api
 from volt.errors import StateError
 
@@ -42,6 +43,7 @@ def running(volt, script, **sections):
 
 def test_top_lists_the_workloads_own_processes_alone(volt):
     with running(volt, f"sleep 55 & one=$!; sleep 56 & {SETTLED}; echo done; wait") as name:
+        until(lambda: all(one.state == "S" for one in api.top(name).processes), "their sleep")
         found = api.top(name)
         assert [(one.inside, one.command[0]) for one in found.processes] == [(2, "sh"), (3, "sleep"), (4, "sleep")]
         assert {one.user for one in found.processes} == {0}

@@ -199,7 +199,7 @@ class Unpacker:
         return f".volt-cp-{os.getpid():x}-{self._made:x}"
 
     def _forget(self, temporary: str) -> None:
-        """By its name, which nothing has any more where all went well: a signal may come before what made it returns."""
+        """By its name, which nothing has where all went well: a signal may come before what made it returns."""
         with suppress(OSError):
             os.unlink(temporary, dir_fd=self._levels[-1].folder)
 
