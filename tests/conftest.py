@@ -30,8 +30,11 @@ def launches(path: Path) -> bool:
 
 
 def pytest_configure() -> None:
-    # Behind `&` of a shell script SIGINT is ignored, and so it would be by all that is started here.
+    # Behind `&` of a shell script SIGINT and SIGQUIT are ignored, and behind nohup(1) SIGHUP: so they would be by all
+    # that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     from hypothesis import settings
 
     # A shared machine makes any example slow; in somebody else's tree hypothesis keeps its examples in memory.

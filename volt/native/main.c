@@ -38,10 +38,15 @@ static void hold_standard(void) {
         if (fcntl(n, F_GETFD) < 0) open("/dev/null", O_RDWR); // the lowest number that is free: n
 }
 
-// From here every signal waits to be read, so that no step is interrupted and none is lost.
+// From here every signal waits to be read, so that no step is interrupted and none is lost. Held, one that the caller
+// ignores would come all the same, and nohup(1), and the shell that starts a job behind `&`, mean that it does not.
 static int hold_signals(struct context *context) {
+    static const int callers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
     const struct sigaction standard = {.sa_handler = SIG_DFL};
-    const sigset_t all = every_signal();
+    struct sigaction was;
+    sigset_t all = every_signal();
+    for (size_t i = 0; i < sizeof callers / sizeof *callers; i++)
+        if (sigaction(callers[i], NULL, &was) == 0 && was.sa_handler == SIG_IGN) sigdelset(&all, callers[i]);
     sigaction(SIGCHLD, &standard, NULL); // ignored, it would reap our children
     sigprocmask(SIG_SETMASK, &all, NULL);
     context->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
