@@ -1,9 +1,11 @@
 // The outcome as JSON (volt/model/run.py, version 1), and the step that opens and writes its file.
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -90,12 +92,35 @@ static bool replaceable(const char *path) {
     return lstat(path, &status) < 0 ? errno == ENOENT : S_ISREG(status.st_mode);
 }
 
+static bool asked_to_end(void) {
+    static const int ends[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    sigset_t waiting;
+    sigpending(&waiting);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (sigismember(&waiting, ends[i])) return true;
+    return false;
+}
+
+// A pipe opens when somebody reads it. Until then whoever wants the launch ended may.
+static int open_pipe(const char *path) {
+    const struct timespec moment = {.tv_nsec = 20000000};
+    for (;;) {
+        int file = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (file >= 0 && fcntl(file, F_SETFL, O_WRONLY) < 0) close_held(&file);
+        if (file >= 0 || errno != ENXIO) return file;
+        errno = EINTR;
+        if (asked_to_end()) return -1;
+        nanosleep(&moment, NULL);
+    }
+}
+
 // /dev/stdout and the like: written to through our own descriptor, for opened again a file would be cut short.
 static int open_special(const char *path) {
     struct stat named, own;
     for (int n = STDOUT_FILENO; stat(path, &named) == 0 && n <= STDERR_FILENO; n++)
         if (fstat(n, &own) == 0 && own.st_ino == named.st_ino && own.st_dev == named.st_dev)
             return fcntl(n, F_DUPFD_CLOEXEC, 3);
+    if (stat(path, &named) == 0 && S_ISFIFO(named.st_mode)) return open_pipe(path);
     return open(path, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
 }
 
