@@ -106,6 +106,37 @@ def test_signals_reach_the_payload(volt, number, tmp_path):
     assert run.returncode == 9
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_one_that_the_caller_ignores_reaches_nobody(volt, number):
+    """As nohup(1) ignores SIGHUP, and a shell for a job behind `&` the other two."""
+    words = ("run", volt.manifest(), "--", "sh", "-c", "echo ready; read word; exit 3")
+    ignored = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
+    with volt.start(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **ignored) as run:
+        assert run.stdout.readline() == b"ready\n"
+        run.send_signal(number)
+        run.communicate(b"word\n", timeout=20)
+    assert run.returncode == 3
+
+
+def test_an_outcome_into_a_pipe_waits_for_its_reader_and_no_longer_than_the_caller(volt, tmp_path):
+    pipe = tmp_path / "outcome"
+    os.mkfifo(pipe)
+
+    def waiting():
+        run = volt.start("run", "--outcome", pipe, volt.manifest(), "--", "true", stderr=subprocess.PIPE)
+        until(lambda: "nanosleep" in Path(f"/proc/{run.pid}/wchan").read_text(), "the wait")
+        return run
+
+    with waiting() as run:
+        run.send_signal(signal.SIGTERM)
+        assert b"outcome" in run.communicate(timeout=20)[1]
+        assert run.returncode == 125
+    with waiting() as run:
+        assert json.loads(pipe.read_text())["status"] == 0
+        assert run.wait(20) == 0
+
+
 def test_a_payload_without_a_handler_dies_of_sigterm(volt):
     run = volt.start("run", volt.manifest(), "--", "sh", "-c", "echo ready; exec sleep 60", stdout=-1)
     run.stdout.readline()

@@ -252,6 +252,39 @@ def test_a_service_manager_is_told_when_it_is_ready(ready, tmp_path, abstract):
         process.communicate(timeout=20)
 
 
+def test_a_service_manager_that_has_no_room_for_it_is_told_when_it_has(ready, tmp_path):
+    """Its queue is short, net.unix.max_dgram_qlen, and there are others that it starts."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
+            other.setblocking(False)
+            while True:
+                other.sendto(b"of another", path)
+        environment = {**ready.volt.environment, "NOTIFY_SOCKET": path}
+        words = ("run", ready.volt.manifest(), "--", "sh", "-c", "echo up; read word")
+        with ready.volt.start(*words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+            assert run.stdout.readline() == b"up\n"
+            time.sleep(0.3)  # it has been tried
+            manager.settimeout(20)
+            heard = ""
+            while heard != b"READY=1":
+                heard = manager.recv(99)
+                assert heard in (b"of another", b"READY=1")
+            run.communicate(b"word\n", timeout=20)
+
+
+def test_what_was_told_in_time_counts_although_the_supervisor_is_late(ready):
+    script = "sleep 1; systemd-notify --status=soon --ready; exec sleep 60"
+    with ready.volt.start("run", "-d", ready.manifest("notify", timeout="3s"), "--", "sh", "-c", script) as starter:
+        (run,) = until(lambda: api.ps().runs, "the run")
+        pid = until(lambda: api.inspect(run.id)[0].pid, "its supervisor")
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(pid, signal.SIGCONT)
+        assert starter.wait(20) == 0
+
+
 def test_a_service_manager_hears_each_second_of_a_payload_that_lives_and_no_more_of_one_that_floods(ready, tmp_path):
     flood = f"""{HOSTILE}
 one = notice()

@@ -9,8 +9,12 @@ import struct
 import termios
 import time
 import tty
+from pathlib import Path
 
 import pytest
+
+from tests.host.living import until
+from volt import api
 
 
 class Terminal:
@@ -120,6 +124,32 @@ def test_a_shell_has_job_control(terminal):
     one.until(b"ended")
     one.type(b"exit 3\r")
     assert one.end() == 3, one.seen
+
+
+def test_stopped_where_no_shell_could_continue_it_it_goes_on(terminal):
+    """The kernel drops what would stop a group of processes that has nobody outside it in its session."""
+    one = terminal("sh", "-c", "echo ready; read word; exit 3")
+    one.until(b"ready")
+    one.run.send_signal(signal.SIGTSTP)
+    one.type(b"word\r")
+    assert one.end() == 3
+
+
+@pytest.mark.usefixtures("own_runs")
+def test_as_a_shells_job_it_stops_with_its_payload(volt):
+    """In a group of its own, whose starter is in the same session."""
+    with volt.start("run", volt.manifest(), "--", "sleep", "300", process_group=0) as run:
+        try:
+            payload = until(lambda: next((api.inspect(one.id)[0].payload for one in api.ps().runs), 0), "the payload")
+            for number, wanted in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "S")):
+                run.send_signal(number)
+                until(lambda: {state(run.pid), state(payload)} == {wanted}, wanted)  # noqa: B023 (called at once)
+        finally:
+            run.kill()
+
+
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_it_is_a_terminal_with_a_name_of_its_own(terminal):

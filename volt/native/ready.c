@@ -19,6 +19,8 @@
 
 #define DOCUMENT 4096u    // bytes of ready.json: each byte of a text may take six
 #define WATCHER_ENDS 1000 // milliseconds that a watcher may take to end
+#define TELLS_AGAIN 100   // … and between two times that a caller is told who has no room for it
+#define NEWS_AT_ONCE 16u  // that are looked at before it is too late
 
 // ── how it stands
 
@@ -112,19 +114,31 @@ void ready_forget(struct context *context) {
 
 // ── who is told
 
-// sd_notify(3). Whoever does not take it waits for nothing, or has a limit of its own.
-static void tell_caller(const char *message) {
+// sd_notify(3). False where the caller has not read what was sent before: it may yet, a service manager that is busy.
+static bool tell_caller(const char *message) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = getenv("NOTIFY_SOCKET");
     size_t length = path ? strlen(path) : 0;
-    if (length < 2 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) return;
+    if (length < 2 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) return true;
     memcpy(address.sun_path, path, length);
     if (path[0] == '@') address.sun_path[0] = '\0'; // unix(7): abstract
     int one = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (one < 0) return;
+    if (one < 0) return true;
     const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    sendto(one, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address, size);
+    ssize_t sent = sendto(one, message, strlen(message), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address, size);
+    bool full = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
     close_held(&one);
+    return !full;
+}
+
+// Once is enough, and needed: a service manager ends what it has not heard to be ready.
+static void tell_ready(struct ready *ready) {
+    if (ready->tells) ready->tell_at = tell_caller("READY=1") ? 0 : now() + TELLS_AGAIN;
+}
+
+void ready_tell(struct context *context, uint64_t time) {
+    struct ready *ready = context->ready;
+    if (ready && ready->tell_at && time >= ready->tell_at) tell_ready(ready);
 }
 
 bool ready_awaited(const struct context *context) {
@@ -140,7 +154,7 @@ static void become_ready(struct context *context) {
     ready->waiting[0] = '\0';
     if (context->log) context->log->search = NULL;
     update_state(ready);
-    if (ready->tells) tell_caller("READY=1");
+    tell_ready(ready);
     detached_started(context);
 }
 
@@ -185,7 +199,7 @@ void ready_expect(struct context *context) {
 int ready_begin(struct context *context) {
     struct ready *ready = context->ready;
     if (!ready || ready->sign == SIGN_START) {
-        if (ready && ready->tells) tell_caller("READY=1");
+        if (ready) tell_ready(ready);
         detached_started(context);
         return 0;
     }
@@ -242,6 +256,10 @@ bool ready_is_late(struct context *context, uint64_t time) {
     struct ready *ready = context->ready;
     char limit[32];
     if (!ready || !ready->by || time < ready->by) return false;
+    // Where we are late ourselves, what was told in time is still in the pipe.
+    const struct pollfd there = {ready->news, POLLIN, POLLIN};
+    for (unsigned i = 0; i < NEWS_AT_ONCE && ready->by; i++) ready_take(context, &there);
+    if (!ready->by) return false;
     ready->by = 0;
     ready->given_up = true;
     limit_text(limit, sizeof limit, ready->limit);

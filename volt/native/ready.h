@@ -15,6 +15,7 @@ struct ready {
     enum sign sign;
     uint32_t step;        // its printed number
     uint64_t limit, by;   // milliseconds, and when they are over; 0: no limit
+    uint64_t tell_at;     // when the caller is told again that it is ready; 0: it has been, or is not
     int folder;           // of the run
     uint32_t port;
     int shown;            // by the init, for the watcher; or -1
@@ -36,6 +37,7 @@ int ready_begin(struct context *context);
 void ready_watch(const struct context *context, struct pollfd *one);
 void ready_take(struct context *context, const struct pollfd *one);
 void ready_reap(struct context *context);
+void ready_tell(struct context *context, uint64_t time);
 bool ready_is_late(struct context *context, uint64_t time);
 void ready_end(struct context *context);
 bool ready_awaited(const struct context *context);

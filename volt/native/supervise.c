@@ -31,7 +31,7 @@ struct watch {
     struct terminal terminal;
     uint64_t start_by, end_at, ask_at, kill_at; // 0: not set
     uint32_t early;                     // the signal that asked for the end before the payload had started; 0: none
-    bool killed, over, resting;
+    bool killed, over, resting, hurried;
     bool passed_on;                     // systemd-nspawn was asked to, once, where the init is not seen
 };
 
@@ -76,6 +76,7 @@ static void ask(struct watch *watch) {
 static void end_payload(struct watch *watch, const char *why) {
     if (watch->kill_at) return;
     watch->context->result.ended = why;
+    if (watch->context->ready) watch->context->ready->by = 0;
     watch->kill_at = now() + watch->context->stop_timeout;
     ask(watch);
 }
@@ -111,7 +112,7 @@ static void lost(struct watch *watch) {
         return;
     }
     if (watch->killed) {
-        fail(watch, 0, context->result.ended || watch->early ? "ended before the payload had started"
+        fail(watch, 0, context->result.ended || watch->early || watch->hurried ? "ended before the payload had started"
                                                              : "the payload had not started after 60 seconds");
         return;
     }
@@ -254,10 +255,17 @@ static void stop_with_payload(struct watch *watch) {
     bool taken = context->terminal_taken;
     forward(watch, SIGSTOP);
     restore_mode(context);
-    kill(getpid(), SIGSTOP);
+    raise_now(SIGTSTP); // which the kernel drops where no shell could continue us
     if (taken) take_mode(context, STDIN_FILENO);
     terminal_resize(&watch->terminal);
     forward(watch, SIGCONT);
+}
+
+// A start that hangs must not hold up whoever wants it ended.
+static void hurry(struct watch *watch) {
+    if (watch->context->result.started || watch->start_by <= now() + KILL_AFTER) return;
+    watch->start_by = now() + KILL_AFTER;
+    watch->hurried = true;
 }
 
 static void take_signal(struct watch *watch, uint32_t number) {
@@ -269,9 +277,7 @@ static void take_signal(struct watch *watch, uint32_t number) {
         stop_with_payload(watch);
         return;
     case SIGINT: case SIGTERM: case SIGHUP: case SIGQUIT: case SIGUSR1: case SIGUSR2: case SIGCONT:
-        // A start that hangs must not hold up whoever wants it ended.
-        if (number <= SIGTERM && !watch->context->result.started && watch->start_by > now() + KILL_AFTER)
-            watch->start_by = now() + KILL_AFTER;
+        if (number != SIGUSR1 && number != SIGUSR2 && number != SIGCONT) hurry(watch);
         if (asks_to_end(watch->context, number)) ask_to_end(watch, number);
         else forward(watch, number);
         return;
@@ -299,6 +305,7 @@ static void meet_deadlines(struct watch *watch) {
     }
     if (ready_is_late(watch->context, time)) end_payload(watch, "not-ready");
     if (watch->ask_at && time >= watch->ask_at) ask(watch);
+    ready_tell(watch->context, time);
     bool late = watch->start_by && time >= watch->start_by;
     if (!late && !(watch->kill_at && time >= watch->kill_at)) return;
     watch->killed = true;
@@ -308,7 +315,7 @@ static void meet_deadlines(struct watch *watch) {
 static int until_deadline(const struct watch *watch) {
     const struct ready *ready = watch->context->ready;
     const uint64_t deadlines[] = {watch->start_by, watch->end_at, watch->ask_at, watch->kill_at, ready ? ready->by : 0,
-                                  relay_due(watch->context)};
+                                  ready ? ready->tell_at : 0, relay_due(watch->context)};
     uint64_t time = now(), least = UINT64_MAX;
     for (size_t i = 0; i < sizeof deadlines / sizeof *deadlines; i++)
         if (deadlines[i] && deadlines[i] < least) least = deadlines[i];

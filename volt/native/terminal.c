@@ -72,18 +72,29 @@ int do_open_terminal(struct context *context, const struct step_open_terminal *s
 
 // ── outside, as the supervisor
 
+// A signal that the kernel sends a job may do to us what it does to any, or not.
+static void let_through(int number, bool through) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    sigprocmask(through ? SIG_UNBLOCK : SIG_BLOCK, &one, NULL);
+}
+
+void raise_now(int number) {
+    kill(getpid(), number);
+    let_through(number, true);
+    let_through(number, false);
+}
+
 // Raw: what the keys mean is for the payload's own terminal to say. In the background this stops us, as it should.
 int take_mode(struct context *context, int descriptor) {
-    sigset_t stopping;
     struct termios raw;
     if (tcgetattr(descriptor, &context->saved_mode) < 0) return -1;
     raw = context->saved_mode;
     cfmakeraw(&raw);
-    sigemptyset(&stopping);
-    sigaddset(&stopping, SIGTTOU);
-    sigprocmask(SIG_UNBLOCK, &stopping, NULL);
+    let_through(SIGTTOU, true);
     int result = tcsetattr(descriptor, TCSADRAIN, &raw);
-    sigprocmask(SIG_BLOCK, &stopping, NULL);
+    let_through(SIGTTOU, false);
     context->terminal_taken = result == 0;
     return result;
 }
@@ -198,6 +209,14 @@ static void fill(struct flow *flow) {
     else if (got == 0 || !only_later()) flow->from = -1; // hung up; EIO of a master without a slave
 }
 
+// A key that is pressed while we are in the background stops us, as any job; held, the signal would be an error, and
+// look like the end of what is typed.
+static void fill_typed(struct flow *input) {
+    let_through(SIGTTIN, true);
+    fill(input);
+    let_through(SIGTTIN, false);
+}
+
 // A socket, as the journal's, cannot be opened anew, and stays one on which a write would wait.
 static ssize_t put_some(const struct flow *flow) {
     const char *data = flow->data + flow->at;
@@ -214,7 +233,7 @@ static void drain(struct flow *flow) {
 
 void terminal_copy(struct terminal *terminal, const struct pollfd polls[TERMINAL_POLLS]) {
     short master = polls[TERMINAL_MASTER].revents;
-    if (polls[TERMINAL_INPUT].revents) fill(&terminal->input);
+    if (polls[TERMINAL_INPUT].revents) fill_typed(&terminal->input);
     if (master & (POLLOUT | POLLERR)) drain(&terminal->input);
     bool taken = master & (POLLIN | POLLHUP | POLLERR) && empty(&terminal->output);
     if (taken) fill(&terminal->output);

@@ -22,6 +22,7 @@ struct terminal {
 
 enum { TERMINAL_INPUT, TERMINAL_OUTPUT, TERMINAL_MASTER, TERMINAL_POLLS };
 
+void raise_now(int number);
 void terminal_init(struct terminal *terminal);
 int terminal_begin(struct terminal *terminal, struct context *context, int master);
 void terminal_resize(struct terminal *terminal);
