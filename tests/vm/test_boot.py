@@ -74,4 +74,4 @@ def test_a_reboot_inside_starts_it_anew_in_the_same_scope(volt):
         assert settled(volt, run) == "running"
         assert "it ended with status 133; it is started anew" in volt("logs", run).stderr.decode()
         assert volt("stop", run, timeout=PATIENCE).returncode == 0
-        assert machine(name) == {}
+        assert eventually(lambda: machine(name) == {})

@@ -202,7 +202,8 @@ def test_the_template_launches_what_lies_in_its_folder_under_its_own_name_and_no
         api.kill(name)
         assert eventually(lambda: state() in ("inactive", "failed"))
         systemctl("start", f"volt@{other}.service", check=False)
-        assert f"volt@{other}.service launches the workload {name}" in journal(f"--unit=volt@{other}.service")
+        told = f"volt@{other}.service launches the workload {name}"
+        assert eventually(lambda: told in journal(f"--unit=volt@{other}.service"))
     finally:
         systemctl("stop", f"volt@{other}.service", f"volt@{name}.service", check=False)
         systemctl("reset-failed", check=False)
