@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.faces import KINDS, Face
+from tests.host.living import until
 from volt import api
 
 DEAF = "trap '' TERM; echo up; while :; do sleep 1; done"  # a payload that ignores SIGTERM
@@ -126,20 +127,20 @@ def test_escape_sequences_of_a_manifest_never_reach_the_terminal(volt, started):
 
 
 def test_waiting_from_another_process_gives_the_status(face, started):
-    run = started("web", "echo up; read x; sleep 3; exit 7")
+    run = started("web", "echo up; read x; sleep 5; exit 7")
     assert face("wait", "web") == [("web", "exited", 7)]
     assert run.end() == 7
 
 
 def test_wait_ends_with_the_status(volt, started):
-    started("web", "echo up; sleep 3; exit 9")
+    started("web", "echo up; sleep 5; exit 9")
     done = volt("wait", "web")
     assert (done.returncode, done.stdout) == (9, b"9\n")
 
 
 def test_waiting_for_a_signal_s_end(face, started):
     run = started("web")
-    threading.Timer(3, run.process.send_signal, [signal.SIGTERM]).start()
+    threading.Timer(5, run.process.send_signal, [signal.SIGTERM]).start()
     assert face("wait", "web") == [("web", "exited", 143)]
 
 
@@ -153,7 +154,7 @@ def test_a_wait_has_a_limit_and_the_run_goes_on(face, started):
 
 def test_a_run_whose_supervisor_is_killed_meanwhile_is_lost(face, started):
     run = started("web")
-    threading.Timer(1.5, run.process.kill).start()
+    threading.Timer(5, run.process.kill).start()
     assert face("wait", "web") == [("web", "lost", 125)]
 
 
@@ -169,11 +170,11 @@ def test_stop_ends_a_run_and_says_how(face, started):
 
 @pytest.mark.kernel
 def test_a_payload_that_ignores_sigterm_is_killed_in_time(face, started):
-    """Outcome: killed by signal 9, status 137, at the time given and not much later."""
-    run = started("web", DEAF)
+    """Outcome: killed by signal 9, status 137, at the time given and not at the run's own."""
+    run = started("web", DEAF, service={"stop_timeout": "50s"})
     began = time.monotonic()
     assert face("stop", "web", timeout=1) == [("web", "exited", 137)]
-    assert 1 <= time.monotonic() - began < 6
+    assert 1 <= time.monotonic() - began < 30
     assert run.end() == 137
 
 
@@ -276,8 +277,7 @@ def test_what_is_paused_stands_still_until_it_goes_on(face, started):
     time.sleep(0.2)
     assert run.process.stdout.read(1) is None
     assert face("unpause", "web") == [("web", "running", None)]
-    time.sleep(0.3)
-    assert run.process.stdout.read(1) == b"\n"
+    until(lambda: run.process.stdout.read(1) == b"\n", "a line")
 
 
 def test_pausing_twice_and_going_on_twice_are_refused(face, started):
