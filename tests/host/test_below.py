@@ -81,6 +81,7 @@ def test_nothing_else_changes_for_the_workload(free):
     assert mounts(covered) == mounts(bare)
 
 
+@pytest.mark.alone  # every mount of the machine is compared
 def test_the_hosts_mounts_stay_as_they_are(free):
     with open("/proc/self/mountinfo", encoding="utf-8") as before:
         own = before.read()

@@ -342,7 +342,7 @@ def test_one_that_ends_without_its_bridge_leaves_nothing_to_be_undone(volt, mach
     run = volt("run", "-d", path, "--", "sh", "-c", "sleep 1; exit 3").stdout.decode().strip()
     ip("link", "del", "volt0")
     until(lambda: state_of(volt, run)["restarts"], "another start")
-    assert "volt0" in ip("link")
+    until(lambda: "volt0" in ip("link"), "its bridge")
     assert volt("rm", "--force", run).returncode == 0
 
 

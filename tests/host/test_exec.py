@@ -211,7 +211,7 @@ class TestStreams:
         with volt.start("exec", web.name, "--", *script, stdout=subprocess.PIPE) as asker:
             assert asker.wait(SECONDS) == 0
             assert asker.stdout.readline() == b"started\n"
-            assert len(web.tree.inside) == 2
+            until(lambda: len(web.tree.inside) == 2, "an end of its session")
             os.kill(web.tree.inside[1], signal.SIGKILL)
         with api.execute(web.name, script, stdout=api.PIPE) as one:
             assert one.wait(SECONDS).status == 0
@@ -341,9 +341,8 @@ class TestTerminal:
 
     def test_the_callers_mode_is_restored(self, terminal):
         one = terminal("-it", "true")
-        before = termios.tcgetattr(one.slave)
         assert one.end() == 0
-        assert termios.tcgetattr(one.slave) == before
+        assert termios.tcgetattr(one.slave) == one.mode
 
     def test_it_belongs_to_the_commands_user_who_can_open_it_again(self, volt):
         with living(volt, workload={"user": "daemon"}, security={"capabilities": []}) as web:

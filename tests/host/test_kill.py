@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.living import until
 from volt import api
 from volt.api import planning
 from volt.launch import handover
@@ -142,10 +143,9 @@ def test_of_two_starts_of_one_name_one_wins_and_the_other_says_who_holds_it(volt
 
 def test_many_starts_of_one_name_at_once_have_one_winner(volt):
     manifest = volt.manifest(workload={"name": "crowd"})
-    crowd = [
-        volt.start("run", manifest, "--", "sh", "-c", "echo ran; sleep 3", stdout=-1, stderr=subprocess.DEVNULL)
-        for _ in range(6)
-    ]
-    outputs = [one.communicate(timeout=60)[0] for one in crowd]
+    words, pipes = ("sh", "-c", "echo ran; read x"), {"stdin": -1, "stdout": -1, "stderr": subprocess.DEVNULL}
+    crowd = [volt.start("run", manifest, "--", *words, **pipes) for _ in range(6)]
+    until(lambda: sum(one.poll() is not None for one in crowd) == 5, "an end of the others")
+    outputs = [one.communicate(b"\n", timeout=60)[0] for one in crowd]
     assert outputs.count(b"ran\n") == 1
     assert sorted(one.returncode for one in crowd) == [0] + [125] * 5

@@ -102,8 +102,10 @@ def test_connections_and_datagrams_reach_it(volt, machine, host):
 def test_curl_reaches_it_by_name(volt, machine):
     with publishing(volt):
         served()
-        words = ["curl", "-6", "-s", "--http0.9", "--max-time", "1", "http://localhost:8081/there"]
-        assert subprocess.run(words, capture_output=True, check=False).stdout.startswith(b"GET /THERE HTTP/1.1\r\n")
+        words = ["curl", "-6", "-s", "-N", "--http0.9", "--max-time", "20", "http://localhost:8081/there"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as curl:
+            assert curl.stdout.readline() == b"GET /THERE HTTP/1.1\r\n"
+            curl.kill()  # nobody else ends the connection
 
 
 def test_it_is_reached_where_it_is_published_there_alone(volt, machine):

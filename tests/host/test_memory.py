@@ -11,6 +11,7 @@ import pytest
 
 from bench import memory
 from tests.host import front
+from tests.host.living import until
 
 PAGE = os.sysconf("SC_PAGESIZE") // 1024  # KiB
 # One workload alone, whose two processes share one program; what launches took on x86-64, in the comment. The
@@ -79,8 +80,7 @@ def test_inits_share_the_pages_of_one_program(idle):
     both = [*idle(), *idle()]
     assert len(both) == 4
     assert len({os.stat(f"/proc/{process}/exe").st_ino for process in both}) == 1
-    for found in map(memory.of, both):
-        assert found.private == found.anonymous
+    until(lambda: all(one.private == one.anonymous for one in map(memory.of, both)), "all else is shared")
 
 
 def test_nobody_writes_to_the_program_by_way_of_an_init(idle):

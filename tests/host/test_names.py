@@ -147,8 +147,11 @@ def keepers():
     """Of this network namespace: the keeper's and the resolver's process."""
     number = os.stat("/proc/self/ns/net").st_ino
     state = Path(NETWORKS_FOLDER, str(number), "volt0.resolver")
-    words = state.read_text().split() if state.exists() else []
-    return (int(words[0]), *children(int(words[0]))) if words and lives(words[0]) else ()
+    try:
+        words = state.read_text().split()
+        return (int(words[0]), *children(int(words[0]))) if words and lives(words[0]) else ()
+    except OSError:  # none has been there, or it has ended meanwhile
+        return ()
 
 
 def lives(pid):

@@ -23,6 +23,7 @@ class Terminal:
     def __init__(self, volt, *words, rows=33, columns=101):
         self.master, self.slave = pty.openpty()
         self.resize(rows, columns)
+        self.mode = termios.tcgetattr(self.slave)  # before volt changes it
         self.run = volt.start(
             *words,
             stdin=self.slave,
@@ -161,10 +162,9 @@ def test_it_is_a_terminal_with_a_name_of_its_own(terminal):
 
 def test_the_callers_terminal_is_restored(terminal):
     one = terminal("true")
-    before = termios.tcgetattr(one.slave)
     one.end()
-    assert termios.tcgetattr(one.slave) == before
-    assert before[tty.LFLAG] & termios.ECHO
+    assert termios.tcgetattr(one.slave) == one.mode
+    assert one.mode[tty.LFLAG] & termios.ECHO
 
 
 def test_everything_written_before_the_end_is_shown(terminal):
