@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.host.conftest import CGROUPS
 from tests.host.faces import KINDS, Face
+from tests.host.living import until
 from volt import api
 
 pytestmark = pytest.mark.usefixtures("own_runs")
@@ -73,6 +76,35 @@ def test_a_killed_supervisor_s_run_is_lost_and_stays_so(volt, detached):
     os.kill(api.ps().runs[0].pid, signal.SIGKILL)
     assert api.wait("web")[0].state == "lost"
     assert [(one.id, one.state) for one in api.ps(ended=True).runs] == [(run, "lost")]
+
+
+@contextmanager
+def slow_to_write(pid, seconds):
+    """A supervisor whose disk takes so long for its outcome."""
+    argv = ["strace", "-qq", "-p", str(pid), "-o", "/dev/null", "-e", "trace=fsync"]
+    with subprocess.Popen([*argv, "-e", f"inject=fsync:delay_enter={seconds}s"]) as tracer:
+        until(lambda: f"TracerPid:\t{tracer.pid}\n" in Path(f"/proc/{pid}/status").read_text(), "the tracer")
+        yield
+        assert tracer.wait(20) == 0
+
+
+@pytest.mark.kernel
+def test_a_supervisor_that_only_puts_things_in_order_is_not_killed_when_its_payload_would_be(detached, monkeypatch):
+    monkeypatch.setattr("volt.runs.stopping.KILLED", 1)
+    detached()
+    with slow_to_write(api.ps().runs[0].pid, 3):
+        (ended,) = api.stop("web", timeout=0)
+    assert (ended.state, ended.status) == ("exited", 137)
+
+
+@pytest.mark.kernel
+def test_nor_is_it_waited_for_without_end(detached, monkeypatch):
+    monkeypatch.setattr("volt.runs.stopping.UNDOES", 0.5)
+    monkeypatch.setattr("volt.runs.stopping.is_guarded", lambda _: False)
+    detached()
+    os.kill(api.ps().runs[0].pid, signal.SIGSTOP)
+    (ended,) = api.stop("web", timeout=0)
+    assert (ended.state, ended.status) == ("lost", 125)
 
 
 # ── restart

@@ -75,9 +75,9 @@ def stop(
     """End these runs, or every one that lives: how each ended. All at once, and each within a time.
 
     Each payload gets the stop signal of its run, SIGTERM by default; `timeout` seconds later, by default the run's own
-    10, SIGKILL; 5 seconds later the supervisor does, and everything dies with it. One that has ended already stays as
-    it is. With `ignore` a name that nothing is called is no error. Raises StateError, SomeFailed where several were
-    named, HostUnfit.
+    10, SIGKILL; 5 seconds later the supervisor does, and everything dies with it; behind a payload that has ended it
+    has 30 seconds more to put things in order. One that has ended already stays as it is. With `ignore` a name that
+    nothing is called is no error. Raises StateError, SomeFailed where several were named, HostUnfit.
     """
     from volt.runs.stopping import stop as stop_runs
 

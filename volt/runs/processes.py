@@ -72,6 +72,13 @@ def belongs(pid: int, record: Record) -> bool:
     return pid == record.pid or pid in _below(record.pid, _children())
 
 
+def is_guarded(pid: int) -> bool:
+    """Whether a supervisor has its guard still, ended perhaps and not waited for: of its children the one with a pid
+    namespace of its own. When that has gone it puts in order what is left of the run."""
+    levels = len(namespaced(pid))
+    return any(len(namespaced(child)) > levels for child in _children().get(pid, ()))
+
+
 def status_of(pid: int) -> dict[str, str]:
     """proc_pid_status(5); empty for a process that is gone."""
     try:

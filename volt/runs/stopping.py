@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from volt.errors import StateError, VoltError
 from volt.model.modes import Mode
 from volt.runs.freezing import thaw
-from volt.runs.processes import init_takes
+from volt.runs.processes import init_takes, is_guarded
 from volt.runs.states import ended_meanwhile, is_frozen
 from volt.runs.supervisor import Supervisor, hold
 from volt.runs.sweep import sweep
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ASKED_AGAIN = 1.0  # seconds until an init that could not hear it is asked again
 UNIT_ENDS = 600.0  # seconds for systemd, which stops first what requires a unit, and kills each in its own time
 KILLED = 5.0  # seconds that a killed payload may take to be gone, and then its supervisor
+UNDOES = 30.0  # seconds that a supervisor has behind its payload: each of what it waits for may take 10
 Stopped = Mapping[str, "RunState | VoltError"]  # by the run's id
 
 
@@ -38,7 +39,7 @@ class _Stopping:
         self.supervisor = supervisor
         self.job = job
         self.deadline = 0.0
-        self._left = [self._kill_supervisor, self._kill_payload]
+        self._left = [self._kill_supervisor, self._await_undoing, self._kill_payload]
         if limit > 0:
             self._left.append(lambda: self._ask(limit))
 
@@ -71,6 +72,13 @@ class _Stopping:
         self._send(signal.SIGKILL)
         return KILLED
 
+    def _await_undoing(self) -> float:
+        """Killed at once it would leave a run that is lost, although its payload has ended as it was to."""
+        if is_guarded(self.supervisor.record.pid):
+            return 0
+        self.supervisor.ask_to_end()  # to give up what a terminal does not take; else it hears nothing any more
+        return UNDOES
+
     def _kill_supervisor(self) -> float:
         self.supervisor.kill()
         return KILLED
@@ -90,8 +98,9 @@ class _Stopping:
 
 def stop(folders: Folders, states: Iterable[RunState], timeout: float | None = None, *, again: bool = False) -> Stopped:
     """End living runs: their stop signal to the payload; `timeout` seconds later, by default the run's own, SIGKILL to
-    it, 5 seconds later SIGKILL to the supervisor, with which all of it dies, and the sweep. All of them at once. What a
-    unit of systemd owns is stopped by that, or its policy would start it again; with `again` it does.
+    it, 5 seconds later SIGKILL to the supervisor, with which all of it dies, and the sweep; 30 seconds later still
+    where that has only to put things in order. All of them at once. What a unit of systemd owns is stopped by that, or
+    its policy would start it again; with `again` it does.
 
     How each ended, or why it did not.
     """
