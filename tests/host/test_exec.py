@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -381,6 +382,78 @@ class TestTerminal:
                 seen += os.read(one.master, 4096)
             assert b"[in] vt100" in seen
             assert one.wait(SECONDS).status == 0
+
+
+class TestAfterTheEnd:
+    """What the command wrote last is shown, and that is all that is waited for."""
+
+    @pytest.fixture
+    def unread(self, volt, web):
+        """Has a command write to a pipe that is full, and end."""
+        begun = []
+
+        def start(*, blocking):
+            here, there = os.pipe()
+            os.set_blocking(there, False)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(there, b"." * select.PIPE_BUF)
+            os.set_blocking(there, blocking)
+            command = ("sh", "-c", "seq 500; exec sleep 200")
+            begun.append(volt.start("exec", "-t", web.name, "--", *command, stdin=-3, stdout=there))
+            os.close(there)
+            os.kill(until(lambda: _sleeping(web), "the command"), signal.SIGTERM)
+            until(lambda: len(web.tree.inside) == 1, "its end")
+            return begun[-1], here
+
+        yield start
+        for one in begun:
+            one.kill()
+            one.wait(SECONDS)
+
+    def test_who_writes_on_to_the_terminal_keeps_nobody_waiting(self, volt, web):
+        one = on_terminal(volt, web.name, "sh", "-c", "yes & sleep .5; exit 3")
+        try:
+            assert one.end() == 3
+        finally:
+            one.close()
+
+    def test_a_signal_ends_the_waiting_for_a_reader(self, unread):
+        asker, here = unread(blocking=True)
+        # The first may come before it is seen that the command has ended, a second one find no handler any more.
+        for _ in range(SECONDS):
+            asker.send_signal(signal.SIGTERM)
+            try:
+                assert asker.wait(1) in (143, -signal.SIGTERM)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        assert asker.poll() is not None
+        os.close(here)
+
+    def test_a_reader_that_takes_its_time_is_waited_for_and_nothing_is_burnt(self, unread):
+        asker, here = unread(blocking=False)
+        until(lambda: _idle(asker.pid), "the waiting")
+        with os.fdopen(here, "rb") as reader:
+            assert reader.read().lstrip(b".") == b"".join(b"%d\r\n" % number for number in range(1, 501))
+        assert asker.wait(SECONDS) == 143
+
+
+def _sleeping(web):
+    """The process inside that sleeps for so long, if it has begun."""
+    wanted = b"sleep\x00200\x00"
+    return next((pid for pid in web.tree.inside if Path(f"/proc/{pid}/cmdline").read_bytes() == wanted), None)
+
+
+def _idle(pid):
+    """Whether a process takes no time of a processor, for a moment."""
+    before = _ticks(pid)
+    time.sleep(0.3)
+    return _ticks(pid) == before
+
+
+def _ticks(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
 
 
 def on_terminal(volt, name, *words, **kinds):

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from volt import api
 
 CHUNK = 65536
+AT_ONCE = select.PIPE_BUF  # bytes that block nobody where poll(2) has said that there is room
+DRAINED = 1 << 20  # bytes that a pipe may hold, and more than a terminal can
 END_OF_INPUT = b"\4"  # what a terminal takes for it, termios(3)
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class _GivenUpError(Exception):
+    """Nobody takes what the command wrote last, and nobody waits for it any more."""
 
 
 class Flow:
@@ -37,21 +44,26 @@ class Flow:
         return None if self.source is None else (self.source, select.POLLIN)
 
     def move(self) -> None:
-        """One read or one write."""
-        if not self._waiting:
-            self._read()
+        """One read or one write, as `wants` says: a write that nobody was asked for may block."""
         if self._waiting:
             self._write()
+        else:
+            self._read()
         if self.source is None and not self._waiting and self._close:
             self._close()
             self._close = None
 
     def drain(self) -> None:
-        """What is there already, and no more: its other end may stay open for ever."""
-        while self.source is not None and select.select([self.source], [], [], 0)[0]:
-            self.move()
-        while self._waiting:
-            self._write()
+        """What is there already, and no more: its other end may stay open for ever, and somebody go on writing there.
+        It waits as long as that is not taken."""
+        left = DRAINED
+        while self._waiting or (left > 0 and self.source is not None and _holds(self.source, select.POLLIN, 0)):
+            if self._waiting:
+                _holds(self.to, select.POLLOUT, None)
+                self._write()
+            else:
+                self._read()
+                left -= len(self._waiting)
 
     def _read(self) -> None:
         if self.source is None:
@@ -67,11 +79,18 @@ class Flow:
 
     def _write(self) -> None:
         try:
-            self._waiting = self._waiting[os.write(self.to, self._waiting) :]
+            self._waiting = self._waiting[os.write(self.to, self._waiting[:AT_ONCE]) :]
         except BlockingIOError:
             return
         except OSError:  # nobody is there to take it
             self.source, self._waiting = None, b""
+
+
+def _holds(descriptor: int, event: int, milliseconds: int | None) -> bool:
+    """poll(2): select(2) knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(milliseconds))
 
 
 def relay(execution: api.Execution, *, interactive: bool) -> api.Outcome:
@@ -86,8 +105,9 @@ def relay(execution: api.Execution, *, interactive: bool) -> api.Outcome:
         stack.enter_context(_forwarding(execution))
         while (outcome := execution.poll()) is None:
             _once(execution.fileno(), (*outgoing, *incoming))
-        for flow in outgoing:
-            flow.drain()
+        with suppress(_GivenUpError), _giving_up():
+            for flow in outgoing:
+                flow.drain()
         return outcome
 
 
@@ -157,6 +177,28 @@ def _forwarding(execution: api.Execution) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _giving_up() -> Iterator[None]:
+    """A signal that would end the command, which has ended, ends the waiting for who reads: as `volt run` does it."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def give_up(number: int, _: FrameType | None) -> None:
+        restore()
+        raise _GivenUpError(number)
+
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, give_up)
+        yield
+    finally:
+        restore()
 
 
 @contextmanager
