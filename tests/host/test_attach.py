@@ -80,11 +80,12 @@ class Python:
 class Line:
     """The same by the command line."""
 
-    def __init__(self, volt, run, *, stdin=True):
+    def __init__(self, volt, run, *, stdin=True, **kinds):
         self.files = [volt.folder / f"{name}{id(self)}" for name in ("out", "err")]
         out, err = (path.open("wb") for path in self.files)
         words = [] if stdin else ["--no-stdin"]
-        self.process = volt.start("attach", *words, run, stdin=subprocess.PIPE, stdout=out, stderr=err)
+        ends = {"stdin": subprocess.PIPE, "stdout": out, "stderr": err}
+        self.process = volt.start("attach", *words, run, **ends, **kinds)
         out.close()
         err.close()
         until(lambda: _catches(self.process.pid, signal.SIGWINCH), "its attaching")
@@ -236,6 +237,14 @@ class TestSignals:
             assert other.wait(SECONDS) == 0
             assert other.stderr.read() == f"volt: detached from {run}, which goes on\n".encode()
         assert api.ps(filters=["state=running"]).runs[0].id == run
+
+    def test_one_that_its_caller_has_it_ignore_does_not(self, detached, volt):
+        """As nohup does. It still is there to pass on the next one."""
+        one = Line(volt, self.run(detached), preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        one.process.send_signal(signal.SIGHUP)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.end() == 7
+        assert one.seen()[0] == b"got\n"
 
     def test_from_python(self, detached):
         with api.attach(self.run(detached)) as one:

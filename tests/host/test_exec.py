@@ -248,6 +248,24 @@ class TestSignals:
             assert asker.stdout.read() == b"got\n"
             assert asker.wait(SECONDS) == 9
 
+    @pytest.mark.parametrize("name", ["INT", "HUP", "QUIT"])
+    def test_one_that_its_caller_has_it_ignore_is_not(self, volt, web, name):
+        """As nohup does, and a shell for what is behind its `&`."""
+        number = signal.Signals[f"SIG{name}"]
+        script = f"trap 'echo got' {name}; trap 'echo next' USR1; echo ready; until read x; do :; done; echo [$x]"
+        ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        ignoring = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
+        with volt.start("exec", "-i", web.name, "--", "sh", "-c", script, **ends, **ignoring) as asker:
+            try:
+                assert asker.stdout.readline() == b"ready\n"
+                asker.send_signal(number)
+                asker.send_signal(signal.SIGUSR1)
+                assert asker.stdout.readline() == b"next\n"
+                assert asker.communicate(b"on\n", SECONDS)[0] == b"[on]\n"
+                assert asker.returncode == 0
+            finally:
+                asker.kill()
+
     def test_from_python(self, web):
         with api.execute(web.name, ["sh", "-c", READY.format("TERM")], stdout=api.PIPE) as one:
             assert one.stdout.readline() == b"ready\n"
@@ -339,6 +357,13 @@ class TestTerminal:
         one.until(b"ready")
         one.resize(44, 55)
         one.until(b"44 55")
+
+    def test_a_key_that_stops_stops_nothing_that_nobody_could_make_go_on(self, terminal):
+        """As in a terminal without a shell, whose process group is orphaned."""
+        one = terminal("sh", "-c", "echo ready; sleep 1; exit 3")
+        one.until(b"ready")
+        one.type(b"\x1a")
+        assert one.end() == 3
 
     def test_the_callers_mode_is_restored(self, terminal):
         one = terminal("-it", "true")

@@ -18,7 +18,7 @@ from volt import api
 from volt.cli.failure import RUN_FAILED, failing
 from volt.cli.logs import Outlet, Sink, sink
 from volt.cli.options import Name
-from volt.cli.relay import CHUNK, raw_mode
+from volt.cli.relay import CHUNK, heeded, raw_mode
 from volt.errors import StateError, VoltError
 
 NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Attach to its output alone.")]
@@ -183,7 +183,7 @@ class Seat:
                 self.resize()
 
         handlers = {signal.Signals[name]: forward if proxy else leave for name in PROXIED}
-        handlers |= {signal.SIGHUP: leave, signal.SIGWINCH: changed}
+        handlers = heeded(handlers | {signal.SIGHUP: leave, signal.SIGWINCH: changed})
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield

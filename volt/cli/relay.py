@@ -19,7 +19,11 @@ AT_ONCE = select.PIPE_BUF  # bytes that block nobody where poll(2) has said that
 DRAINED = 1 << 20  # bytes that a pipe may hold, and more than a terminal can
 END_OF_INPUT = b"\4"  # what a terminal takes for it, termios(3)
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # by nohup(1), and by a shell for what is behind its `&`
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class _GivenUpError(Exception):
@@ -152,6 +156,15 @@ def release_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in FORWARDED])
 
 
+def heeded(handlers: dict[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
+    """Of these what this process was not told to ignore."""
+    return {
+        number: handler
+        for number, handler in handlers.items()
+        if number not in IGNORED or signal.getsignal(number) != signal.SIG_IGN
+    }
+
+
 @contextmanager
 def _forwarding(execution: api.Execution) -> Iterator[None]:
     """Signals that come here go there; a window that changes too."""
@@ -165,10 +178,14 @@ def _forwarding(execution: api.Execution) -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:  # noqa: ARG001
         execution.signal(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Not by SIGSTOP: where no shell could make it go on the kernel lets SIGTSTP stop nothing, setpgid(2).
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTSTP])
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, stop)
         execution.signal(signal.SIGCONT)
 
-    handlers = {signal.Signals[name]: forward for name in FORWARDED}
+    handlers = heeded({signal.Signals[name]: forward for name in FORWARDED})
     handlers |= {signal.SIGWINCH: changed, signal.SIGTSTP: stop}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
