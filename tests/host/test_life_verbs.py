@@ -192,6 +192,11 @@ def test_a_supervisor_that_does_not_answer_is_ended_with_all_of_the_run(face, vo
     assert volt.left() == []
 
 
+def test_a_stop_timeout_that_poll_does_not_take(face, started):
+    started("web", service={"stop_timeout": "600h"})
+    assert face("stop", "web") == [("web", "exited", 143)]
+
+
 def test_stop_ends_all_at_once(face, started):
     for number in range(3):
         started(f"t{number}", DEAF)

@@ -182,8 +182,8 @@ class Seat:
             if self._attached.terminal:
                 self.resize()
 
-        handlers = {signal.Signals[name]: forward if proxy else leave for name in PROXIED}
-        handlers = heeded(handlers | {signal.SIGHUP: leave, signal.SIGWINCH: changed})
+        passed = {signal.Signals[name]: forward if proxy else leave for name in PROXIED}
+        handlers = heeded({**passed, signal.SIGHUP: leave, signal.SIGWINCH: changed})
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield

@@ -21,10 +21,23 @@ SomeNames = Annotated[list[str] | None, typer.Argument(metavar="[NAME|ID]...", h
 All = Annotated[bool, typer.Option("--all", "-a", help="Every one that runs.")]
 Ignore = Annotated[bool, typer.Option("--ignore", "-i", help="A name that nothing is called is no error.")]
 
+
+def finite(seconds: float | None) -> float | None:
+    """An option's value. Raises BadParameter for inf and nan, which are numbers to it."""
+    if seconds is not None and not seconds < float("inf"):
+        raise typer.BadParameter(f"{seconds} is no number of seconds")
+    return seconds
+
+
 StopTimeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", "-t", metavar="SECONDS", help="Until SIGKILL; by default service.stop_timeout, or 10.", min=0
+        "--timeout",
+        "-t",
+        metavar="SECONDS",
+        help="Until SIGKILL; by default service.stop_timeout, or 10.",
+        min=0,
+        callback=finite,
     ),
 ]
 

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -156,7 +156,7 @@ def release_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[name] for name in FORWARDED])
 
 
-def heeded(handlers: dict[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
+def heeded(handlers: Mapping[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
     """Of these what this process was not told to ignore."""
     return {
         number: handler

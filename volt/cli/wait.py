@@ -8,10 +8,12 @@ import typer
 
 from volt import api
 from volt.cli.failure import RUN_FAILED, failing
-from volt.cli.naming import Names, tell
+from volt.cli.naming import Names, finite, tell
 from volt.cli.options import Json
 
-Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer.", min=0)]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer.", min=0, callback=finite)
+]
 
 
 @failing(RUN_FAILED)

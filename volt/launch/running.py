@@ -16,6 +16,7 @@ from volt.errors import LaunchError
 from volt.model.run import Outcome, read_outcome
 
 OUTCOME_LIMIT = 1 << 20
+LONGEST = 2**31 - 1  # milliseconds, of poll(2)
 
 
 class Run:
@@ -50,7 +51,7 @@ class Run:
         its children gets it too. Raises LaunchError, each time, when the supervisor has left none.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._reading.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+        if not self._reading.acquire(timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)):
             raise self._still_runs(timeout)
         try:
             while self._outcome is None:
@@ -65,8 +66,10 @@ class Run:
         """One more piece of the outcome, or its end. By poll(2): select(2) knows no descriptor above 1023."""
         ready = select.poll()
         ready.register(self._report, select.POLLIN)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+        left = None if deadline is None else min(LONGEST, max(0.0, deadline - time.monotonic()) * 1000)
         if not ready.poll(left):
+            if deadline is not None and time.monotonic() < deadline:
+                return
             raise self._still_runs(timeout)
         piece = os.read(self._report, OUTCOME_LIMIT)
         self._document += piece
@@ -95,7 +98,9 @@ class Run:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            out, err = self._process.communicate(data if self.stdin else None, timeout=timeout)
+            # Who would wait longer than poll(2) can, 24 days, is told then that it still runs.
+            within = None if timeout is None else min(timeout, LONGEST // 1000)
+            out, err = self._process.communicate(data if self.stdin else None, timeout=within)
         except subprocess.TimeoutExpired:
             raise self._still_runs(timeout) from None
         left = None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -23,6 +23,7 @@ from volt.runs.session import SECONDS, frame_of, greeting, open_session, receive
 if TYPE_CHECKING:
     from volt.runs.record import Record
 
+LONGEST = (2**31 - 1) // 1000  # seconds, of poll(2)
 FULL = "no process can be started in it"
 FULL_HINT = "its pids_max is used up: volt update --pids-max raises it"
 
@@ -51,7 +52,8 @@ class Command:
         """How it ended, None where it has not within so many seconds (None: for ever). Raises StateError where the
         session was ended before it."""
         if self._ended is None:
-            self._session.settimeout(seconds)
+            # Who would wait longer than poll(2) can, 24 days, is told then that it still runs.
+            self._session.settimeout(None if seconds is None else min(seconds, LONGEST))
             try:
                 self._ended = _ended(*receive(self._session, self._version))
             except (TimeoutError, BlockingIOError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 import signal
 import time
@@ -15,7 +14,7 @@ from volt.model.modes import Mode
 from volt.runs.freezing import thaw
 from volt.runs.processes import init_takes, is_guarded
 from volt.runs.states import ended_meanwhile, is_frozen
-from volt.runs.supervisor import Supervisor, hold
+from volt.runs.supervisor import Supervisor, has_come, hold, milliseconds_to
 from volt.runs.sweep import sweep
 
 if TYPE_CHECKING:
@@ -159,8 +158,8 @@ def _watch(stopping: Iterable[_Stopping]) -> Iterator[_Stopping]:
         one.go_on()
     while waiting:
         first = min(one.deadline for one in waiting.values())
-        ended = {pidfd for pidfd, _ in ready.poll(max(0, math.ceil((first - time.monotonic()) * 1000)))}
-        late = {pidfd for pidfd, one in waiting.items() if pidfd not in ended and one.deadline <= time.monotonic()}
+        ended = {pidfd for pidfd, _ in ready.poll(milliseconds_to(first))}
+        late = {pidfd for pidfd, one in waiting.items() if pidfd not in ended and has_come(one.deadline)}
         for pidfd in ended | {pidfd for pidfd in late if not waiting[pidfd].go_on()}:
             ready.unregister(pidfd)
             yield waiting.pop(pidfd)

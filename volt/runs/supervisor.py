@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from volt.model.folders import Folders
     from volt.runs.record import Record
 
+LONGEST = 2**31 - 1  # milliseconds, of poll(2)
 START_CLOCK = 22  # proc_pid_stat(5): the field's number
 # What the supervisor itself passes on, from before its control socket is there.
 PASSED_ON = frozenset((signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2))
@@ -89,7 +90,10 @@ class Supervisor:
         """Whether it has ended, `timeout` seconds from now at the latest."""
         ready = select.poll()
         ready.register(self.pidfd, select.POLLIN)
-        return bool(ready.poll(None if timeout is None else max(0.0, timeout) * 1000))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (ended := ready.poll(milliseconds_to(deadline))) and not has_come(deadline):
+            continue
+        return bool(ended)
 
     def end(self) -> RunState:
         """How the run ended, whose supervisor has: from its outcome, else from what it wrote last in its claim.
@@ -124,6 +128,16 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def milliseconds_to(deadline: float | None) -> float | None:
+    """For poll(2), to a moment by time.monotonic(): where there are more than it takes it ends before that."""
+    return None if deadline is None else min(LONGEST, max(0.0, deadline - time.monotonic()) * 1000)
+
+
+def has_come(deadline: float | None) -> bool:
+    """Whether there is no time left. NaN is no time."""
+    return deadline is not None and not time.monotonic() < deadline
 
 
 def hold(folders: Folders, run: str) -> Supervisor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import select
 import time
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from volt.errors import StateError, VoltError
 from volt.runs.states import ended_meanwhile
-from volt.runs.supervisor import Supervisor, hold
+from volt.runs.supervisor import Supervisor, has_come, hold, milliseconds_to
 
 if TYPE_CHECKING:
     from volt.model.folders import Folders
@@ -49,9 +48,8 @@ def _wait(waiting: dict[int, Supervisor], deadline: float | None, found: dict[st
     for pidfd in waiting:
         ready.register(pidfd, select.POLLIN)
     while waiting:
-        left = None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000))
-        ended = ready.poll(left)
-        if not ended:
+        ended = ready.poll(milliseconds_to(deadline))
+        if not ended and has_come(deadline):
             return
         for pidfd, _ in ended:
             ready.unregister(pidfd)

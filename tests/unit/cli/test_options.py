@@ -28,3 +28,11 @@ def test_anything_else_is_refused_with_what_to_write(word):
         pairs(["B=2", word], "--set")
     assert caught.value.message == f"--set {word}: not of the form NAME=VALUE"
     assert caught.value.hint == "write --set NAME=VALUE"
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "-1"])
+@pytest.mark.parametrize("verb", ["stop", "wait", "restart", "rm"])
+def test_a_time_is_a_number_of_seconds(volt, verb, seconds):
+    said = volt(verb, "--timeout", seconds, "web")
+    assert said.status == (125 if verb == "wait" else 2)
+    assert "Invalid value for '--timeout'" in said.err

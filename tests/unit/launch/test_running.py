@@ -118,6 +118,17 @@ def test_waiting_has_an_end_and_the_run_goes_on(start):
     assert run.wait(30).status == 7
 
 
+@pytest.mark.parametrize("seconds", [2.0**31 / 1000, 3e6, float("inf")])
+def test_a_time_that_poll_does_not_take(start, seconds):
+    assert start("time.sleep(0.2)\n" + REPORT).wait(seconds) == Outcome("payload", 7)
+    assert start(REPORT, stdout=-1, stderr=-1).communicate(timeout=seconds) == (b"", b"", Outcome("payload", 7))
+
+
+def test_it_is_waited_for_again_and_again(start, monkeypatch):
+    monkeypatch.setattr("volt.launch.running.LONGEST", 20)
+    assert start("time.sleep(0.2)\n" + REPORT).wait(30) == Outcome("payload", 7)
+
+
 def test_every_thread_that_waits_gets_the_outcome(start):
     run, found = start(UNTIL_CUT + REPORT), []
     threads = [threading.Thread(target=lambda: found.append(run.wait(30))) for _ in range(8)]
