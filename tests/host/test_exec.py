@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -19,6 +20,7 @@ import pytest
 from tests.host.living import SECONDS, living, until
 from tests.host.test_terminal import Terminal
 from volt import api
+from volt.runs.processes import descriptors
 
 
 @pytest.fixture(autouse=True)
@@ -225,6 +227,23 @@ class TestStreams:
         finally:
             os.close(master)
             os.close(slave)
+
+    def test_a_default_timeout_of_sockets_is_the_callers_alone(self, web):
+        socket.setdefaulttimeout(30)
+        try:
+            assert said(web.name, "sh", "-c", "echo out; sleep 0.1")[0] == "out\n"
+        finally:
+            socket.setdefaulttimeout(None)
+
+    def test_a_descriptor_that_changes_while_they_are_looked_at_is_passed_over(self, web, monkeypatch):
+        """Closed, and not a socket any more."""
+        changed = [(4000, "socket:[1]"), (0, "socket:[2]")]
+        found = [*changed, *descriptors(web.record.pid)]
+        monkeypatch.setattr("volt.runs.session.descriptors", lambda _: iter(found))
+        said(web.name, "true")
+        before = len(os.listdir("/proc/self/fd"))
+        assert said(web.name, "echo", "out")[0] == "out\n"
+        assert len(os.listdir("/proc/self/fd")) == before
 
     def test_32_at_once(self, volt, tmp_path):
         """Their sessions share what the init keeps open: each reads it whole."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -85,13 +86,37 @@ def _control(record: Record) -> socket.socket:
         for number, target in descriptors(record.pid):
             if not target.startswith("socket:"):
                 continue
-            one = socket.socket(fileno=copy_descriptor(pidfd, number))
-            if _is_control(one, record.pid):
+            one = _copied(pidfd, number)
+            if one and _is_control(one, record.pid):
                 return one
-            one.close()
+            if one:
+                one.close()
     finally:
         os.close(pidfd)
     raise between_starts(record) or StateError(f"{record.name} has no control socket")
+
+
+def _copied(pidfd: int, number: int) -> socket.socket | None:
+    """A socket of the supervisor's; None where it has closed that meanwhile, and made no other. Raises OSError."""
+    copied = -1
+    try:
+        copied = copy_descriptor(pidfd, number)
+        return _shared(copied)
+    except OSError as error:
+        if copied >= 0:
+            os.close(copied)
+        if error.errno in (errno.EBADF, errno.ENOTSOCK):
+            return None
+        raise
+
+
+def _shared(descriptor: int) -> socket.socket:
+    """A socket that others have too: whether it blocks stays as it is for them, socket.setdefaulttimeout or not."""
+    blocks = os.get_blocking(descriptor)
+    one = socket.socket(fileno=descriptor)
+    if os.get_blocking(descriptor) != blocks:
+        os.set_blocking(descriptor, blocks)
+    return one
 
 
 def copy_descriptor(pidfd: int, descriptor: int) -> int:
@@ -124,6 +149,7 @@ def greeting(session: socket.socket, version: int = VERSION) -> int:
 
 def _session(control: socket.socket, kind: int, version: int) -> socket.socket:
     own, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    far.setblocking(True)  # the init reads it when it is to, whatever socket.setdefaulttimeout says here
     with far:
         handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [far.fileno()]))]
         control.sendmsg([frame_of(Frame.SESSION, struct.pack("<I", kind), version)], handed, socket.MSG_DONTWAIT)
