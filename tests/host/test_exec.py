@@ -208,6 +208,11 @@ class TestStreams:
             assert one.stdout.read() == b"through\n"
             assert one.wait(SECONDS).status == 0
 
+    @pytest.mark.parametrize("seconds", [3e6, float("inf")])
+    def test_a_wait_may_be_longer_than_poll_takes(self, web, seconds):
+        with api.execute(web.name, ["true"]) as one:
+            assert one.wait(seconds).status == 0
+
     def test_what_still_holds_the_output_keeps_nobody_waiting(self, volt, web):
         """It lives on, as what a shell has put into the background."""
         script = ["sh", "-c", "sleep 60 & echo started"]
