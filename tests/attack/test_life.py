@@ -36,7 +36,7 @@ def named(argv, name):
     ctypes.memmove(at, argv, len(argv))
     libc.prctl(15, name, 0, 0, 0)
 """
-LOOKS = 15.0  # seconds within which a verb that looks has answered, the machine being busy
+LOOKS = 9.0  # seconds within which a verb that looks has answered, the machine being busy; one that gives up takes ten
 MEGABYTE = 1 << 20
 
 

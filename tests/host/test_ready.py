@@ -274,6 +274,18 @@ def test_a_service_manager_that_has_no_room_for_it_is_told_when_it_has(ready, tm
             run.communicate(b"word\n", timeout=20)
 
 
+def test_one_that_is_being_stopped_is_not_late(ready):
+    """It takes its time to end, and that of its readiness passes meanwhile."""
+    script = "trap 'sleep 4; exit 0' TERM; echo up >&2; while :; do sleep 0.05; done"
+    manifest = ready.manifest("notify", timeout="3s", service={"stop_timeout": "20s"})
+    with ready.volt.start("run", "-d", manifest, "--", "sh", "-c", script, stderr=subprocess.PIPE) as starter:
+        (run,) = until(lambda: api.ps().runs, "the run")
+        until(lambda: "up" in ready.log(run.id), "its start")
+        starter.terminate()
+        assert b"not ready in" not in starter.communicate(timeout=20)[1]
+    assert ready.ended(run.id)["ended"] == "cancelled"
+
+
 def test_what_was_told_in_time_counts_although_the_supervisor_is_late(ready):
     script = "sleep 1; systemd-notify --status=soon --ready; exec sleep 60"
     with ready.volt.start("run", "-d", ready.manifest("notify", timeout="3s"), "--", "sh", "-c", script) as starter:

@@ -6,10 +6,13 @@ import pty
 import select
 import signal
 import struct
+import subprocess
+import sys
 import termios
 import time
 import tty
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -147,6 +150,46 @@ def test_as_a_shells_job_it_stops_with_its_payload(volt):
                 until(lambda: {state(run.pid), state(payload)} == {wanted}, wanted)  # noqa: B023 (called at once)
         finally:
             run.kill()
+
+
+# A shell's part: a job in the foreground, by SIGUSR1 stopped and continued behind it, by SIGUSR2 in front again.
+SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+for number, front in ((signal.SIGUSR1, os.getpgrp()), (signal.SIGUSR2, job)):
+    signal.sigwait([number])
+    os.kill(job, signal.SIGSTOP)
+    os.tcsetpgrp(0, front)
+    os.kill(job, signal.SIGCONT)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]))
+"""
+
+
+def test_a_key_stops_it_in_the_background_and_is_there_in_the_foreground(volt):
+    def start(*words, **options):
+        return subprocess.Popen([sys.executable, "-c", SHELL, *volt.command(words)], env=volt.environment, **options)
+
+    words = ("run", "-it", volt.manifest(), "--", "sh", "-c", "echo ready; read word; echo got $word; exit 3")
+    one = Terminal(SimpleNamespace(start=start), *words)
+    try:
+        one.until(b"ready")
+        job = int(Path(f"/proc/{one.run.pid}/task/{one.run.pid}/children").read_text())
+        one.run.send_signal(signal.SIGUSR1)
+        until(lambda: os.tcgetpgrp(one.master) == one.run.pid and state(job) == "S", "the background")
+        one.type(b"key\r")
+        until(lambda: state(job) == "T", "its stop")
+        one.run.send_signal(signal.SIGUSR2)
+        one.until(b"got key")
+        assert one.end() == 3
+    finally:
+        one.close()
 
 
 def state(pid):

@@ -69,9 +69,8 @@ def test_a_machined_that_hangs_holds_up_no_start_and_no_end_for_long(volt):
             assert volt("exec", run["id"], "--", "true").returncode == 0
             begun = time.monotonic()
             (ended,) = json.loads(volt("stop", run["id"], "--json").stdout)["runs"]
-            # One whose supervisor waits for ever would be lost: it is killed after 15 seconds.
+            assert time.monotonic() - begun < 20  # a second of it for the answer, and an emulated machine's own
             assert (ended["state"], ended["status"]) == ("exited", 143)
-        assert time.monotonic() - begun < 40  # a second of it for the answer, and an emulated machine's own
     finally:
         signal_machined("CONT")
     assert eventually(lambda: machine(run["name"]) == {})

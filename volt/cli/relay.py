@@ -19,7 +19,8 @@ AT_ONCE = select.PIPE_BUF  # bytes that block nobody where poll(2) has said that
 DRAINED = 1 << 20  # bytes that a pipe may hold, and more than a terminal can
 END_OF_INPUT = b"\4"  # what a terminal takes for it, termios(3)
 FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
-IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # by nohup(1), and by a shell for what is behind its `&`
+# By nohup(1), and by a shell for what is behind its `&`, or that it could not make go on; volt/native/main.c.
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -185,8 +186,8 @@ def _forwarding(execution: api.Execution) -> Iterator[None]:
         signal.signal(signal.SIGTSTP, stop)
         execution.signal(signal.SIGCONT)
 
-    handlers = heeded({signal.Signals[name]: forward for name in FORWARDED})
-    handlers |= {signal.SIGWINCH: changed, signal.SIGTSTP: stop}
+    passed = {signal.Signals[name]: forward for name in FORWARDED}
+    handlers = heeded({**passed, signal.SIGWINCH: changed, signal.SIGTSTP: stop})
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
     try:

@@ -112,8 +112,8 @@ static void lost(struct watch *watch) {
         return;
     }
     if (watch->killed) {
-        fail(watch, 0, context->result.ended || watch->early || watch->hurried ? "ended before the payload had started"
-                                                             : "the payload had not started after 60 seconds");
+        bool wanted = context->result.ended || watch->early || watch->hurried;
+        fail(watch, 0, wanted ? "ended before the payload had started" : "the payload had not started after 60 seconds");
         return;
     }
     last_messages(context, text, sizeof text);
